@@ -1,0 +1,4 @@
+//! Kiln: pipelines as code.
+
+pub mod digest;
+pub mod source;
