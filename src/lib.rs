@@ -1,4 +1,6 @@
 //! Kiln: pipelines as code.
 
+pub mod diagnostic;
 pub mod digest;
 pub mod source;
+mod syntax;

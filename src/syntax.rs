@@ -1,0 +1,4 @@
+//! The syntax of `.pipe` files: text in, tree out. Knows how the language is written; does not know
+//! what it means.
+
+pub(crate) mod ast;
