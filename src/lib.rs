@@ -2,5 +2,6 @@
 
 pub mod diagnostic;
 pub mod digest;
+pub mod plan;
 pub mod source;
 mod syntax;
