@@ -2,6 +2,7 @@
 
 pub mod diagnostic;
 pub mod digest;
+pub mod event;
 pub mod plan;
 pub mod source;
 mod syntax;
