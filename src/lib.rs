@@ -2,6 +2,7 @@
 
 pub mod diagnostic;
 pub mod digest;
+mod files;
 pub mod plan;
 pub mod source;
 mod syntax;
