@@ -3,6 +3,7 @@
 pub mod diagnostic;
 pub mod digest;
 pub mod event;
+mod files;
 pub mod plan;
 pub mod source;
 mod syntax;
