@@ -2,6 +2,7 @@
 
 pub mod diagnostic;
 pub mod digest;
+mod engine;
 pub mod event;
 mod files;
 pub mod plan;

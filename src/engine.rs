@@ -1,0 +1,4 @@
+//! The engine: runs the steps of a plan. Knows keys, the store, sandboxes and the order of things;
+//! does not know the language that made the plan, nor who reads the events.
+
+pub(crate) mod schedule;
