@@ -1,4 +1,5 @@
 //! Kiln: pipelines as code.
 
+mod cache;
 pub mod digest;
 pub mod source;
