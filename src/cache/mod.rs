@@ -20,8 +20,10 @@ mod blobs;
 mod copy;
 mod lease;
 mod proto;
+mod reapi;
+mod tree;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -34,13 +36,18 @@ use crate::digest::Digest;
 
 pub(crate) use blobs::Blob;
 pub(crate) use proto::{Malformed, Reader, Value, Writer};
+pub(crate) use reapi::write_digest;
+pub(crate) use tree::{Node, Tree, TreeError};
 
 /// An open store. Shared by the threads of a kiln; several kilns may have the same one open.
 pub(crate) struct Store {
     /// The `v1` directory.
     root: PathBuf,
     lease: lease::Lease,
+    /// What was hashed in this run, by inode.
     verified: Mutex<HashMap<u64, blobs::Verified>>,
+    /// The trees whose listings were all filed in this run.
+    filed_trees: Mutex<HashSet<Digest>>,
     warnings: Mutex<Vec<Warning>>,
     /// Held for a private store: removes it when dropped.
     temporary: Option<tempfile::TempDir>,
@@ -69,6 +76,7 @@ impl Store {
             lease: lease::Lease::take(&root)?,
             root,
             verified: Mutex::default(),
+            filed_trees: Mutex::default(),
             warnings: Mutex::default(),
             temporary: None,
         })
@@ -133,6 +141,8 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(failed("set aside", path)(error)),
         }
+        // It may have been a listing: nothing counts as filed any more.
+        lock(&self.filed_trees).clear();
         lock(&self.warnings).push(Warning { path: path.to_owned(), why });
         Ok(())
     }
