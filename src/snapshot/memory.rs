@@ -1,0 +1,397 @@
+//! The memory of files: what each file of the project held when it was last read. Knows stat data,
+//! clocks and digests; does not know what the files are for.
+//!
+//! A digest is believed as long as device, inode, size, mode and both times are the same, and only
+//! if the file was older than a tick of the filesystem's own clock when it was read: a later edit
+//! then has another time. What was younger is read again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+
+/// Two times of one filesystem closer than this may be equal on disk: Linux stamps files with the
+/// time of the last timer tick, at most 10 ms ago.
+const TICK_NANOS: i64 = 20_000_000;
+
+/// The same for filesystems that are not the project's own, whose clock we do not know.
+const FOREIGN_TICK_NANOS: i64 = 3_000_000_000;
+
+/// How often a file that is edited while it is read is read again.
+const MAX_READS: usize = 5;
+
+/// What the filesystem says of a file without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stat {
+    dev: u64,
+    ino: u64,
+    size: u64,
+    mode: u32,
+    /// Nanoseconds since 1970.
+    mtime: i64,
+    /// Nanoseconds since 1970.
+    ctime: i64,
+}
+
+impl Stat {
+    /// Returns the stat data of what is at `path`, links not followed.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self::from(&rustix::fs::lstat(path)?))
+    }
+
+    fn from(stat: &rustix::fs::Stat) -> Self {
+        let nanos = |secs: i64, nanos: u64| {
+            secs.saturating_mul(1_000_000_000).saturating_add(nanos as i64)
+        };
+        Self {
+            dev: stat.st_dev,
+            ino: stat.st_ino,
+            size: stat.st_size as u64,
+            mode: stat.st_mode,
+            mtime: nanos(stat.st_mtime, stat.st_mtime_nsec),
+            ctime: nanos(stat.st_ctime, stat.st_ctime_nsec),
+        }
+    }
+
+    /// Returns whether it is of a directory.
+    pub(crate) fn is_dir(&self) -> bool {
+        FileType::from_raw_mode(self.mode) == FileType::Directory
+    }
+
+    fn last_change(&self) -> i64 {
+        self.mtime.max(self.ctime)
+    }
+}
+
+/// What stands at a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Seen {
+    /// A regular file.
+    File {
+        /// The digest of its bytes.
+        digest: Digest,
+        /// How many there are.
+        size: u64,
+        /// Whether its owner may run it.
+        executable: bool,
+    },
+    /// A symbolic link and what it holds.
+    Link(Box<[u8]>),
+    /// A folder, a pipe or another thing that is no input.
+    Odd,
+}
+
+/// A file as it was when it was read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Record {
+    stat: Stat,
+    seen: Seen,
+    /// Whether it was so young that an edit might not have changed its times.
+    is_racy: bool,
+}
+
+/// The clock of the project's filesystem at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    dev: u64,
+    nanos: i64,
+}
+
+impl Clock {
+    /// Reads the clock of the filesystem that `folder` is on, by making a file there.
+    ///
+    /// # Errors
+    /// If no file can be made there.
+    pub(crate) fn read(folder: &Path) -> io::Result<Self> {
+        let stat = Stat::from(&rustix::fs::fstat(&tempfile::tempfile_in(folder)?)?);
+        Ok(Self { dev: stat.dev, nanos: stat.mtime })
+    }
+
+    /// Returns a clock before all times: with it nothing is believed.
+    pub(crate) fn unknown() -> Self {
+        Self { dev: 0, nanos: i64::MIN }
+    }
+
+    /// Returns whether a file with these times, read now, may be edited without a change of them.
+    pub(crate) fn is_racy(&self, stat: &Stat) -> bool {
+        let tick = if stat.dev == self.dev { TICK_NANOS } else { FOREIGN_TICK_NANOS };
+        stat.last_change() >= self.nanos.saturating_sub(tick)
+    }
+}
+
+/// What is known of the project's files. Shared by threads.
+pub(crate) struct Memory {
+    root: PathBuf,
+    clock: Clock,
+    /// As earlier runs left it, by project path.
+    old: BTreeMap<Box<str>, Record>,
+    /// Looked at in this run: each path once, so that all steps of a run agree.
+    now: Mutex<HashMap<Box<str>, Arc<Mutex<Option<Record>>>>>,
+}
+
+impl Memory {
+    pub(super) fn new(root: &Path, clock: Clock, old: BTreeMap<Box<str>, Record>) -> Self {
+        Self { root: root.to_owned(), clock, old, now: Mutex::default() }
+    }
+
+    /// Returns what stands at a project path; reads it only if it is new, changed or too young.
+    ///
+    /// # Errors
+    /// What the file system says; [`io::ErrorKind::ResourceBusy`] for a file that is edited all
+    /// the time.
+    pub(crate) fn look(&self, path: &str) -> io::Result<Seen> {
+        let slot = match lock(&self.now).entry(path.into()) {
+            std::collections::hash_map::Entry::Occupied(entry) => Arc::clone(entry.get()),
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                Arc::clone(entry.insert(Arc::default()))
+            }
+        };
+        let mut slot = lock(&slot);
+        if let Some(record) = &*slot {
+            return Ok(record.seen.clone());
+        }
+        let place = self.root.join(path);
+        let stat = Stat::of(&place)?;
+        let record = match self.old.get(path) {
+            Some(record) if record.stat == stat && !record.is_racy => record.clone(),
+            _ => read(&place, self.clock)?,
+        };
+        let seen = record.seen.clone();
+        *slot = Some(record);
+        Ok(seen)
+    }
+
+    /// Forgets what stands at a project path, so that it is looked at again.
+    pub(crate) fn forget(&self, path: &str) {
+        if let Some(slot) = lock(&self.now).get(path) {
+            *lock(slot) = None;
+        }
+    }
+
+    /// Returns what stood at a project path when an earlier run looked.
+    pub(crate) fn before(&self, path: &str) -> Option<&Seen> {
+        self.old.get(path).map(|record| &record.seen)
+    }
+
+    /// Returns whether all files that earlier runs looked at, among them `paths`, are as they
+    /// were. Files that are too young to tell are read.
+    pub(crate) fn is_unchanged<'a>(&self, paths: impl Iterator<Item = &'a str>) -> bool {
+        let records: Option<Vec<_>> = paths.map(|path| self.old.get_key_value(path)).collect();
+        records.is_some_and(|records| self.are_as_before(&records))
+    }
+
+    /// Returns whether all files that earlier runs looked at are as they were.
+    pub(crate) fn is_all_unchanged(&self) -> bool {
+        self.are_as_before(&self.old.iter().collect::<Vec<_>>())
+    }
+
+    fn are_as_before(&self, records: &[(&Box<str>, &Record)]) -> bool {
+        let (front, back) = records.split_at(records.len() / 2);
+        if records.len() < 256 {
+            return self.part_is_as_before(records);
+        }
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| self.part_is_as_before(back));
+            let is_same = self.part_is_as_before(front);
+            other.join().unwrap_or(false) && is_same
+        })
+    }
+
+    /// Sorted paths stand together by folder, so a folder is opened once for all in it.
+    fn part_is_as_before(&self, records: &[(&Box<str>, &Record)]) -> bool {
+        let mut open: Option<(&str, rustix::fd::OwnedFd)> = None;
+        records.iter().all(|(path, record)| {
+            let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+            if open.as_ref().is_none_or(|(opened, _)| *opened != folder) {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let Ok(handle) = rustix::fs::open(self.root.join(folder), flags, Mode::empty())
+                else {
+                    return false;
+                };
+                open = Some((folder, handle));
+            }
+            let Some((_, handle)) = &open else { return false };
+            let Ok(stat) = rustix::fs::statat(handle, name, AtFlags::SYMLINK_NOFOLLOW) else {
+                return false;
+            };
+            match (Stat::from(&stat) == record.stat, record.is_racy) {
+                (true, false) => true,
+                _ => self.look(path).is_ok_and(|seen| seen == record.seen),
+            }
+        })
+    }
+
+    /// Returns the records to keep: those of this run over those of earlier ones. What was too
+    /// young is read once more if it no longer is, so that the next run need not.
+    pub(super) fn records(&self, clock: Clock) -> BTreeMap<Box<str>, Record> {
+        let mut records = self.old.clone();
+        let mut seen: Vec<_> = lock(&self.now).iter().map(|(path, slot)| (path.clone(), Arc::clone(slot))).collect();
+        seen.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        for (path, slot) in seen {
+            let Some(record) = lock(&slot).clone() else {
+                records.remove(&path);
+                continue;
+            };
+            if !record.is_racy || clock.is_racy(&record.stat) {
+                records.insert(path, record);
+                continue;
+            }
+            match read(&self.root.join(&*path), clock) {
+                // Another content is the next run's affair: it must see the change.
+                Ok(again) if again.seen == record.seen => records.insert(path, again),
+                _ => records.insert(path, record),
+            };
+        }
+        records
+    }
+}
+
+/// Reads what stands at `path`, and once more if it was edited meanwhile.
+fn read(path: &Path, clock: Clock) -> io::Result<Record> {
+    for _ in 0..MAX_READS {
+        let stat = Stat::of(path)?;
+        let seen = match FileType::from_raw_mode(stat.mode) {
+            FileType::RegularFile => read_file(path)?,
+            FileType::Symlink => {
+                let target = std::fs::read_link(path)?;
+                Some(Seen::Link(target.as_os_str().as_bytes().into()))
+            }
+            _ => Some(Seen::Odd),
+        };
+        if let Some(seen) = seen.filter(|_| Stat::of(path).is_ok_and(|after| after == stat)) {
+            return Ok(Record { stat, seen, is_racy: clock.is_racy(&stat) });
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, "it is edited all the time"))
+}
+
+/// Returns `None` for a file that was edited while it was read.
+fn read_file(path: &Path) -> io::Result<Option<Seen>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let before = Stat::from(&rustix::fs::fstat(&file)?);
+    if FileType::from_raw_mode(before.mode) != FileType::RegularFile {
+        return Ok(None);
+    }
+    let (digest, size) = Digest::of_reader(&file)?;
+    let after = Stat::from(&rustix::fs::fstat(&file)?);
+    let executable = before.mode & 0o100 != 0;
+    let is_whole = before == after && size == after.size;
+    Ok(is_whole.then_some(Seen::File { digest, size, executable }))
+}
+
+fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory(root: &Path, old: BTreeMap<Box<str>, Record>) -> Memory {
+        Memory::new(root, Clock::read(root).unwrap(), old)
+    }
+
+    fn file(bytes: &[u8]) -> Seen {
+        Seen::File { digest: Digest::of(bytes), size: bytes.len() as u64, executable: false }
+    }
+
+    /// A clock for which everything on the disk is long ago.
+    fn later(root: &Path) -> Clock {
+        let clock = Clock::read(root).unwrap();
+        Clock { nanos: clock.nanos + 10_000_000_000, ..clock }
+    }
+
+    #[test]
+    fn an_edit_of_equal_size_within_a_tick_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        for round in 0..50_u8 {
+            std::fs::write(&path, [round]).unwrap();
+            let first = memory(folder.path(), BTreeMap::new());
+            assert_eq!(first.look("a").unwrap(), file(&[round]));
+            let records = first.records(Clock::read(folder.path()).unwrap());
+            std::fs::write(&path, [round + 100]).unwrap();
+            let second = memory(folder.path(), records);
+            assert!(!second.is_all_unchanged());
+            assert_eq!(second.look("a").unwrap(), file(&[round + 100]));
+        }
+    }
+
+    #[test]
+    fn old_files_are_not_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("d")).unwrap();
+        std::fs::write(folder.path().join("d/a"), "x").unwrap();
+        let first = Memory::new(folder.path(), later(folder.path()), BTreeMap::new());
+        first.look("d/a").unwrap();
+        let mut records = first.records(later(folder.path()));
+        let Some(record) = records.get_mut("d/a") else { panic!("it was looked at") };
+        assert!(!record.is_racy);
+        record.seen = file(b"planted");
+        let second = memory(folder.path(), records);
+        assert!(second.is_all_unchanged());
+        assert_eq!(second.look("d/a").unwrap(), file(b"planted"), "believed, not read");
+    }
+
+    #[test]
+    fn times_that_go_backward_are_a_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, "x").unwrap();
+        let first = Memory::new(folder.path(), later(folder.path()), BTreeMap::new());
+        first.look("a").unwrap();
+        let records = first.records(later(folder.path()));
+        std::fs::write(&path, "y").unwrap();
+        let past = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
+        File::options().write(true).open(&path).unwrap().set_modified(past).unwrap();
+        assert!(!memory(folder.path(), records).is_all_unchanged());
+    }
+
+    #[test]
+    fn a_touched_file_is_read_and_found_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, "x").unwrap();
+        let first = memory(folder.path(), BTreeMap::new());
+        first.look("a").unwrap();
+        let records = first.records(later(folder.path()));
+        let past = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
+        File::options().write(true).open(&path).unwrap().set_modified(past).unwrap();
+        assert!(memory(folder.path(), records).is_all_unchanged());
+    }
+
+    #[test]
+    fn what_is_gone_is_a_change_and_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, "x").unwrap();
+        let first = memory(folder.path(), BTreeMap::new());
+        first.look("a").unwrap();
+        let records = first.records(later(folder.path()));
+        std::fs::remove_file(&path).unwrap();
+        let second = memory(folder.path(), records);
+        assert!(!second.is_all_unchanged());
+        assert!(second.look("a").is_err());
+        assert!(second.records(later(folder.path())).is_empty());
+    }
+
+    #[test]
+    fn links_are_links() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("b", folder.path().join("a")).unwrap();
+        let memory = memory(folder.path(), BTreeMap::new());
+        assert_eq!(memory.look("a").unwrap(), Seen::Link((*b"b").into()));
+        assert_eq!(memory.look("").unwrap(), Seen::Odd);
+    }
+}
