@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::copy::{CopyError, copy_hashed, hash, reflink};
 use super::lease::Stamp;
-use super::{CacheError, Damage, Store, copy, failed, lock};
+use super::{CacheError, Damage, Store, copy, failed, locked};
 use crate::digest::Digest;
 
 /// The modification time of every file and directory that a step is given: 2000-01-01 00:00:00
@@ -63,7 +63,13 @@ pub(super) struct Verified {
 }
 
 /// An unfinished file of this run: removed when dropped, unless it was renamed away.
-struct Unfinished(PathBuf);
+pub(super) struct Unfinished(PathBuf);
+
+impl Unfinished {
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
@@ -315,7 +321,7 @@ impl Store {
         rustix::fs::utimensat(rustix::fs::CWD, path, &times, flags) != Err(Errno::NOENT)
     }
 
-    fn note_use(&self, path: &Path) {
+    pub(super) fn note_use(&self, path: &Path) {
         if let Ok(metadata) = fs::symlink_metadata(path) {
             self.touch(path, &metadata);
         }
@@ -366,15 +372,20 @@ impl Store {
         self.finish(&file, executable).map_err(failed("date", path))?;
         let metadata = file.metadata().map_err(failed("look at", path))?;
         let to = self.blob_path(blob.digest, executable);
-        let mut renamed = fs::rename(path, &to);
-        if renamed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-            let folder = to.parent().expect("a blob lies in a folder");
-            fs::create_dir_all(folder).map_err(failed("make", folder))?;
-            renamed = fs::rename(path, &to);
-        }
-        renamed.map_err(failed("file", &to))?;
+        self.rename_into(path, &to)?;
         self.remember(blob, &metadata);
         Ok(())
+    }
+
+    /// Gives the complete file at `path` its final name, in a folder that may have to be made.
+    pub(super) fn rename_into(&self, path: &Path, to: &Path) -> Result<(), CacheError> {
+        let mut renamed = fs::rename(path, to);
+        if renamed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            let folder = to.parent().expect("an entry lies in a folder");
+            fs::create_dir_all(folder).map_err(failed("make", folder))?;
+            renamed = fs::rename(path, to);
+        }
+        renamed.map_err(failed("file", to))
     }
 
     /// Sets mode, modification time and last use.
@@ -395,15 +406,15 @@ impl Store {
     }
 
     fn is_verified(&self, blob: Blob, metadata: &Metadata) -> bool {
-        lock(&self.verified).get(&metadata.ino()) == Some(&verified(blob, metadata))
+        locked(&self.verified).get(&metadata.ino()) == Some(&verified(blob, metadata))
     }
 
     fn remember(&self, blob: Blob, metadata: &Metadata) {
-        lock(&self.verified).insert(metadata.ino(), verified(blob, metadata));
+        locked(&self.verified).insert(metadata.ino(), verified(blob, metadata));
     }
 
     /// Makes a new file in this run's scratch.
-    fn unfinished(&self) -> Result<(Unfinished, File), CacheError> {
+    pub(super) fn unfinished(&self) -> Result<(Unfinished, File), CacheError> {
         let path = self.lease.fresh_path();
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);

@@ -19,8 +19,11 @@
 mod blobs;
 mod copy;
 mod lease;
+mod lock;
 mod proto;
 mod reapi;
+mod records;
+mod sync;
 mod tree;
 
 use std::collections::{HashMap, HashSet};
@@ -35,8 +38,10 @@ use rustix::fs::{Mode, OFlags};
 use crate::digest::Digest;
 
 pub(crate) use blobs::Blob;
+pub(crate) use lock::KeyLock;
 pub(crate) use proto::{Malformed, Reader, Value, Writer};
 pub(crate) use reapi::write_digest;
+pub(crate) use records::{Hit, Out, Record};
 pub(crate) use tree::{Node, Tree, TreeError};
 
 /// An open store. Shared by the threads of a kiln; several kilns may have the same one open.
@@ -48,6 +53,8 @@ pub(crate) struct Store {
     verified: Mutex<HashMap<u64, blobs::Verified>>,
     /// The trees whose listings were all filed in this run.
     filed_trees: Mutex<HashSet<Digest>>,
+    step_locks: lock::Locks,
+    durability: sync::GroupSync,
     warnings: Mutex<Vec<Warning>>,
     /// Held for a private store: removes it when dropped.
     temporary: Option<tempfile::TempDir>,
@@ -74,6 +81,8 @@ impl Store {
         }
         Ok(Self {
             lease: lease::Lease::take(&root)?,
+            step_locks: lock::Locks::new(&root.join("locks"), "step"),
+            durability: sync::GroupSync::new(&root)?,
             root,
             verified: Mutex::default(),
             filed_trees: Mutex::default(),
@@ -121,9 +130,30 @@ impl Store {
         self.lease.scratch()
     }
 
+    /// Takes the lock of a step's key if no thread of any kiln has it.
+    ///
+    /// # Errors
+    /// [`CacheError::Io`].
+    pub(crate) fn try_lock(&self, key: Digest) -> Result<Option<KeyLock<'_>>, CacheError> {
+        self.step_locks.try_lock(key)
+    }
+
+    /// Waits for the lock of a step's key; returns `None` if `stop` says so first. The thread must
+    /// not hold the lock of another key while it waits.
+    ///
+    /// # Errors
+    /// [`CacheError::Io`].
+    pub(crate) fn lock(
+        &self,
+        key: Digest,
+        stop: impl Fn() -> bool,
+    ) -> Result<Option<KeyLock<'_>>, CacheError> {
+        self.step_locks.lock(key, stop)
+    }
+
     /// Returns what was found damaged since the last call.
     pub(crate) fn take_warnings(&self) -> Vec<Warning> {
-        std::mem::take(&mut *lock(&self.warnings))
+        std::mem::take(&mut *locked(&self.warnings))
     }
 
     /// Moves `path`, which does not hold what its name says, out of the way, and notes why.
@@ -142,8 +172,8 @@ impl Store {
             Err(error) => return Err(failed("set aside", path)(error)),
         }
         // It may have been a listing: nothing counts as filed any more.
-        lock(&self.filed_trees).clear();
-        lock(&self.warnings).push(Warning { path: path.to_owned(), why });
+        locked(&self.filed_trees).clear();
+        locked(&self.warnings).push(Warning { path: path.to_owned(), why });
         Ok(())
     }
 }
@@ -283,7 +313,7 @@ fn own_directory(path: &Path) -> Result<(), CacheError> {
 }
 
 /// Locks a table that is whole between any two statements, also after a panic elsewhere.
-fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
+fn locked<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::proto::Malformed;
 use super::reapi::{Entry, decode_directory, encode_directory};
-use super::{Blob, CacheError, Damage, Store, lock};
+use super::{Blob, CacheError, Damage, Store, locked};
 
 /// The most names in one path of a tree.
 pub(crate) const MAX_DEPTH: usize = 1000;
@@ -261,7 +261,7 @@ impl Store {
     /// [`CacheError::Io`].
     pub(crate) fn put_tree(&self, tree: &Tree) -> Result<Blob, CacheError> {
         let root = tree.root();
-        if lock(&self.filed_trees).contains(&root.digest) && self.has(root) {
+        if locked(&self.filed_trees).contains(&root.digest) && self.has(root) {
             return Ok(root);
         }
         for (_, node) in tree.nodes() {
@@ -270,7 +270,7 @@ impl Store {
             }
         }
         self.put(&tree.encode())?;
-        lock(&self.filed_trees).insert(root.digest);
+        locked(&self.filed_trees).insert(root.digest);
         Ok(root)
     }
 
