@@ -1,2 +1,4 @@
 //! The `kiln` command.
-fn main() {}
+fn main() {
+    kiln::launch_if_asked();
+}

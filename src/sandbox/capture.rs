@@ -1,0 +1,273 @@
+//! Copies the outs of a step that is over: each file is hashed on its way. Follows no link and
+//! leaves the working tree by no path; knows nothing of caches.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps};
+use rustix::io::Errno;
+
+use super::error::Oddity;
+use super::mounts;
+use super::outcome::{CapturedFile, CapturedOut, Entry, Node};
+use super::protocol::Fault;
+use super::spec::{FIXED_MTIME_SECS, OutKind, OutPath};
+use crate::digest::Hasher;
+
+/// How many bytes are read at a time.
+const BUFFER: usize = 256 * 1024;
+
+/// Copies `outs`, found below `build`, into the directory `into`.
+pub(super) fn capture(
+    build: BorrowedFd<'_>,
+    outs: &[OutPath],
+    into: BorrowedFd<'_>,
+) -> Result<Vec<CapturedOut>, Fault> {
+    let mut copier = Copier { into, next: 0, buffer: Vec::new() };
+    outs.iter().map(|out| copier.out(build, out)).collect()
+}
+
+/// Copies files under the numbers 0, 1, 2 and so on.
+struct Copier<'a> {
+    into: BorrowedFd<'a>,
+    next: u32,
+    buffer: Vec<u8>,
+}
+
+impl Copier<'_> {
+    fn out(&mut self, build: BorrowedFd<'_>, out: &OutPath) -> Result<CapturedOut, Fault> {
+        let path = Path::new(&out.path);
+        let odd = |oddity| Fault::OddOut { path: path.to_owned(), oddity };
+        let fault = |error: Errno| Fault::capture(path, error);
+        let found = match mounts::open_beneath(build, path, OFlags::PATH | OFlags::NOFOLLOW) {
+            Ok(found) => found,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(CapturedOut::Missing),
+            Err(Errno::LOOP) => return Err(odd(Oddity::Link)),
+            Err(error) => return Err(fault(error)),
+        };
+        let stat = rustix::fs::fstat(&found).map_err(fault)?;
+        match (FileType::from_raw_mode(stat.st_mode), out.kind) {
+            (FileType::RegularFile, OutKind::File) => {
+                let file = self.file(&found, OsStr::new(""), &stat);
+                Ok(CapturedOut::File(file.map_err(|error| Fault::capture(path, error))?))
+            }
+            (FileType::Directory, OutKind::Dir) => Ok(CapturedOut::Dir(self.tree(&found, path)?)),
+            (FileType::RegularFile, OutKind::Dir) => Err(odd(Oddity::NotADirectory)),
+            (FileType::Directory, OutKind::File) => Err(odd(Oddity::Directory)),
+            (FileType::Symlink, _) => Err(odd(Oddity::Link)),
+            (other, _) => Err(odd(oddity(other))),
+        }
+    }
+
+    /// Captures all below the directory `root`; `name` is the out's.
+    fn tree(&mut self, root: &OwnedFd, name: &Path) -> Result<Vec<Entry>, Fault> {
+        let mut entries = Vec::new();
+        let mut open = vec![(Vec::new(), reopen_dir(root, name)?)];
+        // Depth first with one open directory a level; siblings wait as sorted names.
+        let mut waiting = vec![names(&open[0].1, name)?];
+        while let Some(level) = waiting.last_mut() {
+            let Some(child) = level.pop() else {
+                waiting.pop();
+                open.pop();
+                continue;
+            };
+            let (above, dir) = open.last().expect("a directory for each level");
+            let path = join(above, &child);
+            let full = name.join(OsStr::from_bytes(&path));
+            let child = OsStr::from_bytes(&child);
+            let fault = |error: Errno| Fault::capture(&full, error);
+            let stat = rustix::fs::statat(dir, child, AtFlags::SYMLINK_NOFOLLOW).map_err(fault)?;
+            let node = match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => Node::File(
+                    self.file(dir, child, &stat).map_err(|error| Fault::capture(&full, error))?,
+                ),
+                FileType::Symlink => inner_link(root.as_fd(), dir, child, &path, &full)?,
+                FileType::Directory => {
+                    let inner = mounts::open_beneath(dir.as_fd(), child.as_ref(), OFlags::PATH)
+                        .map_err(fault)?;
+                    let inner = reopen_dir(&inner, &full)?;
+                    waiting.push(names(&inner, &full)?);
+                    open.push((path.clone(), inner));
+                    Node::Dir
+                }
+                other => return Err(Fault::OddOut { path: full, oddity: oddity(other) }),
+            };
+            entries.push(Entry { path, node });
+        }
+        Ok(entries)
+    }
+
+    /// Copies the file `name` in `dir`, or `dir` itself when there is no name.
+    fn file(&mut self, dir: &OwnedFd, name: &OsStr, stat: &Stat) -> io::Result<CapturedFile> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let from = if name.is_empty() {
+            let name = mounts::name_of(dir);
+            rustix::fs::open(name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?
+        } else {
+            rustix::fs::openat(dir, name, flags, Mode::empty())?
+        };
+        let number = self.next;
+        self.next += 1;
+        let executable = stat.st_mode & 0o100 != 0;
+        let mode = Mode::from_raw_mode(if executable { 0o755 } else { 0o644 });
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let to = rustix::fs::openat(self.into, number.to_string(), flags, mode)?;
+        let mut to = File::from(to);
+        let sparse = stat.st_blocks.saturating_mul(512) < stat.st_size;
+        let (digest, size) = self.copy(&mut File::from(from), &mut to, sparse)?;
+        let time = Timespec { tv_sec: FIXED_MTIME_SECS, tv_nsec: 0 };
+        let times = Timestamps { last_access: time, last_modification: time };
+        rustix::fs::futimens(&to, &times)?;
+        Ok(CapturedFile { digest, size, executable, number })
+    }
+
+    /// Copies all bytes; runs of zeroes become holes if `sparse`.
+    fn copy(
+        &mut self,
+        from: &mut File,
+        to: &mut File,
+        sparse: bool,
+    ) -> io::Result<(crate::digest::Digest, u64)> {
+        self.buffer.resize(BUFFER, 0);
+        let mut hasher = Hasher::new();
+        let mut size = 0;
+        loop {
+            let count = match from.read(&mut self.buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            let bytes = &self.buffer[..count];
+            hasher.update(bytes);
+            size += count as u64;
+            if sparse && bytes.iter().all(|byte| *byte == 0) {
+                io::Seek::seek_relative(to, count.cast_signed() as i64)?;
+            } else {
+                to.write_all(bytes)?;
+            }
+        }
+        if sparse {
+            to.set_len(size)?;
+        }
+        Ok((hasher.finish(), size))
+    }
+}
+
+/// Opens a directory for reading, whatever rights the step left on it.
+fn reopen_dir(dir: &OwnedFd, path: &Path) -> Result<OwnedFd, Fault> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(mounts::name_of(dir), flags, Mode::empty())
+        .map_err(|error| Fault::capture(path, error))
+}
+
+/// Returns the names in a directory, the last one first.
+fn names(dir: &OwnedFd, path: &Path) -> Result<Vec<Vec<u8>>, Fault> {
+    let fault = |error: Errno| Fault::capture(path, error);
+    let mut names = Vec::new();
+    for entry in Dir::read_from(dir).map_err(fault)? {
+        let name = entry.map_err(fault)?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            names.push(name);
+        }
+    }
+    names.sort_unstable_by(|left, right| right.cmp(left));
+    Ok(names)
+}
+
+fn join(above: &[u8], name: &[u8]) -> Vec<u8> {
+    if above.is_empty() { name.to_vec() } else { [above, b"/", name].concat() }
+}
+
+fn oddity(file_type: FileType) -> Oddity {
+    match file_type {
+        FileType::Fifo => Oddity::Fifo,
+        FileType::Socket => Oddity::Socket,
+        FileType::CharacterDevice | FileType::BlockDevice => Oddity::Device,
+        _ => Oddity::Unknown,
+    }
+}
+
+/// Reads a link, and refuses it unless it stays inside the out.
+fn inner_link(
+    root: BorrowedFd<'_>,
+    dir: &OwnedFd,
+    name: &OsStr,
+    path: &[u8],
+    full: &Path,
+) -> Result<Node, Fault> {
+    let target = rustix::fs::readlinkat(dir, name, Vec::new())
+        .map_err(|error| Fault::capture(full, error))?
+        .into_bytes();
+    let depth = path.iter().filter(|byte| **byte == b'/').count();
+    let inner = match climb(&target, depth) {
+        Climb::Inside => true,
+        Climb::Outside => false,
+        Climb::Winding => resolves_inside(root, path),
+    };
+    if inner {
+        Ok(Node::Link { target })
+    } else {
+        Err(Fault::OddOut { path: full.to_owned(), oddity: Oddity::EscapingLink })
+    }
+}
+
+/// Where a link's text leads, from a directory some levels below the root.
+#[derive(Debug, PartialEq, Eq)]
+enum Climb {
+    /// Inside, whatever the names on its way are: any of them that is a link is inside itself.
+    Inside,
+    /// Out of the root, or from `/`.
+    Outside,
+    /// It climbs after a name; if that name is a link, the text alone does not tell.
+    Winding,
+}
+
+fn climb(target: &[u8], depth: usize) -> Climb {
+    if target.first() == Some(&b'/') {
+        return Climb::Outside;
+    }
+    let (mut level, mut named, mut winding) = (depth, false, false);
+    for part in target.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => {
+                winding |= named;
+                let Some(above) = level.checked_sub(1) else { return Climb::Outside };
+                level = above;
+            }
+            _ => {
+                named = true;
+                level += 1;
+            }
+        }
+    }
+    if winding { Climb::Winding } else { Climb::Inside }
+}
+
+/// Returns whether following `path` leads to something, without leaving `root` on the way.
+fn resolves_inside(root: BorrowedFd<'_>, path: &[u8]) -> bool {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    rustix::fs::openat2(root, PathBuf::from(OsStr::from_bytes(path)), flags, Mode::empty(), resolve)
+        .is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_inner_only_if_no_name_can_lead_it_out() {
+        assert_eq!(climb(b"../a/b", 1), Climb::Inside);
+        assert_eq!(climb(b"./a", 0), Climb::Inside);
+        assert_eq!(climb(b"..", 0), Climb::Outside);
+        assert_eq!(climb(b"a/../..", 0), Climb::Outside);
+        assert_eq!(climb(b"/etc", 3), Climb::Outside);
+        assert_eq!(climb(b"a/..", 0), Climb::Winding);
+    }
+}

@@ -1,0 +1,88 @@
+//! How a launcher becomes a cell: it enters its user namespace, and makes itself a small root from
+//! which it can give each step one. Done once for many steps; knows no step.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::mount::{MountPropagationFlags, UnmountFlags};
+
+use super::error::Feature;
+use super::protocol::Fault;
+use super::{mounts, system};
+
+/// The user a step runs as.
+pub(super) const USER: u32 = 1000;
+
+/// Which network a cell's steps are in unless they get a fresh one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Wire {
+    /// A network of the cell's own, with nothing up.
+    Cut,
+    /// The host's.
+    Host,
+}
+
+/// Enters the namespaces of a cell. This process then has all rights, but only in there.
+pub(super) fn enter(wire: Wire) -> Result<(), Fault> {
+    let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+    if user.is_root() {
+        // An ordinary user cannot drop its groups; they mean nothing among the step's files.
+        let _ = rustix::thread::set_thread_groups(&[]);
+    }
+    system::unshare(libc::CLONE_NEWUSER)
+        .map_err(|error| Fault::refused(Feature::UserNamespace, error))?;
+    let maps = [
+        ("/proc/self/setgroups", "deny".to_owned()),
+        ("/proc/self/uid_map", format!("{USER} {user} 1")),
+        ("/proc/self/gid_map", format!("{USER} {group} 1")),
+    ];
+    for (path, text) in maps {
+        fs::write(path, text).map_err(|error| Fault::refused(Feature::UserNamespace, error))?;
+    }
+    let mut others = libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
+    if wire == Wire::Cut {
+        others |= libc::CLONE_NEWNET;
+    }
+    system::unshare(others)
+        .and_then(|()| Ok(rustix::system::sethostname(b"kiln")?))
+        .and_then(|()| Ok(rustix::system::setdomainname(b"(none)")?))
+        .map_err(|error| Fault::refused(Feature::OtherNamespaces, error))?;
+    move_to_own_root().map_err(|error| Fault::refused(Feature::Mounts, error))?;
+    forbid_nested();
+    Ok(())
+}
+
+/// Makes a tmpfs this process's `/`, with the host's files at `/host`.
+fn move_to_own_root() -> io::Result<()> {
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", private)?;
+    let own = mounts::make("tmpfs", &[("mode", "0755")])?;
+    // Over `/` it hides nothing: the paths of this process still start below it.
+    mounts::attach_at(own.as_fd(), Path::new("/"))?;
+    rustix::process::fchdir(&own)?;
+    rustix::fs::mkdir("host", 0o755.into())?;
+    rustix::process::pivot_root(".", "host")?;
+    rustix::process::chdir("/")?;
+    for name in ["empty", "roots", "scratch"] {
+        fs::create_dir(Path::new("/").join(name))?;
+    }
+    Ok(())
+}
+
+/// Forbids user namespaces inside this one. Where `/proc/sys` cannot be written, the seccomp
+/// filter alone forbids them.
+fn forbid_nested() {
+    drop(fs::write(format!("{}/proc/sys/user/max_user_namespaces", mounts::HOST), "0"));
+}
+
+/// Gives the calling process, whose mount namespace is its own, `root` as its `/` and lets go of
+/// everything else.
+pub(super) fn move_to_root(root: &Path) -> io::Result<()> {
+    rustix::process::chdir(root)?;
+    // With both places the same, the old root lands on top of the new one, and is then let go.
+    rustix::process::pivot_root(".", ".")?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH)?;
+    Ok(rustix::process::chdir("/")?)
+}

@@ -1,0 +1,180 @@
+//! The launcher: a small process of Kiln's own executable that runs steps one after the other.
+//! Knows one step at a time, and of Kiln only the socket to it.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::Mode;
+use rustix::process::{DumpableBehavior, Signal};
+
+use super::cell::{self, Wire};
+use super::init::Program;
+use super::protocol::{self, Fault, Ran, Reply, Request};
+use super::root::{self, Roots};
+use super::stage::Stage;
+use super::{supervise, system, wire};
+
+/// The name a launcher goes by in place of the program's.
+pub(super) const NAME: &str = "kiln-cell";
+
+/// Whether this program has come past [`launch_if_asked`], and so can be a launcher.
+static IS_PREPARED: AtomicBool = AtomicBool::new(false);
+
+/// Turns this process into a sandbox launcher if it was started as one, and otherwise returns.
+///
+/// A program that runs pipelines calls this before anything else in `main`: Kiln starts the
+/// program's own executable again for each of its sandboxes. Without it, they refuse to start.
+///
+/// # Examples
+/// ```
+/// fn main() {
+///     kiln::launch_if_asked();
+///     // The program's own work starts here.
+/// }
+/// ```
+pub fn launch_if_asked() {
+    IS_PREPARED.store(true, Ordering::Relaxed);
+    let mut arguments = std::env::args_os();
+    if arguments.next().is_none_or(|name| name != NAME) {
+        return;
+    }
+    let mut text = || arguments.next()?.into_string().ok();
+    let guise = text().and_then(|guise| Guise::parse(&guise));
+    let parent = text().and_then(|parent| parent.parse().ok());
+    let code = match (guise, parent) {
+        (Some(guise), Some(parent)) => serve(guise, parent).map_or(1, |()| 0),
+        _ => 2,
+    };
+    system::leave(code)
+}
+
+/// Returns whether this program calls [`launch_if_asked`].
+pub(super) fn is_prepared() -> bool {
+    IS_PREPARED.load(Ordering::Relaxed)
+}
+
+/// What kind of launcher to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Guise {
+    /// A cell with namespaces.
+    Cell(Wire),
+    /// The weak sandbox.
+    Weak,
+}
+
+impl Guise {
+    const NAMES: [(Self, &str); 3] =
+        [(Self::Cell(Wire::Cut), "cut"), (Self::Cell(Wire::Host), "host"), (Self::Weak, "weak")];
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, name)| *name == text).map(|(guise, _)| *guise)
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        let found = Self::NAMES.iter().find(|(guise, _)| *guise == self);
+        found.expect("every guise has a name").1
+    }
+}
+
+/// Runs steps until Kiln closes the socket.
+fn serve(guise: Guise, parent: i32) -> io::Result<()> {
+    die_with(parent);
+    let socket = UnixStream::from(system::take_stdin()?);
+    let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, Mode::empty())?;
+    system::duplicate_as(null.as_fd(), 0)?;
+    drop(null);
+    rustix::process::umask(Mode::empty());
+    let mut launcher = match Launcher::new(guise) {
+        Ok(launcher) => launcher,
+        Err(fault) => return protocol::write_reply(&Reply::Failed(fault)).send(&socket, &[]),
+    };
+    // Entering a user namespace may have taken this back.
+    die_with(parent);
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    protocol::write_reply(&Reply::Ready { memory: launcher.memory }).send(&socket, &[])?;
+    while let Some((frame, fds)) = wire::receive(&socket)? {
+        if frame.is_empty() {
+            // A stop that crossed with the end of the step.
+            continue;
+        }
+        let request = Request::read(&frame).ok_or(io::ErrorKind::InvalidData)?;
+        let fds = <[OwnedFd; 3]>::try_from(fds).map_err(|_| io::ErrorKind::InvalidData)?;
+        let reply = launcher.run(&request, fds, &socket).map_or_else(Reply::Failed, Reply::Ran);
+        protocol::write_reply(&reply).send(&socket, &[])?;
+    }
+    Ok(())
+}
+
+/// Has the kernel end this process with its parent, even if that has ended by now.
+fn die_with(parent: i32) {
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    if rustix::process::Pid::as_raw(rustix::process::getppid()) != parent {
+        system::leave(1);
+    }
+}
+
+/// What a launcher keeps from one step to the next.
+struct Launcher {
+    guise: Guise,
+    roots: Roots,
+    memory: bool,
+}
+
+impl Launcher {
+    fn new(guise: Guise) -> Result<Self, Fault> {
+        if let Guise::Cell(wire) = guise {
+            cell::enter(wire)?;
+            root::write_masks()?;
+        }
+        Ok(Self { guise, roots: Roots::default(), memory: holds_attributes() })
+    }
+
+    fn run(
+        &mut self,
+        request: &Request,
+        fds: [OwnedFd; 3],
+        socket: &UnixStream,
+    ) -> Result<Ran, Fault> {
+        let [stdout, stderr, capture] = fds;
+        let kind = root::Kind {
+            root: request.root.clone(),
+            host_paths: request.host_paths.clone(),
+            networked: self.guise == Guise::Cell(Wire::Host),
+        };
+        let root = self.roots.get(kind)?;
+        let program = program(request, stdout, stderr)?;
+        let stage = Stage::make(request, root)?;
+        let end = supervise::run(request, &stage, program, socket)?;
+        stage.finish(request, end, capture.as_fd())
+    }
+}
+
+/// Returns what to start, in the form the kernel takes it.
+fn program(request: &Request, stdout: OwnedFd, stderr: OwnedFd) -> Result<Program, Fault> {
+    let strings = |words: &[Vec<u8>]| {
+        words.iter().map(|word| CString::new(word.clone())).collect::<Result<Vec<_>, _>>()
+    };
+    let invalid =
+        |_| Fault::prepare("pass a zero byte to", &*request.cwd, io::ErrorKind::InvalidInput);
+    Ok(Program {
+        argv: strings(&request.argv).map_err(invalid)?,
+        env: strings(&request.env).map_err(invalid)?,
+        cwd: Path::new(&request.cwd).to_owned(),
+        network: request.network,
+        each_memory: request.each_memory,
+        each_processes: request.each_processes,
+        stdout,
+        stderr,
+    })
+}
+
+/// Returns whether files in memory can have the attributes an overlay marks them with.
+fn holds_attributes() -> bool {
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr("/empty", "user.overlay.test", b"y", flags).is_ok()
+        && rustix::fs::removexattr("/empty", "user.overlay.test").is_ok()
+}

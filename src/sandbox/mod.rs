@@ -1,0 +1,90 @@
+//! Runs one program where it sees only what it was given, and captures what it leaves. Knows
+//! directories, processes and digests; does not know plans, caches or the engine.
+//!
+//! Kiln (`pool`, `run`) talks to launchers (`launcher`), small processes of the same executable.
+//! A launcher enters its namespaces once (`cell`), makes a root for each kind of step once
+//! (`root`), and for each step mounts a working tree (`stage`), clones process 1 of the step
+//! (`init`), waits for the end of all of it (`supervise`) and copies the outs (`capture`).
+
+mod cancel;
+mod capture;
+mod cell;
+mod error;
+mod init;
+mod landlock;
+mod launcher;
+mod mounts;
+mod outcome;
+mod pool;
+mod protocol;
+mod root;
+mod run;
+mod seccomp;
+mod spec;
+mod stage;
+mod supervise;
+mod system;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+pub(crate) use cancel::Cancel;
+pub(crate) use error::{Feature, Oddity, SandboxError};
+pub use launcher::launch_if_asked;
+pub(crate) use outcome::{
+    CapturedFile, CapturedOut, Enforced, Enforcement, Entry, Exit, Node, Outcome, Stream,
+};
+pub(crate) use pool::Launcher;
+pub(crate) use spec::{
+    FIXED_MTIME_SECS, Limits, MAX_LOWERS, Mount, Network, OutKind, OutPath, Piece, Place, Root,
+    Scratch, Spec, Word,
+};
+
+use cell::Wire;
+use launcher::Guise;
+use pool::Pool;
+
+/// Something that runs programs apart from the rest of the machine.
+pub(crate) trait Sandbox: Sync {
+    /// Runs the program of `spec` to its end, and returns when no process of it is left. Passes
+    /// its output to `output` as it comes, on the calling thread. Several threads may call this
+    /// at one time.
+    ///
+    /// # Errors
+    /// When the sandbox could not do its part. A program that fails is an [`Outcome`].
+    fn run(
+        &self,
+        spec: &Spec,
+        cancel: &Cancel,
+        output: &mut dyn FnMut(Stream, &[u8]),
+    ) -> Result<Outcome, SandboxError>;
+}
+
+/// The strong sandbox: cells of Linux namespaces.
+pub(crate) struct Cells(Pool);
+
+impl Cells {
+    /// Returns a sandbox that starts a cell when a run finds none idle. `scratch` is a directory
+    /// of the host for steps that write more than memory should hold; it is made when needed.
+    ///
+    /// # Errors
+    /// [`SandboxError::Start`] when this process cannot have another thread.
+    pub(crate) fn new(launcher: Launcher, scratch: PathBuf) -> Result<Self, SandboxError> {
+        Ok(Self(Pool::new(launcher, scratch)?))
+    }
+}
+
+impl Sandbox for Cells {
+    fn run(
+        &self,
+        spec: &Spec,
+        cancel: &Cancel,
+        output: &mut dyn FnMut(Stream, &[u8]),
+    ) -> Result<Outcome, SandboxError> {
+        let wire = if spec.network == Network::Full { Wire::Host } else { Wire::Cut };
+        run::run(&self.0, Guise::Cell(wire), spec, cancel, output)
+    }
+}

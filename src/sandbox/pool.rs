@@ -1,0 +1,154 @@
+//! Kiln's side of the launchers: starts them, keeps the idle ones, and ends them. Knows that a
+//! launcher answers, not what a step is.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Sender};
+
+use super::error::SandboxError;
+use super::launcher::{self, Guise};
+use super::protocol::{self, Reply};
+use super::wire;
+
+/// How launchers are started.
+#[derive(Clone, Debug)]
+pub(crate) struct Launcher {
+    /// A program that calls [`kiln::launch_if_asked`](crate::launch_if_asked) first in `main`.
+    pub(crate) program: PathBuf,
+}
+
+impl Launcher {
+    /// Returns the running program as its own launcher, even if its file has been replaced.
+    ///
+    /// # Errors
+    /// [`SandboxError::NotAsked`] when it has not called [`crate::launch_if_asked`].
+    pub(crate) fn this_program() -> Result<Self, SandboxError> {
+        if !launcher::is_prepared() {
+            return Err(SandboxError::NotAsked);
+        }
+        Ok(Self { program: "/proc/self/exe".into() })
+    }
+}
+
+/// The launchers of one sandbox.
+pub(super) struct Pool {
+    idle: Mutex<HashMap<Guise, Vec<Cell>>>,
+    starter: Sender<Order>,
+    program: PathBuf,
+    scratch: PathBuf,
+    next: AtomicU64,
+}
+
+/// A wish for a launcher, and where it is to be sent.
+type Order = (Guise, Sender<io::Result<(UnixStream, Child)>>);
+
+/// A launcher that waits for a step. It ends when this is dropped.
+pub(super) struct Cell {
+    pub(super) socket: UnixStream,
+    pub(super) child: Child,
+    /// Whether a step's writes can go to memory.
+    pub(super) memory: bool,
+}
+
+impl Drop for Cell {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Pool {
+    /// Starts the thread that starts launchers. Scratch space on disk is made below `scratch`.
+    pub(super) fn new(launcher: Launcher, scratch: PathBuf) -> Result<Self, SandboxError> {
+        let (starter, orders) = mpsc::channel::<Order>();
+        let program = launcher.program.clone();
+        // The kernel ends a launcher with the *thread* that started it, so they share one that
+        // lives as long as this pool.
+        let start = move || {
+            for (guise, reply) in orders {
+                drop(reply.send(start_launcher(&launcher.program, guise)));
+            }
+        };
+        std::thread::Builder::new()
+            .name("kiln-cells".into())
+            .spawn(start)
+            .map_err(|source| SandboxError::Start { program: program.clone(), source })?;
+        let (idle, next) = (Mutex::default(), AtomicU64::new(0));
+        Ok(Self { idle, starter, program, scratch, next })
+    }
+
+    /// Returns an idle launcher, or starts one.
+    pub(super) fn take(&self, guise: Guise) -> Result<Cell, SandboxError> {
+        let idle = self.idle.lock().expect("no holder panics").get_mut(&guise).and_then(Vec::pop);
+        match idle {
+            Some(cell) => Ok(cell),
+            None => self.start(guise),
+        }
+    }
+
+    /// Takes back a launcher that can run another step.
+    pub(super) fn put_back(&self, guise: Guise, cell: Cell) {
+        self.idle.lock().expect("no holder panics").entry(guise).or_default().push(cell);
+    }
+
+    fn start(&self, guise: Guise) -> Result<Cell, SandboxError> {
+        let fault = |source| SandboxError::Start { program: self.program.clone(), source };
+        let (reply, started) = mpsc::channel();
+        self.starter.send((guise, reply)).map_err(|_| SandboxError::LauncherEnded)?;
+        let started = started.recv().map_err(|_| SandboxError::LauncherEnded)?;
+        let (socket, child) = started.map_err(fault)?;
+        let mut cell = Cell { socket, child, memory: false };
+        match cell.reply()? {
+            Reply::Ready { memory } => cell.memory = memory,
+            Reply::Failed(fault) => return Err(fault.into()),
+            Reply::Ran(_) => return Err(SandboxError::LauncherEnded),
+        }
+        Ok(cell)
+    }
+
+    /// Makes a new directory on disk for one step's writes.
+    pub(super) fn make_scratch(&self) -> Result<PathBuf, SandboxError> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let dir = self.scratch.join(format!("{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&dir).map_err(|source| prepare("make", &dir, source)).map(|()| dir)
+    }
+}
+
+impl Cell {
+    /// Waits for what the launcher says next.
+    pub(super) fn reply(&self) -> Result<Reply, SandboxError> {
+        wire::receive(&self.socket)
+            .ok()
+            .flatten()
+            .and_then(|(frame, _)| protocol::read_reply(&frame))
+            .ok_or(SandboxError::LauncherEnded)
+    }
+}
+
+/// Returns the error for a path that could not be made ready.
+pub(super) fn prepare(action: &str, path: &Path, source: io::Error) -> SandboxError {
+    SandboxError::Prepare { action: action.to_owned(), path: path.to_owned(), source }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the sandbox starts its launchers")]
+fn start_launcher(program: &Path, guise: Guise) -> io::Result<(UnixStream, Child)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    // Nothing here makes the standard library fork: it uses `posix_spawn`, so the size of this
+    // process does not matter.
+    let child = Command::new(program)
+        .arg0(launcher::NAME)
+        .args([guise.name(), &std::process::id().to_string()])
+        .env_clear()
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    Ok((ours, child))
+}

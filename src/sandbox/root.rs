@@ -1,0 +1,271 @@
+//! The `/` of a step, without its working tree: made once in a cell for each kind and used again.
+//! Knows what a step may see of the host; runs nothing.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FileType;
+
+use super::mounts::{self, HOST, READ_ONLY};
+use super::protocol::Fault;
+use super::spec::Root;
+
+/// The host's system directories. Those that are links stay links.
+const SYSTEM: &[&str] =
+    &["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "nix/store", "gnu/store"];
+
+/// The host's files of `/etc` that say where its libraries and programs are.
+const SYSTEM_ETC: &[&str] =
+    &["etc/ld.so.cache", "etc/ld.so.conf", "etc/ld.so.conf.d", "etc/alternatives"];
+
+/// What comes with the host's network: certificates, but no keys.
+const NETWORK_ETC: &[&str] = &[
+    "etc/ssl/certs",
+    "etc/ssl/openssl.cnf",
+    "etc/ca-certificates",
+    "etc/ca-certificates.conf",
+    "etc/pki/tls/certs",
+    "etc/pki/ca-trust/extracted",
+];
+
+/// The host's files that say how names become addresses; copied, for they are often links.
+const RESOLVER: &[&str] = &["etc/resolv.conf", "etc/hosts", "etc/nsswitch.conf", "etc/gai.conf"];
+
+/// Directories every step has.
+const DIRS: &[&str] =
+    &["build", "dev/pts", "dev/shm", "etc", "home/build", "proc", "run", "tmp", "var/tmp"];
+
+const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
+
+const DEVICE_LINKS: &[(&str, &str)] = &[
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+];
+
+/// The accounts of a step: whoever looks up its user finds one.
+const ACCOUNTS: &[(&str, &str)] = &[
+    (
+        "etc/passwd",
+        "root:x:0:0:root:/root:/bin/sh\n\
+         build:x:1000:1000:build:/home/build:/bin/sh\n\
+         nobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",
+    ),
+    ("etc/group", "root:x:0:\ntty:x:5:\nbuild:x:1000:\nnogroup:x:65534:\n"),
+];
+
+const NAMES: &[(&str, &str)] = &[
+    ("etc/hosts", "127.0.0.1 localhost kiln\n::1 localhost kiln\n"),
+    ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
+    ("etc/resolv.conf", ""),
+];
+
+/// What is bound over files of `/proc` that tell of the host, as names in [`MASKS`].
+pub(super) const MASKED: &[(&str, &str)] = &[
+    ("cmdline", ""),
+    ("loadavg", "0.00 0.00 0.00 1/1 1\n"),
+    ("uptime", "1.00 1.00\n"),
+    (
+        "meminfo",
+        "MemTotal:        8388608 kB\n\
+         MemFree:         6291456 kB\n\
+         MemAvailable:    7340032 kB\n\
+         Buffers:               0 kB\n\
+         Cached:          1048576 kB\n\
+         SwapTotal:             0 kB\n\
+         SwapFree:              0 kB\n",
+    ),
+    ("sys/kernel/random/boot_id", "00000000-0000-0000-0000-000000000000\n"),
+];
+
+/// Where a launcher keeps the files of [`MASKED`], by their place in the list.
+pub(super) const MASKS: &str = "/masks";
+
+/// How many kinds of root a cell keeps at one time.
+const KEPT: usize = 4;
+
+/// Which root a step needs: all that makes two of them differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Kind {
+    pub(super) root: Root,
+    pub(super) host_paths: Vec<PathBuf>,
+    /// Whether the host's resolver files and certificates are there.
+    pub(super) networked: bool,
+}
+
+/// The roots of one cell, the latest used last.
+#[derive(Default)]
+pub(super) struct Roots {
+    kept: Vec<(Kind, PathBuf)>,
+    made: u64,
+}
+
+impl Roots {
+    /// Returns where the root of this kind is mounted; makes it at the first call.
+    pub(super) fn get(&mut self, kind: Kind) -> Result<PathBuf, Fault> {
+        if let Some(index) = self.kept.iter().position(|(kept, _)| *kept == kind) {
+            let found = self.kept.remove(index);
+            self.kept.push(found);
+        } else {
+            if self.kept.len() == KEPT {
+                let (_, path) = self.kept.remove(0);
+                drop(mounts::detach(&path));
+            }
+            self.made += 1;
+            let path = PathBuf::from(format!("/roots/{}", self.made));
+            make(&kind, &path)?;
+            self.kept.push((kind, path));
+        }
+        Ok(self.kept.last().expect("one was just pushed").1.clone())
+    }
+}
+
+/// Writes the files that mask others; once in a cell.
+pub(super) fn write_masks() -> Result<(), Fault> {
+    let write = || {
+        fs::create_dir(MASKS)?;
+        for (index, (_, text)) in MASKED.iter().enumerate() {
+            write_file(&Path::new(MASKS).join(index.to_string()), text.as_bytes())?;
+        }
+        // What is bound from a read-only mount is read-only.
+        let masks = mounts::open_place(Path::new(MASKS))?;
+        mounts::attach_at(mounts::copy_tree(masks.as_fd(), READ_ONLY)?, Path::new(MASKS))
+    };
+    write().map_err(|error| Fault::prepare("make", MASKS, error))
+}
+
+fn make(kind: &Kind, at: &Path) -> Result<(), Fault> {
+    let skeleton = at.with_extension("files");
+    let prepare = |error| Fault::prepare("make", "/", error);
+    fs::create_dir(at).and_then(|()| fs::create_dir(&skeleton)).map_err(prepare)?;
+    let binds = fill(kind, &skeleton).map_err(prepare)?;
+    match &kind.root {
+        Root::Host => mount_skeleton(&skeleton, at).map_err(prepare)?,
+        Root::Tree(tree) => mount_over_tree(tree, &skeleton, at)
+            .map_err(|error| Fault::prepare("use as root", tree, error))?,
+    }
+    for bind in &binds {
+        bind_from_host(bind, at)
+            .map_err(|error| Fault::prepare("show", Path::new("/").join(bind), error))?;
+    }
+    mount_devices(at).map_err(|error| Fault::prepare("make", "/dev", error))
+}
+
+/// Makes the directories, links and small files of a root. Returns what is to be bound from the
+/// host; a place for each is made.
+fn fill(kind: &Kind, skeleton: &Path) -> io::Result<Vec<PathBuf>> {
+    for dir in DIRS {
+        fs::create_dir_all(skeleton.join(dir))?;
+    }
+    for name in DEVICES {
+        write_file(&skeleton.join("dev").join(name), b"")?;
+    }
+    for (name, target) in DEVICE_LINKS {
+        symlink(target, skeleton.join("dev").join(name))?;
+    }
+    let mut binds = Vec::new();
+    if kind.root == Root::Host {
+        for (path, text) in ACCOUNTS.iter().chain(NAMES) {
+            write_file(&skeleton.join(path), text.as_bytes())?;
+        }
+        for path in SYSTEM.iter().chain(SYSTEM_ETC) {
+            mirror(Path::new(path), skeleton, &mut binds)?;
+        }
+    }
+    if kind.networked {
+        for path in RESOLVER {
+            if let Ok(file) = mounts::open_host(Path::new(path))
+                && let Ok(text) = fs::read(mounts::name_of(file))
+            {
+                write_file(&skeleton.join(path), &text)?;
+            }
+        }
+        if kind.root == Root::Host {
+            for path in NETWORK_ETC {
+                mirror(Path::new(path), skeleton, &mut binds)?;
+            }
+        }
+    }
+    for path in &kind.host_paths {
+        let path = path.strip_prefix("/").unwrap_or(path);
+        make_place(path, is_dir(path), skeleton)?;
+        binds.push(path.to_owned());
+    }
+    Ok(binds)
+}
+
+/// Returns whether `path` leads to a directory on the host.
+fn is_dir(path: &Path) -> bool {
+    mounts::open_host(path)
+        .and_then(|found| Ok(rustix::fs::fstat(found)?))
+        .is_ok_and(|found| FileType::from_raw_mode(found.st_mode).is_dir())
+}
+
+/// Makes something to bind `path` at, unless it is there.
+fn make_place(path: &Path, dir: bool, skeleton: &Path) -> io::Result<()> {
+    let at = skeleton.join(path);
+    if fs::symlink_metadata(&at).is_ok() {
+        return Ok(());
+    }
+    fs::create_dir_all(at.parent().expect("the path is below the skeleton"))?;
+    if dir { fs::create_dir(&at) } else { write_file(&at, b"") }
+}
+
+/// Copies a link of the host, or makes a place to bind a file or directory at. What the host does
+/// not have is left out.
+fn mirror(path: &Path, skeleton: &Path, binds: &mut Vec<PathBuf>) -> io::Result<()> {
+    let at = skeleton.join(path);
+    let Ok(found) = fs::symlink_metadata(Path::new(HOST).join(path)) else { return Ok(()) };
+    if fs::symlink_metadata(&at).is_ok() {
+        return Ok(());
+    }
+    if found.is_symlink() {
+        fs::create_dir_all(at.parent().expect("the path is below the skeleton"))?;
+        return symlink(fs::read_link(Path::new(HOST).join(path))?, at);
+    }
+    make_place(path, found.is_dir(), skeleton)?;
+    binds.push(path.to_owned());
+    Ok(())
+}
+
+/// Writes a file every step may read, whatever this process's umask.
+fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::write(path, bytes)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644))
+}
+
+fn mount_skeleton(skeleton: &Path, at: &Path) -> io::Result<()> {
+    let place = mounts::open_place(skeleton)?;
+    mounts::attach_at(mounts::copy_tree(place.as_fd(), READ_ONLY)?, at)
+}
+
+/// Lays the skeleton over `tree`, so that the tree itself need not have the places of a step.
+fn mount_over_tree(tree: &Path, skeleton: &Path, at: &Path) -> io::Result<()> {
+    let layers = [mounts::open_place(skeleton)?, mounts::open_host(tree)?];
+    let overlay = mounts::make_overlay(&layers, None)?;
+    super::system::restrict_mount(overlay.as_fd(), READ_ONLY)?;
+    mounts::attach_at(overlay, at)
+}
+
+fn bind_from_host(path: &Path, at: &Path) -> io::Result<()> {
+    let from = mounts::open_host(path)?;
+    mounts::attach_at(mounts::copy_tree(from.as_fd(), READ_ONLY)?, &at.join(path))
+}
+
+fn mount_devices(at: &Path) -> io::Result<()> {
+    for name in DEVICES {
+        let device = mounts::open_host(&Path::new("dev").join(name))?;
+        let fixed = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+        let copy = mounts::copy_tree(device.as_fd(), fixed)?;
+        mounts::attach_at(copy, &at.join("dev").join(name))?;
+    }
+    let options = [("ptmxmode", "0666"), ("mode", "0620")];
+    let terminals = mounts::make("devpts", &options)?;
+    mounts::attach_at(terminals, &at.join("dev/pts"))
+}

@@ -1,0 +1,232 @@
+//! One run as Kiln lives it: asks a launcher, passes output on, and hears how it went.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
+use rustix::pipe::PipeFlags;
+
+use super::cancel::Cancel;
+use super::error::SandboxError;
+use super::launcher::Guise;
+use super::outcome::{Enforced, Enforcement, Exit, Outcome, Stream};
+use super::pool::{Cell, Pool, prepare};
+use super::protocol::{Ran, Reply, Request};
+use super::spec::{MAX_LOWERS, Place, Scratch, Spec};
+use super::wire::Writer;
+
+/// How many bytes of output are passed on at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// How long output may still come once no process of the step is left: it is in the pipe already,
+/// unless the step gave its end of the pipe away.
+const LAST_OUTPUT: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
+
+/// Where a step's own directories are.
+pub(super) type PathOf<'a> = &'a dyn Fn(Place) -> &'a OsStr;
+
+/// Runs `spec` in a launcher of this guise.
+pub(super) fn run(
+    pool: &Pool,
+    guise: Guise,
+    spec: &Spec,
+    cancel: &Cancel,
+    output: &mut dyn FnMut(Stream, &[u8]),
+) -> Result<Outcome, SandboxError> {
+    if cancel.is_stopped() {
+        return Ok(cancelled());
+    }
+    if spec.lowers.len() > MAX_LOWERS {
+        let found = spec.lowers.len();
+        return Err(SandboxError::TooManyLowers { found, most: MAX_LOWERS });
+    }
+    let cell = pool.take(guise)?;
+    let on_disk = spec.scratch == Scratch::Disk || !cell.memory;
+    let scratch = on_disk.then(|| pool.make_scratch()).transpose()?;
+    let places = |place| {
+        OsStr::new(match place {
+            Place::Build => "/build",
+            Place::Home => "/home/build",
+            Place::Temp => "/tmp",
+        })
+    };
+    let request = request(spec, &places, scratch.clone());
+    let result = converse(&cell, &request, spec, cancel, output);
+    if let Some(scratch) = scratch {
+        drop(fs::remove_dir_all(scratch));
+    }
+    if !matches!(result, Err(SandboxError::LauncherEnded)) {
+        pool.put_back(guise, cell);
+    }
+    result
+}
+
+/// Returns what comes of a run that was stopped before it began.
+fn cancelled() -> Outcome {
+    let not_asked = Enforcement::NotAsked;
+    Outcome {
+        exit: Exit::Cancelled,
+        elapsed: Duration::ZERO,
+        peak_memory: None,
+        captured: Vec::new(),
+        log_truncated: false,
+        scratch_full: false,
+        enforced: Enforced { memory: not_asked, processes: not_asked, scratch: not_asked },
+    }
+}
+
+fn request(spec: &Spec, path_of: PathOf<'_>, scratch: Option<PathBuf>) -> Request {
+    let assignment = |(name, value): &(OsString, super::spec::Word)| {
+        [name.as_bytes(), b"=", value.resolve(path_of).as_bytes()].concat()
+    };
+    Request {
+        root: spec.root.clone(),
+        lowers: spec.lowers.clone(),
+        mounts: spec.mounts.clone(),
+        host_paths: spec.host_paths.clone(),
+        argv: spec.argv.iter().map(|word| word.resolve(path_of).into_vec()).collect(),
+        env: spec.env.iter().map(assignment).collect(),
+        cwd: spec.cwd.clone(),
+        network: spec.network,
+        timeout: spec.limits.timeout,
+        scratch_limit: spec.limits.scratch,
+        each_memory: spec.limits.memory,
+        each_processes: spec.limits.processes.map(u64::from),
+        scratch,
+        outs: spec.outs.clone(),
+    }
+}
+
+/// Sends the request, passes output on until the launcher answers, and returns the answer.
+fn converse(
+    cell: &Cell,
+    request: &Request,
+    spec: &Spec,
+    cancel: &Cancel,
+    output: &mut dyn FnMut(Stream, &[u8]),
+) -> Result<Outcome, SandboxError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let capture = rustix::fs::open(&spec.capture, flags, Mode::empty())
+        .map_err(|error| prepare("open", &spec.capture, error.into()))?;
+    let pipe = || {
+        rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
+            .map_err(|error| prepare("make a pipe for", &spec.capture, error.into()))
+    };
+    let ((stdout, to_stdout), (stderr, to_stderr)) = (pipe()?, pipe()?);
+    let fds = [to_stdout.as_fd(), to_stderr.as_fd(), capture.as_fd()];
+    request.write().send(&cell.socket, &fds).map_err(|_| SandboxError::LauncherEnded)?;
+    drop((to_stdout, to_stderr));
+    let mut log = Log { output, left: spec.limits.log, truncated: false };
+    let mut pipes = [(Stream::Stdout, Some(stdout)), (Stream::Stderr, Some(stderr))];
+    let ran = listen(cell, cancel, &mut pipes, &mut log)?;
+    Ok(outcome(ran, spec, log.truncated))
+}
+
+/// Output on its way to the caller.
+struct Log<'a> {
+    output: &'a mut dyn FnMut(Stream, &[u8]),
+    /// Bytes that may still pass.
+    left: Option<u64>,
+    truncated: bool,
+}
+
+impl Log<'_> {
+    fn pass(&mut self, stream: Stream, bytes: &[u8]) {
+        let most = self.left.map_or(bytes.len(), |left| {
+            usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len())
+        });
+        self.truncated |= most < bytes.len();
+        self.left = self.left.map(|left| left - most as u64);
+        if most > 0 {
+            (self.output)(stream, &bytes[..most]);
+        }
+    }
+}
+
+/// The reading ends of a step's outputs; `None` once closed.
+type Pipes = [(Stream, Option<OwnedFd>); 2];
+
+fn listen(
+    cell: &Cell,
+    cancel: &Cancel,
+    pipes: &mut Pipes,
+    log: &mut Log<'_>,
+) -> Result<Ran, SandboxError> {
+    let mut buffer = vec![0; CHUNK];
+    let mut stops = 0;
+    loop {
+        let ready = wait(Some(cell.socket.as_fd()), cancel.wait_for(stops), pipes, None);
+        read_ready(pipes, ready, &mut buffer, log);
+        if ready[2] {
+            break;
+        }
+        if ready[3] {
+            stops += 1;
+            Writer::new().send(&cell.socket, &[]).map_err(|_| SandboxError::LauncherEnded)?;
+        }
+    }
+    let reply = cell.reply();
+    while pipes.iter().any(|(_, pipe)| pipe.is_some()) {
+        let ready = wait(None, None, pipes, Some(&LAST_OUTPUT));
+        if !ready.contains(&true) {
+            break;
+        }
+        read_ready(pipes, ready, &mut buffer, log);
+    }
+    match reply? {
+        Reply::Ran(ran) => Ok(ran),
+        Reply::Failed(fault) => Err(fault.into()),
+        Reply::Ready { .. } => Err(SandboxError::LauncherEnded),
+    }
+}
+
+/// Waits until one of stdout, stderr, the socket and the stop can be read, and says which.
+fn wait(
+    socket: Option<BorrowedFd<'_>>,
+    stop: Option<BorrowedFd<'_>>,
+    pipes: &Pipes,
+    timeout: Option<&Timespec>,
+) -> [bool; 4] {
+    let all =
+        [pipes[0].1.as_ref().map(AsFd::as_fd), pipes[1].1.as_ref().map(AsFd::as_fd), socket, stop];
+    let mut polled: Vec<_> =
+        all.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+    let _ = rustix::event::poll(&mut polled, timeout);
+    let mut results = polled.iter().map(|polled| !polled.revents().is_empty());
+    all.map(|fd| fd.is_some() && results.next().expect("one result for each"))
+}
+
+fn read_ready(pipes: &mut Pipes, ready: [bool; 4], buffer: &mut [u8], log: &mut Log<'_>) {
+    for ((stream, pipe), ready) in pipes.iter_mut().zip(ready) {
+        let Some(fd) = pipe.as_ref().filter(|_| ready) else { continue };
+        match rustix::io::read(fd, &mut *buffer) {
+            Ok(0) => *pipe = None,
+            Ok(count) => log.pass(*stream, &buffer[..count]),
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+            Err(_) => *pipe = None,
+        }
+    }
+}
+
+fn outcome(ran: Ran, spec: &Spec, log_truncated: bool) -> Outcome {
+    let level = |asked: bool, level| if asked { level } else { Enforcement::NotAsked };
+    let scratch = if ran.in_memory { Enforcement::Whole } else { Enforcement::Nothing };
+    Outcome {
+        exit: ran.exit,
+        elapsed: ran.elapsed,
+        peak_memory: (ran.peak_memory > 0).then_some(ran.peak_memory),
+        captured: ran.captured,
+        log_truncated,
+        scratch_full: ran.scratch_full,
+        enforced: Enforced {
+            memory: level(spec.limits.memory.is_some(), Enforcement::EachProcess),
+            processes: level(spec.limits.processes.is_some(), Enforcement::Nothing),
+            scratch: level(spec.limits.scratch.is_some(), scratch),
+        },
+    }
+}

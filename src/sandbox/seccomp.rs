@@ -1,0 +1,184 @@
+//! Which system calls a step may not make: the doors out of a namespace, and parts of the kernel
+//! that no build needs and that have been broken into. Knows numbers, not steps.
+
+use std::sync::LazyLock;
+
+use libc::{
+    BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter,
+};
+
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const ARCHITECTURE: u32 = 0xc000_00b7;
+
+/// From here on the numbers are those of the x32 interface, which would pass by the list.
+const X32: u32 = 0x4000_0000;
+
+/// Offsets in `struct seccomp_data`.
+const NUMBER: u32 = 0;
+const ARCH: u32 = 4;
+const FIRST_ARGUMENT: u32 = 16;
+const SECOND_ARGUMENT: u32 = 24;
+
+/// Refused with EPERM whatever the arguments.
+#[rustfmt::skip]
+const REFUSED: &[libc::c_long] = &[
+    // Mounts and roots.
+    libc::SYS_mount, libc::SYS_umount2, libc::SYS_pivot_root, libc::SYS_chroot,
+    libc::SYS_move_mount, libc::SYS_open_tree, libc::SYS_fsopen, libc::SYS_fsconfig,
+    libc::SYS_fsmount, libc::SYS_fspick, libc::SYS_mount_setattr,
+    // Other namespaces, and files by a handle instead of a path.
+    libc::SYS_setns, libc::SYS_open_by_handle_at, libc::SYS_name_to_handle_at,
+    // Keys are not in any namespace.
+    libc::SYS_keyctl, libc::SYS_add_key, libc::SYS_request_key,
+    // Programs and events in the kernel.
+    libc::SYS_bpf, libc::SYS_perf_event_open, libc::SYS_userfaultfd, libc::SYS_fanotify_init,
+    libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register,
+    // The machine as a whole.
+    libc::SYS_kexec_load, libc::SYS_init_module, libc::SYS_finit_module, libc::SYS_delete_module,
+    libc::SYS_reboot, libc::SYS_swapon, libc::SYS_swapoff, libc::SYS_acct, libc::SYS_syslog,
+    libc::SYS_quotactl, libc::SYS_settimeofday, libc::SYS_clock_settime, libc::SYS_vhangup,
+    libc::SYS_nfsservctl, libc::SYS_lookup_dcookie, libc::SYS_pidfd_getfd,
+    #[cfg(target_arch = "x86_64")] libc::SYS_iopl,
+    #[cfg(target_arch = "x86_64")] libc::SYS_ioperm,
+    #[cfg(target_arch = "x86_64")] libc::SYS_kexec_file_load,
+    #[cfg(target_arch = "x86_64")] libc::SYS_modify_ldt,
+];
+
+/// The `CLONE_NEW*` bits.
+const NAMESPACES: u32 = 0x7e02_0080;
+
+/// The families a socket may have without a network, and the one that is added with it.
+const UNIX: u32 = libc::AF_UNIX.cast_unsigned();
+const INET: [u32; 3] = [
+    libc::AF_INET.cast_unsigned(),
+    libc::AF_INET6.cast_unsigned(),
+    libc::AF_NETLINK.cast_unsigned(),
+];
+
+/// Which sockets a filter lets a step make.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sockets {
+    /// Unix, IPv4, IPv6 and netlink: the network namespace decides where they lead.
+    Namespaced,
+    /// Unix only: there is no network namespace.
+    UnixOnly,
+}
+
+/// Returns the filter, made once.
+pub(super) fn filter(sockets: Sockets) -> &'static [sock_filter] {
+    static NAMESPACED: LazyLock<Vec<sock_filter>> = LazyLock::new(|| make(Sockets::Namespaced));
+    static UNIX_ONLY: LazyLock<Vec<sock_filter>> = LazyLock::new(|| make(Sockets::UnixOnly));
+    match sockets {
+        Sockets::Namespaced => &NAMESPACED,
+        Sockets::UnixOnly => &UNIX_ONLY,
+    }
+}
+
+fn make(sockets: Sockets) -> Vec<sock_filter> {
+    let mut filter = vec![load(ARCH)];
+    filter.extend(unless_equal(ARCHITECTURE, refuse(libc::ENOSYS)));
+    filter.push(load(NUMBER));
+    filter.extend([jump(BPF_JGE, X32, 0, 1), refuse(libc::ENOSYS)]);
+    filter.extend(search(&calls(sockets)));
+    filter
+}
+
+/// What to do for a system call: a few instructions that end in a verdict.
+type Case = (u32, Vec<sock_filter>);
+
+/// Returns all calls that are not simply allowed, by number.
+fn calls(sockets: Sockets) -> Vec<Case> {
+    let number = |call: libc::c_long| u32::try_from(call).expect("system calls are few");
+    let mut cases: Vec<Case> =
+        REFUSED.iter().map(|call| (number(*call), vec![refuse(libc::EPERM)])).collect();
+    cases.push((number(libc::SYS_clone3), vec![refuse(libc::ENOSYS)]));
+    for call in [libc::SYS_clone, libc::SYS_unshare] {
+        cases.push((
+            number(call),
+            vec![
+                load(FIRST_ARGUMENT),
+                jump(BPF_JSET, NAMESPACES, 0, 1),
+                refuse(libc::EPERM),
+                ALLOW,
+            ],
+        ));
+    }
+    cases.push((
+        number(libc::SYS_ioctl),
+        vec![
+            load(SECOND_ARGUMENT),
+            jump(BPF_JEQ, 0x5412, 2, 0), // TIOCSTI
+            jump(BPF_JEQ, 0x541c, 1, 0), // TIOCLINUX
+            ALLOW,
+            refuse(libc::EPERM),
+        ],
+    ));
+    for call in [libc::SYS_socket, libc::SYS_socketpair] {
+        cases.push((number(call), families(sockets)));
+    }
+    cases.sort_by_key(|(call, _)| *call);
+    cases
+}
+
+/// Allows the socket families of `sockets` only; others, such as AF_VSOCK, are in no namespace.
+fn families(sockets: Sockets) -> Vec<sock_filter> {
+    let allowed = match sockets {
+        Sockets::Namespaced => [&[UNIX][..], &INET].concat(),
+        Sockets::UnixOnly => vec![UNIX],
+    };
+    let mut code = vec![load(FIRST_ARGUMENT)];
+    for (index, family) in allowed.iter().enumerate() {
+        let to_allow = u8::try_from(allowed.len() - index).expect("few families");
+        code.push(jump(BPF_JEQ, *family, to_allow, 0));
+    }
+    code.extend([refuse(libc::EAFNOSUPPORT), ALLOW]);
+    code
+}
+
+/// Returns a binary search for the number in the accumulator: the kernel runs a new filter once
+/// for every system call there is, so that its depth is felt at each start.
+fn search(cases: &[Case]) -> Vec<sock_filter> {
+    if let [(call, code)] = cases {
+        return [unless_equal(*call, ALLOW).to_vec(), code.clone()].concat();
+    }
+    let (low, high) = cases.split_at(cases.len() / 2);
+    let low_code = search(low);
+    let over = u32::try_from(low_code.len()).expect("filters are short");
+    // A conditional jump spans 255 instructions, an unconditional one any number.
+    [
+        vec![
+            jump(BPF_JGE, high[0].0, 0, 1),
+            sock_filter { code: op(BPF_JMP | libc::BPF_JA), jt: 0, jf: 0, k: over },
+        ],
+        low_code,
+        search(high),
+    ]
+    .concat()
+}
+
+const ALLOW: sock_filter =
+    sock_filter { code: op(BPF_RET | BPF_K), jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW };
+
+const fn op(code: u32) -> u16 {
+    assert!(code <= u16::MAX as u32);
+    code as u16
+}
+
+const fn load(offset: u32) -> sock_filter {
+    sock_filter { code: op(BPF_LD | BPF_W | BPF_ABS), jt: 0, jf: 0, k: offset }
+}
+
+const fn jump(test: u32, value: u32, jt: u8, jf: u8) -> sock_filter {
+    sock_filter { code: op(BPF_JMP | test | BPF_K), jt, jf, k: value }
+}
+
+const fn refuse(errno: i32) -> sock_filter {
+    let k = libc::SECCOMP_RET_ERRNO | errno.cast_unsigned();
+    sock_filter { code: op(BPF_RET | BPF_K), jt: 0, jf: 0, k }
+}
+
+const fn unless_equal(value: u32, verdict: sock_filter) -> [sock_filter; 2] {
+    [jump(BPF_JEQ, value, 1, 0), verdict]
+}

@@ -1,0 +1,291 @@
+//! The system calls that no safe wrapper offers. All `unsafe` of Kiln is here, a few lines each;
+//! knows nothing of steps.
+#![expect(unsafe_code, reason = "raw system calls")]
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+/// Turns the result of a system call into a `Result`.
+fn check(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Which side of [`clone_process`] returned.
+pub(super) enum Side {
+    /// The new process.
+    Child,
+    /// The old one, with a handle of the new one.
+    Parent { process: OwnedFd },
+}
+
+/// Forks this process, which must have one thread, into the new namespaces that `flags` names.
+///
+/// The C library is passed by: its locks are of no matter in a process with one thread.
+///
+/// # Panics
+/// When the process has more than one thread: its memory could then be in any state.
+pub(super) fn clone_process(flags: i32) -> io::Result<Side> {
+    debug_assert_eq!(std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count), 1);
+    let mut handle: RawFd = -1;
+    // SAFETY: the structure is all zeroes where that means "none".
+    let mut request: libc::clone_args = unsafe { std::mem::zeroed() };
+    request.flags = (flags | libc::CLONE_PIDFD).cast_unsigned().into();
+    request.pidfd = (&raw mut handle) as u64;
+    request.exit_signal = libc::SIGCHLD.cast_unsigned().into();
+    // SAFETY: no stack and no shared memory are asked for, so this is a fork; the launcher has one
+    // thread, so the child's memory is whole; `handle` outlives the call.
+    let pid = unsafe {
+        libc::syscall(libc::SYS_clone3, &raw const request, size_of::<libc::clone_args>())
+    };
+    if check(pid)? == 0 {
+        return Ok(Side::Child);
+    }
+    // SAFETY: the kernel has just made this descriptor, and no one else knows of it.
+    Ok(Side::Parent { process: unsafe { OwnedFd::from_raw_fd(handle) } })
+}
+
+/// Forks this process, which must have one thread. Returns the child's id, or `None` in the child.
+pub(super) fn fork() -> io::Result<Option<i32>> {
+    // SAFETY: without flags `clone` is a fork; the callers have one thread.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) })?;
+    Ok(i32::try_from(pid).ok().filter(|pid| *pid != 0))
+}
+
+/// Moves this process, which must have one thread, into the new namespaces that `flags` names.
+pub(super) fn unshare(flags: i32) -> io::Result<()> {
+    // SAFETY: no descriptor table is split off, so every owner keeps what it owns.
+    check(unsafe { libc::unshare(flags) }.into())?;
+    Ok(())
+}
+
+/// Ends this process at once, with nothing flushed and no destructor run.
+pub(super) fn leave(code: i32) -> ! {
+    // SAFETY: `_exit` touches no memory of ours.
+    unsafe { libc::_exit(code) }
+}
+
+/// Replaces this process by `program`. Returns why it could not.
+pub(super) fn execute(program: &CStr, argv: &[&CStr], env: &[&CStr]) -> io::Error {
+    let pointers = |words: &[&CStr]| {
+        words.iter().map(|word| word.as_ptr()).chain([ptr::null()]).collect::<Vec<_>>()
+    };
+    let (argv, env) = (pointers(argv), pointers(env));
+    // SAFETY: both lists end with a null pointer and all strings outlive the call.
+    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Adds the `MOUNT_ATTR_*` bits of `set` to a detached mount tree and to all below it.
+pub(super) fn restrict_mount(tree: BorrowedFd<'_>, set: u64) -> io::Result<()> {
+    let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    // SAFETY: the path is a constant, the structure outlives the call and its size is given.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    })?;
+    Ok(())
+}
+
+/// Lays out the address space of programs started from here the same way each time.
+pub(super) fn fix_addresses() {
+    // SAFETY: takes and returns plain numbers. Where it is refused, addresses stay random.
+    unsafe { libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) };
+}
+
+/// Marks all descriptors from 3 up to be closed by the next `execve`.
+pub(super) fn close_on_exec_from_3() -> io::Result<()> {
+    let flags = libc::CLOSE_RANGE_CLOEXEC;
+    // SAFETY: descriptors are only marked, so no owner is surprised.
+    check(unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, flags) })?;
+    Ok(())
+}
+
+/// Makes `fd` the descriptor `number`, 0 to 2, for the program to come.
+pub(super) fn duplicate_as(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
+    debug_assert!((0..3).contains(&number));
+    // SAFETY: the standard descriptors are never owned by a value of ours.
+    check(unsafe { libc::dup2(fd.as_raw_fd(), number) }.into())?;
+    Ok(())
+}
+
+/// Returns the descriptor 0 as one of our own.
+///
+/// # Panics
+/// Never; the launcher calls it once, before anything reads standard input.
+pub(super) fn take_stdin() -> io::Result<OwnedFd> {
+    // SAFETY: descriptor 0 is only borrowed for the length of the call.
+    let stdin = unsafe { BorrowedFd::borrow_raw(0) };
+    Ok(rustix::io::fcntl_dupfd_cloexec(stdin, 3)?)
+}
+
+/// Brings up the loopback interface of this network namespace.
+pub(super) fn bring_up_loopback() -> io::Result<()> {
+    let socket = rustix::net::socket_with(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )?;
+    // SAFETY: all zeroes is a valid `ifreq`.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[0] = b'l'.cast_signed().into();
+    request.ifr_name[1] = b'o'.cast_signed().into();
+    request.ifr_ifru.ifru_flags =
+        i16::try_from(libc::IFF_UP | libc::IFF_RUNNING).expect("small flags");
+    // SAFETY: the request has the type this ioctl takes and outlives the call.
+    check(
+        unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }.into(),
+    )?;
+    Ok(())
+}
+
+/// Holds back `signals` until they are waited for, or lets all through again when empty.
+pub(super) fn block_signals(signals: &[i32]) {
+    // SAFETY: the set is made by `sigemptyset` before it is used.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for signal in signals {
+            libc::sigaddset(&raw mut set, *signal);
+        }
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const set, ptr::null_mut());
+    }
+}
+
+/// Waits for one of `signals`, which must be held back, and returns it.
+pub(super) fn wait_signal(signals: &[i32]) -> i32 {
+    // SAFETY: the set is made by `sigemptyset` before it is used; no details are asked for.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for signal in signals {
+            libc::sigaddset(&raw mut set, *signal);
+        }
+        libc::sigwaitinfo(&raw const set, ptr::null_mut())
+    }
+}
+
+/// Gives every signal the action a new program expects.
+pub(super) fn reset_signal_actions() {
+    for signal in 1..=64 {
+        // SAFETY: no handler of ours is named; signals that cannot be changed are refused.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// Sends `signal` to every process this one may signal and that is not itself or process 1.
+pub(super) fn signal_all(signal: i32) {
+    // SAFETY: takes plain numbers.
+    unsafe { libc::kill(-1, signal) };
+}
+
+/// What became of this process's children.
+pub(super) enum Children {
+    /// One ended: its id, its wait status, and the largest resident size in bytes of it and of the
+    /// descendants it waited for.
+    Ended { pid: i32, status: i32, peak: u64 },
+    /// There are some, and none has ended.
+    Running,
+    /// There are none.
+    None,
+}
+
+/// Returns whether a child has ended, without waiting for one.
+pub(super) fn look_for_child() -> Children {
+    let mut status = 0;
+    // SAFETY: both places outlive the call; all zeroes is a valid `rusage`.
+    let (pid, usage) = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        let flags = libc::__WALL | libc::WNOHANG;
+        (libc::wait4(-1, &raw mut status, flags, &raw mut usage), usage)
+    };
+    match pid {
+        0 => Children::Running,
+        1.. => {
+            let peak = u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024;
+            Children::Ended { pid, status, peak }
+        }
+        _ => Children::None,
+    }
+}
+
+/// Installs a seccomp filter for this process and all it starts. `no_new_privs` must be set.
+pub(super) fn install_filter(program: &[libc::sock_filter]) -> io::Result<()> {
+    let filter = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
+        filter: program.as_ptr().cast_mut(),
+    };
+    // SAFETY: the kernel copies the program, whose length is given, and does not write to it.
+    check(unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter)
+    })?;
+    Ok(())
+}
+
+/// What a Landlock ruleset restricts: `struct landlock_ruleset_attr`.
+#[repr(C)]
+pub(super) struct LandlockRuleset {
+    pub(super) files: u64,
+    pub(super) network: u64,
+    pub(super) scoped: u64,
+}
+
+/// What is allowed beneath a path: `struct landlock_path_beneath_attr`.
+#[repr(C, packed)]
+struct LandlockBeneath {
+    allowed: u64,
+    parent: i32,
+}
+
+/// Returns the Landlock version of this kernel; 0 is none.
+pub(super) fn landlock_version() -> i64 {
+    // SAFETY: with the version flag no structure is read.
+    check(unsafe {
+        libc::syscall(libc::SYS_landlock_create_ruleset, ptr::null::<u8>(), 0_usize, 1_u32)
+    })
+    .unwrap_or(0)
+}
+
+/// Makes a ruleset that refuses all it names.
+pub(super) fn landlock_ruleset(ruleset: &LandlockRuleset) -> io::Result<OwnedFd> {
+    let size = match landlock_version() {
+        ..=3 => 8_usize,
+        4..=5 => 16,
+        _ => 24,
+    };
+    // SAFETY: the structure is at least `size` long and outlives the call.
+    let fd = check(unsafe {
+        libc::syscall(libc::SYS_landlock_create_ruleset, ptr::from_ref(ruleset), size, 0_u32)
+    })?;
+    // SAFETY: the kernel has just made this descriptor, and no one else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(RawFd::try_from(fd).expect("descriptors are small")) })
+}
+
+/// Allows `allowed` at and below `parent`.
+pub(super) fn landlock_allow(
+    ruleset: BorrowedFd<'_>,
+    parent: BorrowedFd<'_>,
+    allowed: u64,
+) -> io::Result<()> {
+    let rule = LandlockBeneath { allowed, parent: parent.as_raw_fd() };
+    // SAFETY: rule type 1 takes this structure, which outlives the call.
+    check(unsafe {
+        libc::syscall(libc::SYS_landlock_add_rule, ruleset.as_raw_fd(), 1, &raw const rule, 0_u32)
+    })?;
+    Ok(())
+}
+
+/// Puts this process and all it starts under the ruleset. `no_new_privs` must be set.
+pub(super) fn landlock_restrict(ruleset: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes plain numbers.
+    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0_u32) })?;
+    Ok(())
+}
