@@ -7,8 +7,7 @@ mod engine;
 pub mod event;
 mod files;
 pub mod plan;
-pub(crate) mod sandbox;
 pub mod source;
 mod syntax;
-
+pub(crate) mod sandbox;
 pub use sandbox::launch_if_asked;
