@@ -300,6 +300,8 @@ pub enum Cause {
     Timeout,
     /// It used more of something than it may.
     Limit,
+    /// An input is missing or is not what it must be.
+    Input,
     /// An out is missing or is not what it must be.
     Out,
     /// The machine, the sandbox, the store or the network failed. A retry is sensible.
@@ -427,6 +429,14 @@ impl Counts {
         }
         self.tolerated += u32::from(step.tolerated);
         self.flaky += u32::from(step.flaky);
+    }
+}
+
+impl Failure {
+    /// Returns a failure of which no more is known.
+    pub(crate) fn new(cause: Cause, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { cause, message, help: None, command: None, place: None, exit: None, signal: None }
     }
 }
 

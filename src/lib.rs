@@ -8,6 +8,7 @@ pub mod event;
 mod files;
 pub mod plan;
 pub mod source;
+mod snapshot;
 mod syntax;
 pub(crate) mod sandbox;
 pub use sandbox::launch_if_asked;

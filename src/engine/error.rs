@@ -1,0 +1,121 @@
+//! What stops a step that is not the step's own doing, or is, before it could run. Knows the
+//! faults of the modules below; does not know how they are shown.
+
+use std::io;
+
+use crate::cache::{CacheError, TreeError};
+use crate::digest::Digest;
+use crate::event::{Cause, Failure};
+use crate::plan::step::StepId;
+use crate::sandbox::SandboxError;
+
+/// Why a step could not be run, or what it made could not be kept.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StepError {
+    /// An input is no longer there.
+    #[error("the input `{path}` cannot be read: {source}")]
+    Source { path: String, source: io::Error },
+    /// An input is a folder, a pipe or another thing.
+    #[error("the input `{path}` is not a regular file")]
+    Odd { path: String },
+    /// An input is a link that leads to nothing that the step is given.
+    #[error("the input `{path}` is a link to `{target}`, which is not among the inputs")]
+    Astray { path: String, target: String },
+    /// Inputs that cannot stand beside each other.
+    #[error(transparent)]
+    Clash(#[from] TreeError),
+    /// A file was edited each time it was read.
+    #[error("the input `{path}` is edited all the time")]
+    Restless { path: String },
+    /// A part of an out that the out does not have.
+    #[error("the out `{out}` of `{step}` holds no `{part}`")]
+    NoPart { step: String, out: String, part: String },
+    /// An out that a tolerated or optional step did not make.
+    #[error("`{step}` did not make its out `{out}`")]
+    NoOut { producer: StepId, step: String, out: String },
+    /// A tool of the machine that cannot be used.
+    #[error("the tool `{name}` cannot be used: {why}")]
+    Tool { name: String, why: String },
+    /// Something that this version cannot do.
+    #[error("this version of Kiln cannot run {what}")]
+    Unsupported { what: String },
+    /// A step for another platform.
+    #[error("it needs the platform `{platform}`, and no result for it is in the cache")]
+    OtherPlatform { platform: String },
+    /// A blob that a result or an input consists of is gone.
+    #[error("the cache lost `{digest}`, and it could not be made again")]
+    Lost { digest: Digest },
+    /// The store failed.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// The sandbox failed.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// An out could not be written into the project.
+    #[error("cannot write `{path}`: {source}")]
+    Write { path: String, source: io::Error },
+    /// The run was interrupted before the step ran.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl StepError {
+    /// Returns the failure of the step: the one place where the world's faults meet a step.
+    pub(crate) fn failure(&self) -> Failure {
+        let (cause, help) = match self {
+            Self::Source { .. } | Self::Odd { .. } | Self::Astray { .. } | Self::Clash(_) => {
+                (Cause::Input, None)
+            }
+            Self::NoPart { .. } | Self::NoOut { .. } => (Cause::Input, None),
+            Self::Interrupted => (Cause::Interrupted, None),
+            Self::Sandbox(error @ SandboxError::OddOut { .. }) => (Cause::Out, cure(error)),
+            Self::Sandbox(error @ SandboxError::Exec { .. }) => (Cause::Command, cure(error)),
+            Self::Sandbox(error) => (Cause::Machine, cure(error)),
+            Self::Cache(CacheError::Io { source, .. }) => (Cause::Machine, space(source)),
+            Self::Write { source, .. } => (Cause::Machine, space(source)),
+            Self::Restless { .. }
+            | Self::Tool { .. }
+            | Self::Unsupported { .. }
+            | Self::OtherPlatform { .. }
+            | Self::Lost { .. }
+            | Self::Cache(_) => (Cause::Machine, None),
+        };
+        Failure { help, ..Failure::new(cause, with_sources(self)) }
+    }
+}
+
+/// What to do about a full disk.
+fn space(source: &io::Error) -> Option<String> {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    let is_full = matches!(source.kind(), StorageFull | QuotaExceeded);
+    is_full.then(|| "free some space: `kiln cache gc` removes old results".to_owned())
+}
+
+fn cure(error: &SandboxError) -> Option<String> {
+    match error {
+        SandboxError::Refused { .. } => {
+            Some("`kiln doctor` says which command allows it".to_owned())
+        }
+        SandboxError::Exec { .. } => {
+            Some("name its package's tool in `tools`, or check its spelling".to_owned())
+        }
+        SandboxError::Prepare { source, .. } | SandboxError::Capture { source, .. } => {
+            space(source)
+        }
+        _ => None,
+    }
+}
+
+/// The error and what lies under it, as one sentence.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let under = error.to_string();
+        if !text.ends_with(&under) {
+            text = format!("{text}: {under}");
+        }
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,2 @@
+//! The snapshot.
+pub(crate) mod memory;
