@@ -389,7 +389,7 @@ impl Store {
     }
 
     /// Sets mode, modification time and last use.
-    fn finish(&self, file: &File, executable: bool) -> io::Result<()> {
+    pub(super) fn finish(&self, file: &File, executable: bool) -> io::Result<()> {
         rustix::fs::fchmod(file, Mode::from_raw_mode(if executable { 0o755 } else { 0o644 }))?;
         let last_modification = Timespec { tv_sec: FIXED_MTIME_SECS, tv_nsec: 0 };
         let last_access = self.lease.start().timespec();
@@ -439,15 +439,21 @@ pub(super) fn is_finished(metadata: &Metadata, executable: bool) -> bool {
         && (metadata.mtime(), metadata.mtime_nsec()) == (FIXED_MTIME_SECS, 0)
 }
 
+/// Returns the times of what is not a blob's file: never read, last modified at the fixed time.
+pub(super) fn fixed_times() -> Timestamps {
+    let fixed = Timespec { tv_sec: FIXED_MTIME_SECS, tv_nsec: 0 };
+    Timestamps { last_access: fixed, last_modification: fixed }
+}
+
 /// Opens a file for reading, without following a link or waiting for a pipe's writer.
-fn open_file(path: &Path) -> io::Result<File> {
+pub(super) fn open_file(path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, OFlags::RDONLY | flags, Mode::empty())?.into())
 }
 
 /// Returns the damage that an error is the sign of, or the error if it tells nothing about the
 /// file itself (no more file handles, say).
-fn unreadable(error: io::Error) -> io::Result<Damage> {
+pub(super) fn unreadable(error: io::Error) -> io::Result<Damage> {
     match Errno::from_io_error(&error) {
         Some(Errno::IO | Errno::UCLEAN | Errno::BADMSG | Errno::LOOP | Errno::ACCESS) => {
             Ok(Damage::Unreadable)

@@ -18,6 +18,8 @@
 
 mod blobs;
 mod copy;
+mod export;
+mod folder;
 mod lease;
 mod lock;
 mod proto;
@@ -37,7 +39,8 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::digest::Digest;
 
-pub(crate) use blobs::Blob;
+pub(crate) use blobs::{Blob, FIXED_MTIME_SECS};
+pub(crate) use folder::Folder;
 pub(crate) use lock::KeyLock;
 pub(crate) use proto::{Malformed, Reader, Value, Writer};
 pub(crate) use reapi::write_digest;
@@ -53,7 +56,13 @@ pub(crate) struct Store {
     verified: Mutex<HashMap<u64, blobs::Verified>>,
     /// The trees whose listings were all filed in this run.
     filed_trees: Mutex<HashSet<Digest>>,
+    /// The folders that were checked in this run, by the digest of their tree.
+    folders: Mutex<HashMap<Digest, folder::Checked>>,
+    /// The id of this boot: files are hashed again after a reboot.
+    boot: [u8; folder::BOOT_BYTES],
     step_locks: lock::Locks,
+    /// Apart from the steps' locks, because a step holds its own while it waits for a tree's.
+    tree_locks: lock::Locks,
     durability: sync::GroupSync,
     warnings: Mutex<Vec<Warning>>,
     /// Held for a private store: removes it when dropped.
@@ -81,7 +90,10 @@ impl Store {
         }
         Ok(Self {
             lease: lease::Lease::take(&root)?,
+            folders: Mutex::default(),
+            boot: boot_id(),
             step_locks: lock::Locks::new(&root.join("locks"), "step"),
+            tree_locks: lock::Locks::new(&root.join("locks"), "tree"),
             durability: sync::GroupSync::new(&root)?,
             root,
             verified: Mutex::default(),
@@ -310,6 +322,16 @@ fn own_directory(path: &Path) -> Result<(), CacheError> {
         tightened.map_err(|error| failed("make private", path)(error.into()))?;
     }
     Ok(())
+}
+
+/// Returns the id of this boot. Where the system does not tell, one that no manifest has: all
+/// trees are then hashed in each run.
+fn boot_id() -> [u8; folder::BOOT_BYTES] {
+    let id = fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.first_chunk().copied().unwrap_or_else(|| {
+        let number = format!("{:0>36x}", std::process::id());
+        number.as_bytes().first_chunk().copied().expect("padded to the length")
+    })
 }
 
 /// Locks a table that is whole between any two statements, also after a panic elsewhere.

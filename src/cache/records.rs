@@ -5,13 +5,13 @@
 //! digest. The key is also in the JSON, so a record cannot pass for another one's.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 
+use super::blobs::{open_file, unreadable};
 use super::{Blob, CacheError, Damage, Node, Store, failed};
 use crate::digest::Digest;
 
@@ -109,15 +109,17 @@ impl Store {
     /// A record that is none, or that the system cannot read, is a miss and a warning.
     pub(crate) fn lookup(&self, key: Digest) -> Option<Hit> {
         let path = self.record_path(key);
-        let record = match read_record(&path) {
-            Ok(bytes) => decode(key, &bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-            Err(_) => None,
+        let found = match read_record(&path) {
+            Ok(bytes) => decode(key, &bytes).ok_or(Damage::Malformed),
+            Err(error) => Err(unreadable(error).ok()?),
         };
-        let Some(record) = record else {
-            // A store that does not let us set it aside still gives no hit.
-            let _ = self.quarantine(&path, Damage::Malformed);
-            return None;
+        let record = match found {
+            Ok(record) => record,
+            Err(damage) => {
+                // A store that does not let us set it aside still gives no hit.
+                let _ = self.quarantine(&path, damage);
+                return None;
+            }
         };
         let mut blobs: BTreeSet<Blob> = record.log.into_iter().collect();
         let mut outs = BTreeMap::new();
@@ -177,7 +179,7 @@ pub(super) fn is_record(key: Digest, bytes: &[u8]) -> bool {
 /// Returns the bytes of a record's file.
 pub(super) fn read_record(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_RECORD_BYTES).read_to_end(&mut bytes)?;
+    open_file(path)?.take(MAX_RECORD_BYTES).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -203,6 +205,8 @@ fn decode(key: Digest, bytes: &[u8]) -> Option<Record> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::{any, prop, proptest};
+
+    use std::fs;
 
     use super::*;
     use crate::cache::{Tree, blobs};
