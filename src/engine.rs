@@ -1,6 +1,27 @@
 //! The engine: runs the steps of a plan. Knows keys, the store, sandboxes and the order of things;
 //! does not know the language that made the plan, nor who reads the events.
 
+pub(crate) mod attempt;
+pub(crate) mod error;
+pub(crate) mod failure;
+pub(crate) mod host;
+pub(crate) mod inputs;
 pub(crate) mod key;
 pub(crate) mod line;
+pub(crate) mod log;
+pub(crate) mod outs;
+pub(crate) mod run;
 pub(crate) mod schedule;
+pub(crate) mod stop;
+pub(crate) mod tool_tree;
+pub(crate) mod why;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks a table that is whole between any two statements, also after a panic elsewhere.
+fn locked<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -119,6 +119,11 @@ impl<'a> Schedule<'a> {
         self.running
     }
 
+    /// Returns how many processors are free.
+    pub(crate) fn free_cpus(&self) -> usize {
+        self.free.cpus as usize
+    }
+
     /// Returns whether nothing more will start.
     pub(crate) fn is_stopped(&self) -> bool {
         self.is_stopped

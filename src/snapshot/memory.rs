@@ -50,9 +50,8 @@ impl Stat {
     }
 
     fn from(stat: &rustix::fs::Stat) -> Self {
-        let nanos = |secs: i64, nanos: u64| {
-            secs.saturating_mul(1_000_000_000).saturating_add(nanos as i64)
-        };
+        let nanos =
+            |secs: i64, nanos: u64| secs.saturating_mul(1_000_000_000).saturating_add(nanos as i64);
         Self {
             dev: stat.st_dev,
             ino: stat.st_ino,
@@ -137,11 +136,33 @@ pub(crate) struct Memory {
     old: BTreeMap<Box<str>, Record>,
     /// Looked at in this run: each path once, so that all steps of a run agree.
     now: Mutex<HashMap<Box<str>, Arc<Mutex<Option<Record>>>>>,
+    /// Folders that were taken into the store as a whole.
+    taken: Mutex<BTreeMap<Box<str>, Taken>>,
+}
+
+/// A folder that was taken into the store as a whole: never looked into again as long as the
+/// folder itself is the same.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Taken {
+    stat: Stat,
+    digest: Digest,
+    size: u64,
 }
 
 impl Memory {
-    pub(super) fn new(root: &Path, clock: Clock, old: BTreeMap<Box<str>, Record>) -> Self {
-        Self { root: root.to_owned(), clock, old, now: Mutex::default() }
+    /// Returns a memory that knows nothing yet.
+    pub(crate) fn empty(root: &Path, clock: Clock) -> Self {
+        Self::new(root, clock, BTreeMap::new(), BTreeMap::new())
+    }
+
+    pub(super) fn new(
+        root: &Path,
+        clock: Clock,
+        old: BTreeMap<Box<str>, Record>,
+        taken: BTreeMap<Box<str>, Taken>,
+    ) -> Self {
+        let taken = Mutex::new(taken);
+        Self { root: root.to_owned(), clock, old, now: Mutex::default(), taken }
     }
 
     /// Returns what stands at a project path; reads it only if it is new, changed or too young.
@@ -150,12 +171,7 @@ impl Memory {
     /// What the file system says; [`io::ErrorKind::ResourceBusy`] for a file that is edited all
     /// the time.
     pub(crate) fn look(&self, path: &str) -> io::Result<Seen> {
-        let slot = match lock(&self.now).entry(path.into()) {
-            std::collections::hash_map::Entry::Occupied(entry) => Arc::clone(entry.get()),
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                Arc::clone(entry.insert(Arc::default()))
-            }
-        };
+        let slot = self.slot(path);
         let mut slot = lock(&slot);
         if let Some(record) = &*slot {
             return Ok(record.seen.clone());
@@ -171,11 +187,42 @@ impl Memory {
         Ok(seen)
     }
 
-    /// Forgets what stands at a project path, so that it is looked at again.
-    pub(crate) fn forget(&self, path: &str) {
-        if let Some(slot) = lock(&self.now).get(path) {
-            *lock(slot) = None;
+    fn slot(&self, path: &str) -> Arc<Mutex<Option<Record>>> {
+        let mut now = lock(&self.now);
+        match now.get(path) {
+            Some(slot) => Arc::clone(slot),
+            None => Arc::clone(now.entry(path.into()).or_default()),
         }
+    }
+
+    /// Reads what stands at a project path, whatever is remembered of it.
+    ///
+    /// # Errors
+    /// As of [`Memory::look`].
+    pub(crate) fn read_again(&self, path: &str) -> io::Result<Seen> {
+        let slot = self.slot(path);
+        let mut slot = lock(&slot);
+        *slot = None;
+        let record = read(&self.root.join(path), self.clock)?;
+        Ok(slot.insert(record).seen.clone())
+    }
+
+    /// Returns the name that a folder, taken into the store as a whole, had when it was in that
+    /// state.
+    pub(crate) fn taken(&self, path: &str, stat: &Stat) -> Option<(Digest, u64)> {
+        let taken = lock(&self.taken);
+        let taken = taken.get(path).filter(|taken| taken.stat == *stat)?;
+        Some((taken.digest, taken.size))
+    }
+
+    /// Notes the name of a folder that was taken into the store as a whole.
+    pub(crate) fn note_taken(&self, path: &str, stat: Stat, (digest, size): (Digest, u64)) {
+        lock(&self.taken).insert(path.into(), Taken { stat, digest, size });
+    }
+
+    /// Returns all that [`Memory::note_taken`] noted.
+    pub(super) fn all_taken(&self) -> BTreeMap<Box<str>, Taken> {
+        lock(&self.taken).clone()
     }
 
     /// Returns what stood at a project path when an earlier run looked.
@@ -235,7 +282,8 @@ impl Memory {
     /// young is read once more if it no longer is, so that the next run need not.
     pub(super) fn records(&self, clock: Clock) -> BTreeMap<Box<str>, Record> {
         let mut records = self.old.clone();
-        let mut seen: Vec<_> = lock(&self.now).iter().map(|(path, slot)| (path.clone(), Arc::clone(slot))).collect();
+        let mut seen: Vec<_> =
+            lock(&self.now).iter().map(|(path, slot)| (path.clone(), Arc::clone(slot))).collect();
         seen.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         for (path, slot) in seen {
             let Some(record) = lock(&slot).clone() else {
@@ -299,7 +347,7 @@ mod tests {
     use super::*;
 
     fn memory(root: &Path, old: BTreeMap<Box<str>, Record>) -> Memory {
-        Memory::new(root, Clock::read(root).unwrap(), old)
+        Memory::new(root, Clock::read(root).unwrap(), old, BTreeMap::new())
     }
 
     fn file(bytes: &[u8]) -> Seen {
@@ -333,7 +381,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("d")).unwrap();
         std::fs::write(folder.path().join("d/a"), "x").unwrap();
-        let first = Memory::new(folder.path(), later(folder.path()), BTreeMap::new());
+        let first =
+            Memory::new(folder.path(), later(folder.path()), BTreeMap::new(), BTreeMap::new());
         first.look("d/a").unwrap();
         let mut records = first.records(later(folder.path()));
         let Some(record) = records.get_mut("d/a") else { panic!("it was looked at") };
@@ -349,7 +398,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         std::fs::write(&path, "x").unwrap();
-        let first = Memory::new(folder.path(), later(folder.path()), BTreeMap::new());
+        let first =
+            Memory::new(folder.path(), later(folder.path()), BTreeMap::new(), BTreeMap::new());
         first.look("a").unwrap();
         let records = first.records(later(folder.path()));
         std::fs::write(&path, "y").unwrap();

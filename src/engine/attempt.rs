@@ -1,0 +1,536 @@
+//! The attempt: one step from its inputs to its outs. Knows the cache, single flight, retries and
+//! what a sandbox says; does not know the order of steps.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::cache::{self, Blob, CacheError, Hit, Node};
+use crate::digest::Digest;
+use crate::event::{
+    Cause, Change, Event, Failure, Outcome, Reason, StepOutput, StepRetried, StepStarted, Stream,
+    Warning, What, WrittenOut,
+};
+use crate::plan::Plan;
+use crate::plan::step::{Network, Step, StepId, Text, TextPiece};
+use crate::sandbox::{self, Exit, Sandbox, Scratch, Spec, Word};
+
+use super::error::StepError;
+use super::failure;
+use super::inputs::{Laid, Pantry, Ready, Unlaid};
+use super::line::CURRENT;
+use super::locked;
+use super::log::{Log, MAX_LOG_BYTES, replay};
+use super::outs::{self, Made};
+use super::run::Message;
+use super::stop::Stop;
+
+/// How often a step is made ready again because what it is made of changed or was lost.
+const MAX_ROUNDS: usize = 8;
+
+/// What all attempts of one run share.
+pub(crate) struct Shop<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) pantry: Pantry<'a>,
+    pub(crate) sandbox: &'a dyn Sandbox,
+    pub(crate) stop: &'a Stop,
+    /// Steps that run even if their result is known.
+    pub(crate) rerun: Vec<bool>,
+    /// Where the outs of a step go; `None` for those nobody asked for.
+    pub(crate) out_folders: Vec<Option<PathBuf>>,
+    /// Whether hits say again what they said.
+    pub(crate) replays: bool,
+    /// What the steps made that are done.
+    pub(crate) made: Vec<Mutex<Arc<Made>>>,
+    /// Held while a lost result is made again: by one thread at a time.
+    pub(crate) revival: Mutex<()>,
+}
+
+/// How a step came out.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) outcome: Outcome,
+    pub(crate) key: Option<Digest>,
+    pub(crate) made: Made,
+    pub(crate) failure: Option<Failure>,
+    /// The step that did not make what this one needs.
+    pub(crate) blocked_by: Option<StepId>,
+    pub(crate) why: Vec<Reason>,
+    pub(crate) attempts: u32,
+    pub(crate) peak_memory_bytes: Option<u64>,
+    pub(crate) log: Option<Digest>,
+    /// How long its commands took, in this run or an earlier one.
+    pub(crate) run_millis: u64,
+    pub(crate) written: Vec<WrittenOut>,
+}
+
+impl Done {
+    fn new(outcome: Outcome, key: Option<Digest>) -> Self {
+        Self {
+            outcome,
+            key,
+            made: Made::new(),
+            failure: None,
+            blocked_by: None,
+            why: Vec::new(),
+            attempts: 1,
+            peak_memory_bytes: None,
+            log: None,
+            run_millis: 0,
+            written: Vec::new(),
+        }
+    }
+
+    fn failed(failure: Failure, key: Option<Digest>) -> Self {
+        Self { failure: Some(failure), ..Self::new(Outcome::Failed, key) }
+    }
+
+    /// Returns the end of a step that never began, since the run stopped before.
+    pub(crate) fn skipped() -> Self {
+        Self::new(Outcome::Skipped, None)
+    }
+
+    /// Returns the end of a step that never began, since that one failed.
+    pub(crate) fn blocked(culprit: StepId) -> Self {
+        Self { blocked_by: Some(culprit), ..Self::new(Outcome::Blocked, None) }
+    }
+
+    /// Returns whether it began, and was ended because the run was interrupted.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.failure.as_ref().is_some_and(|failure| failure.cause == Cause::Interrupted)
+    }
+
+    /// Returns whether steps that wait for this one may start.
+    pub(crate) fn has_passed(&self) -> bool {
+        matches!(self.outcome, Outcome::Ran | Outcome::Cached)
+    }
+}
+
+/// What one run of a step's commands left.
+struct Tried {
+    outcome: sandbox::Outcome,
+    log: Log,
+    /// Holds the captured files.
+    capture: tempfile::TempDir,
+}
+
+/// Brings a step to its end, whichever that is.
+pub(crate) fn settle(shop: &Shop, id: StepId, say: &SyncSender<Message>) -> Done {
+    let may_hit = !shop.rerun[id.index()];
+    match bring(shop, id, may_hit, say).and_then(|done| write(shop, id, done, say)) {
+        Ok(done) => done,
+        Err(StepError::NoOut { producer, .. }) => Done::blocked(producer),
+        Err(StepError::Interrupted) => Done::skipped(),
+        Err(error) => Done::failed(error.failure(), None),
+    }
+}
+
+fn bring(
+    shop: &Shop,
+    id: StepId,
+    may_hit: bool,
+    say: &SyncSender<Message>,
+) -> Result<Done, StepError> {
+    let step = shop.plan.step(id);
+    let store = shop.pantry.store;
+    let mut lost = None;
+    for _ in 0..MAX_ROUNDS {
+        let ready = shop.pantry.ready(step, &|id| Arc::clone(&locked(&shop.made[id.index()])))?;
+        if let Some(done) = served(shop, step, &ready, may_hit, say) {
+            return Ok(done);
+        }
+        if let Some(platform) = step.platform.as_ref().filter(|platform| !is_ours(platform)) {
+            return Err(StepError::OtherPlatform { platform: platform.clone() });
+        }
+        let only_one = store.lock(ready.key, || shop.stop.is_stopped())?;
+        let Some(only_one) = only_one else { return Err(StepError::Interrupted) };
+        // Another kiln may have had the lock, and have made it.
+        if let Some(done) = served(shop, step, &ready, may_hit, say) {
+            return Ok(done);
+        }
+        let laid = shop.pantry.lay_out(&ready);
+        match laid {
+            Ok(laid) => return execute(shop, id, &ready, &laid, say),
+            Err(Unlaid::Failed(error)) => return Err(error),
+            Err(Unlaid::Stale) => {}
+            Err(Unlaid::Lost(digest)) => {
+                // A thread that waits for a lock must hold no other.
+                drop(only_one);
+                revive(shop, step, digest, say)?;
+                lost = Some(digest);
+            }
+        }
+    }
+    Err(match lost {
+        Some(digest) => StepError::Lost { digest },
+        None => StepError::Restless { path: step.name.clone() },
+    })
+}
+
+/// Returns the result of an earlier run, if there is one.
+fn served(
+    shop: &Shop,
+    step: &Step,
+    ready: &Ready,
+    may_hit: bool,
+    say: &SyncSender<Message>,
+) -> Option<Done> {
+    let Hit { record, mut outs } = shop.pantry.store.lookup(ready.key).filter(|_| may_hit)?;
+    if !outs::is_complete(step, &outs) {
+        return None;
+    }
+    if let Some(log) = record.log.filter(|_| shop.replays) {
+        // A log that is damaged is a miss like any other blob.
+        let bytes = shop.pantry.store.read(log).ok()?;
+        for event in replay(&step.name, &bytes) {
+            send(say, event);
+        }
+    }
+    let made = |out: &crate::plan::artifact::Out| Some((out.name.clone(), outs.remove(&out.name)?));
+    Some(Done {
+        made: step.outs.iter().filter_map(made).collect(),
+        log: record.log.map(|blob| blob.digest),
+        run_millis: record.elapsed_millis,
+        peak_memory_bytes: record.peak_memory_bytes,
+        ..Done::new(Outcome::Cached, Some(ready.key))
+    })
+}
+
+/// Runs the steps again that made what `step` needs and the store has lost. One thread at a time:
+/// the others then find it there.
+fn revive(
+    shop: &Shop,
+    step: &Step,
+    digest: Digest,
+    say: &SyncSender<Message>,
+) -> Result<(), StepError> {
+    let _one = locked(&shop.revival);
+    mend(shop, step, digest, say)
+}
+
+fn mend(
+    shop: &Shop,
+    step: &Step,
+    digest: Digest,
+    say: &SyncSender<Message>,
+) -> Result<(), StepError> {
+    let mut producers: Vec<_> = step.needs().collect();
+    producers.sort_unstable();
+    producers.dedup();
+    for producer in producers {
+        let made = Arc::clone(&locked(&shop.made[producer.index()]));
+        if made.values().all(|node| is_there(shop, node)) {
+            continue;
+        }
+        let name = &shop.plan.step(producer).name;
+        let message = format!("the cache lost what `{name}` made; it runs again");
+        send(say, Event::Warning(Warning { message, help: None, step: Some(name.clone()) }));
+        let done = make_again(shop, producer, say)?;
+        if !done.has_passed() {
+            return Err(StepError::Lost { digest });
+        }
+        *locked(&shop.made[producer.index()]) = Arc::new(done.made);
+    }
+    Ok(())
+}
+
+/// Runs a step whose result is lost, without a look at the cache.
+fn make_again(shop: &Shop, id: StepId, say: &SyncSender<Message>) -> Result<Done, StepError> {
+    let step = shop.plan.step(id);
+    for _ in 0..MAX_ROUNDS {
+        let ready = shop.pantry.ready(step, &|id| Arc::clone(&locked(&shop.made[id.index()])))?;
+        match shop.pantry.lay_out(&ready) {
+            Ok(laid) => return execute(shop, id, &ready, &laid, say),
+            Err(Unlaid::Failed(error)) => return Err(error),
+            Err(Unlaid::Stale) => {}
+            Err(Unlaid::Lost(digest)) => mend(shop, step, digest, say)?,
+        }
+    }
+    Err(StepError::Restless { path: step.name.clone() })
+}
+
+fn is_there(shop: &Shop, node: &Node) -> bool {
+    match node {
+        Node::File { blob, .. } => shop.pantry.store.has(*blob),
+        Node::Link { .. } => true,
+        Node::Directory(tree) => shop.pantry.store.missing(tree).is_empty(),
+    }
+}
+
+/// Runs the commands, as often as the step may try.
+fn execute(
+    shop: &Shop,
+    id: StepId,
+    ready: &Ready,
+    laid: &Laid,
+    say: &SyncSender<Message>,
+) -> Result<Done, StepError> {
+    let step = shop.plan.step(id);
+    let why = vec![Reason { what: What::Result, name: String::new(), change: Change::Unknown }];
+    let mut attempt = 1;
+    let mut scratch = Scratch::Memory;
+    loop {
+        if shop.stop.is_stopped() {
+            return Err(StepError::Interrupted);
+        }
+        send(
+            say,
+            Event::StepStarted(StepStarted {
+                step: step.name.clone(),
+                stage: step.stage.clone(),
+                kind: step.kind,
+                attempt,
+                why: why.clone(),
+            }),
+        );
+        let tried = try_once(shop, step, ready, laid, scratch, say)?;
+        if tried.outcome.scratch_full && scratch == Scratch::Memory {
+            scratch = Scratch::Disk;
+            continue;
+        }
+        let done = finish(shop, step, ready, tried)?;
+        match &done.failure {
+            Some(failure) if attempt <= step.retries && failure.cause != Cause::Interrupted => {
+                let (step, failure) = (step.name.clone(), failure.clone());
+                send(say, Event::StepRetried(StepRetried { step, attempt, failure }));
+                attempt += 1;
+            }
+            _ => return Ok(Done { why, attempts: attempt, ..done }),
+        }
+    }
+}
+
+fn try_once(
+    shop: &Shop,
+    step: &Step,
+    ready: &Ready,
+    laid: &Laid,
+    scratch: Scratch,
+    say: &SyncSender<Message>,
+) -> Result<Tried, StepError> {
+    let store = shop.pantry.store;
+    let failed = |source| CacheError::Io {
+        doing: "make a directory in",
+        path: store.scratch().to_owned(),
+        source,
+    };
+    let capture = tempfile::tempdir_in(store.scratch()).map_err(failed)?;
+    let spec = spec(step, ready, laid, scratch, capture.path());
+    let mut log = Log::new();
+    let show = |stream, bytes: &[u8]| {
+        if !bytes.is_empty() {
+            send(say, Event::StepOutput(StepOutput::new(&step.name, stream, bytes)));
+        }
+    };
+    let outcome = shop.sandbox.run(&spec, shop.stop.cancel(), &mut |stream, bytes| {
+        let stream = match stream {
+            sandbox::Stream::Stdout => Stream::Stdout,
+            sandbox::Stream::Stderr => Stream::Stderr,
+        };
+        show(stream, &log.add(stream, bytes));
+    })?;
+    for (stream, half) in log.take_halves() {
+        show(stream, &half);
+    }
+    if outcome.log_truncated {
+        let note = format!("\n[kiln] the output was cut off at {} MiB\n", MAX_LOG_BYTES >> 20);
+        show(Stream::Stderr, &log.add(Stream::Stderr, note.as_bytes()));
+    }
+    Ok(Tried { outcome, log, capture })
+}
+
+/// Files what a run of the commands left, and finds out whether the step passed.
+fn finish(shop: &Shop, step: &Step, ready: &Ready, tried: Tried) -> Result<Done, StepError> {
+    let store = shop.pantry.store;
+    let Tried { outcome, log, capture } = tried;
+    let made = outs::keep(store, step, &outcome.captured, capture.path())?;
+    let log = log.file(store)?;
+    let failure = match outcome.exit {
+        Exit::Code(0) => outs::missing(step, &made),
+        exit => {
+            let current = ready.line.has_current.then(|| current(&outcome, step, &capture));
+            Some(failure::of_exit(step, exit, current.flatten(), &outcome))
+        }
+    };
+    let run_millis = millis(outcome.elapsed);
+    let done = Done {
+        log: log.map(|blob| blob.digest),
+        peak_memory_bytes: outcome.peak_memory,
+        run_millis,
+        ..Done::new(Outcome::Ran, Some(ready.key))
+    };
+    if let Some(failure) = failure {
+        let kept = |out: &&crate::plan::artifact::Out| out.is_optional;
+        let optional = step.outs.iter().filter(kept);
+        let made = optional.filter_map(|out| made.get_key_value(&out.name));
+        let made = made.map(|(name, node)| (name.clone(), node.clone())).collect();
+        return Ok(Done { outcome: Outcome::Failed, failure: Some(failure), made, ..done });
+    }
+    record(shop, ready, &made, log, &done)?;
+    Ok(Done { made, ..done })
+}
+
+fn record(
+    shop: &Shop,
+    ready: &Ready,
+    made: &Made,
+    log: Option<Blob>,
+    done: &Done,
+) -> Result<(), StepError> {
+    let record = cache::Record {
+        key: ready.key,
+        outs: outs::recorded(made),
+        log,
+        action: None,
+        exit_code: 0,
+        elapsed_millis: done.run_millis,
+        peak_memory_bytes: done.peak_memory_bytes,
+        level: shop.pantry.level.name().to_owned(),
+        warm: false,
+    };
+    Ok(shop.pantry.store.put_record(&record)?)
+}
+
+/// Returns which command was running, from 0, of a step with several.
+fn current(outcome: &sandbox::Outcome, step: &Step, capture: &tempfile::TempDir) -> Option<usize> {
+    let sandbox::CapturedOut::File(file) = outcome.captured.get(step.outs.len())? else {
+        return None;
+    };
+    let text = std::fs::read_to_string(file.path_in(capture.path())).ok()?;
+    text.trim().parse().ok()
+}
+
+/// Writes the outs that were asked for into the project. A result that turns out to be damaged is
+/// made again.
+fn write(
+    shop: &Shop,
+    id: StepId,
+    mut done: Done,
+    say: &SyncSender<Message>,
+) -> Result<Done, StepError> {
+    let Some(folder) = &shop.out_folders[id.index()] else { return Ok(done) };
+    let project = &shop.pantry.project;
+    for round in 0..2 {
+        done.written.clear();
+        let mut is_lost = false;
+        for (name, node) in &done.made {
+            let path = folder.join(name);
+            match shop.pantry.store.restore(node, &project.join(&path)) {
+                Ok(()) => {
+                    let path = path.to_string_lossy().into_owned();
+                    done.written.push(WrittenOut { name: name.clone(), path });
+                }
+                Err(error) if error.is_miss() && round == 0 && done.has_passed() => is_lost = true,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if !is_lost {
+            break;
+        }
+        done = bring(shop, id, false, say)?;
+    }
+    Ok(done)
+}
+
+fn spec(step: &Step, ready: &Ready, laid: &Laid, scratch: Scratch, capture: &Path) -> Spec {
+    let mut env: Vec<_> =
+        ready.line.env.iter().map(|(name, value)| (name.into(), word(value))).collect();
+    for (name, place) in [("HOME", sandbox::Place::Home), ("TMPDIR", sandbox::Place::Temp)] {
+        if !ready.line.env.contains_key(name) {
+            env.push((name.into(), place.into()));
+        }
+    }
+    let mounts = laid
+        .tools
+        .iter()
+        .map(|(at, folder)| sandbox::Mount { at: at.clone(), tree: folder.path().to_owned() });
+    Spec {
+        root: match &laid.root {
+            None => sandbox::Root::Host,
+            Some(folder) => sandbox::Root::Tree(folder.path().to_owned()),
+        },
+        lowers: laid.layers.iter().map(|folder| folder.path().to_owned()).collect(),
+        mounts: mounts.collect(),
+        host_paths: laid.host_paths.clone(),
+        argv: ready.line.argv.iter().map(word).collect(),
+        env,
+        cwd: step.folder.clone(),
+        network: match step.network {
+            Network::None => sandbox::Network::None,
+            Network::Loopback => sandbox::Network::Loopback,
+            Network::Full => sandbox::Network::Full,
+        },
+        limits: sandbox::Limits {
+            timeout: step.limits.timeout_millis.map(Duration::from_millis),
+            memory: step.limits.memory_bytes,
+            processes: None,
+            scratch: None,
+            log: Some(MAX_LOG_BYTES),
+        },
+        scratch,
+        outs: out_paths(step, ready),
+        capture: capture.to_owned(),
+    }
+}
+
+fn out_paths(step: &Step, ready: &Ready) -> Vec<sandbox::OutPath> {
+    let path = |out: &crate::plan::artifact::Out| sandbox::OutPath {
+        path: out.path.clone(),
+        kind: match out.kind {
+            crate::plan::artifact::OutKind::Dir => sandbox::OutKind::Dir,
+            _ => sandbox::OutKind::File,
+        },
+        placed: out.is_placed,
+    };
+    let mut paths: Vec<_> = step.outs.iter().map(path).collect();
+    if ready.line.has_current {
+        let path = CURRENT.to_owned();
+        paths.push(sandbox::OutPath { path, kind: sandbox::OutKind::File, placed: false });
+    }
+    paths
+}
+
+fn word(text: &Text) -> Word {
+    let mut pieces = Vec::new();
+    for piece in &text.pieces {
+        match piece {
+            TextPiece::Literal(literal) => pieces.push(sandbox::Piece::Text(literal.into())),
+            TextPiece::Path { path } => {
+                pieces.push(sandbox::Piece::Place(sandbox::Place::Build));
+                if !path.is_empty() {
+                    pieces.push(sandbox::Piece::Text(format!("/{path}").into()));
+                }
+            }
+        }
+    }
+    Word(pieces)
+}
+
+/// Returns whether this machine is of that platform, `os/arch`.
+fn is_ours(platform: &str) -> bool {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => ["x86_64", "amd64", "x86-64"],
+        "aarch64" => ["aarch64", "arm64", "arm-a64"],
+        other => [other; 3],
+    };
+    platform
+        .split_once('/')
+        .is_some_and(|(os, named)| os == std::env::consts::OS && arch.contains(&named))
+}
+
+/// Passes an event on. A listener that is gone does not matter: the run ends anyway.
+fn send(say: &SyncSender<Message>, event: Event) {
+    let _ = say.send(Message::Said(event));
+}
+
+/// Returns whole milliseconds.
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Returns the milliseconds since `start`.
+pub(crate) fn millis_since(start: Instant) -> u64 {
+    millis(start.elapsed())
+}

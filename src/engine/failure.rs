@@ -1,0 +1,131 @@
+//! Failures of commands, in words. Knows exits, signals and limits; does not know what happens
+//! next.
+
+use crate::event::{Cause, Failure};
+use crate::plan::step::{Command, Place, Step, Text, TextPiece};
+use crate::sandbox::{self, Exit};
+
+/// The most characters of a command that a message shows.
+const MAX_COMMAND_CHARS: usize = 200;
+
+/// Returns the failure of a step whose program ended like that; `current` is the number of the
+/// command that ran, of a step with several.
+pub(crate) fn of_exit(
+    step: &Step,
+    exit: Exit,
+    current: Option<usize>,
+    outcome: &sandbox::Outcome,
+) -> Failure {
+    let at = if step.commands.len() == 1 { Some(0) } else { current };
+    let command = at.and_then(|at| step.commands.get(at));
+    let cause = match exit {
+        Exit::Code(_) | Exit::Signal(_) => Cause::Command,
+        Exit::TimedOut => Cause::Timeout,
+        Exit::OutOfMemory => Cause::Limit,
+        Exit::Cancelled => Cause::Interrupted,
+    };
+    let mut failure = Failure {
+        command: command.map(shown),
+        place: command.map(place),
+        ..Failure::new(cause, message(step, exit))
+    };
+    match exit {
+        Exit::Code(code) => failure.exit = Some(code),
+        Exit::Signal(signal) => failure.signal = Some(signal),
+        Exit::TimedOut | Exit::OutOfMemory | Exit::Cancelled => {}
+    }
+    failure.help = help(step, exit, outcome);
+    failure
+}
+
+fn message(step: &Step, exit: Exit) -> String {
+    match exit {
+        Exit::Code(127) => "a program was not found (exit code 127)".to_owned(),
+        Exit::Code(code) => format!("it exited with code {code}"),
+        Exit::Signal(signal) => format!("it was ended by {}", signal_name(signal)),
+        Exit::TimedOut => {
+            let millis = step.limits.timeout_millis.unwrap_or_default();
+            format!("it took longer than its timeout of {}", duration(millis))
+        }
+        Exit::OutOfMemory => {
+            let limit = step.limits.memory_bytes.unwrap_or_default();
+            format!("it used more memory than its limit of {} MiB", limit >> 20)
+        }
+        Exit::Cancelled => "it was interrupted".to_owned(),
+    }
+}
+
+fn help(step: &Step, exit: Exit, outcome: &sandbox::Outcome) -> Option<String> {
+    if outcome.scratch_full {
+        return Some("the disk was full when it ended: free some space".to_owned());
+    }
+    let text = match exit {
+        Exit::Code(127) => "add what it needs to `tools`, or install it on this machine",
+        Exit::TimedOut => "raise `timeout`, or find out what it waits for",
+        Exit::OutOfMemory => "raise `memory`, or let it use less",
+        Exit::Signal(9) if step.limits.memory_bytes.is_none() => {
+            "the machine may be out of memory: give the step `memory`, or run fewer with `-j`"
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+fn duration(millis: u64) -> String {
+    match millis {
+        0..1000 => format!("{millis} ms"),
+        _ if millis % 60_000 == 0 => format!("{} min", millis / 60_000),
+        _ if millis % 1000 == 0 => format!("{} s", millis / 1000),
+        _ => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
+    }
+}
+
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        15 => "SIGTERM",
+        31 => "SIGSYS: it made a system call that the sandbox refuses",
+        _ => return format!("signal {signal}"),
+    };
+    name.to_owned()
+}
+
+fn place(command: &Command) -> Place {
+    match command {
+        Command::Script { place, .. } | Command::Argv { place, .. } => place.clone(),
+    }
+}
+
+/// A command as one would type it: of a script its interpreter and its first line.
+fn shown(command: &Command) -> String {
+    let text = match command {
+        Command::Argv { arguments, .. } => {
+            arguments.iter().map(plain).collect::<Vec<_>>().join(" ")
+        }
+        Command::Script { language, text, .. } => {
+            let first = text.lines().map(str::trim).find(|line| !line.is_empty());
+            format!("{} {}", language.interpreter()[0], first.unwrap_or_default())
+        }
+    };
+    match text.char_indices().nth(MAX_COMMAND_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+fn plain(text: &Text) -> String {
+    let piece = |piece: &TextPiece| match piece {
+        TextPiece::Literal(text) => text.clone(),
+        TextPiece::Path { path } => path.clone(),
+    };
+    text.pieces.iter().map(piece).collect()
+}

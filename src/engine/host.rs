@@ -1,0 +1,327 @@
+//! The host: the machine's own system directories as the root of a step, and its programs as
+//! tools. Knows package databases and the shims that stand before toolchains; does not know steps.
+//!
+//! What a package manager installed is named by its database, the rest by the names, sizes and
+//! times of files: it is looked at once a run. Package files that were edited in place are not
+//! seen.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use crate::digest::{Digest, Hasher};
+use crate::event::{Change, Reason, What};
+use crate::process;
+use crate::snapshot::memory::{Memory, Seen};
+
+use super::error::StepError;
+use super::locked;
+
+/// Files that say which packages are installed, for all package managers we know.
+const DATABASES: [&str; 6] = [
+    "/var/lib/dpkg/status",
+    "/var/lib/rpm/rpmdb.sqlite",
+    "/var/lib/rpm/Packages",
+    "/usr/lib/sysimage/rpm/rpmdb.sqlite",
+    "/usr/lib/sysimage/rpm/Packages.db",
+    "/lib/apk/db/installed",
+];
+
+/// Files that say which system it is and how its libraries are found.
+const FILES: [&str; 2] = ["/etc/os-release", "/etc/ld.so.cache"];
+
+/// Directories that no package manager watches over, each with how deep it is looked into.
+const UNWATCHED: [(&str, usize); 5] = [
+    ("/usr/local/bin", 1),
+    ("/usr/local/sbin", 1),
+    ("/usr/local/lib", 8),
+    ("/etc/alternatives", 1),
+    ("/var/lib/pacman/local", 1),
+];
+
+/// What belongs to the root of every step that runs on the machine's own.
+const SYSTEM: [&str; 7] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
+
+/// How long a shim may take to say where its tool is.
+const SHIM_SECS: u64 = 20;
+
+/// The machine as steps see it. Shared by threads.
+pub(crate) struct Host {
+    project: PathBuf,
+    environment: BTreeMap<String, OsString>,
+    parts: Vec<(String, Digest)>,
+    digest: Digest,
+    tools: Mutex<BTreeMap<String, Arc<OnceLock<Result<HostTool, String>>>>>,
+}
+
+/// A program of the machine with its installation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HostTool {
+    /// Its name.
+    pub(crate) name: String,
+    /// The folders to put into the `PATH`.
+    pub(crate) path: Vec<String>,
+    /// The paths of the machine that it needs, beside the system's directories.
+    pub(crate) paths: Vec<PathBuf>,
+    /// What names it in keys.
+    pub(crate) digest: Digest,
+}
+
+impl Host {
+    /// Looks at the machine. `environment` is Kiln's own.
+    pub(crate) fn look(
+        project: &Path,
+        environment: BTreeMap<String, OsString>,
+        memory: &Memory,
+    ) -> Self {
+        let mut parts = Vec::new();
+        for path in FILES.iter().chain(&DATABASES) {
+            if let Some(digest) = file(memory, path) {
+                parts.push(((*path).to_owned(), digest));
+            }
+        }
+        for (path, depth) in UNWATCHED {
+            parts.push((path.to_owned(), listing(Path::new(path), depth)));
+        }
+        let mut hasher = Hasher::tagged("kiln host 1");
+        for (path, digest) in &parts {
+            hasher.field(path.as_bytes());
+            hasher.field(digest.as_bytes());
+        }
+        let (project, tools) = (project.to_owned(), Mutex::default());
+        Self { project, environment, parts, digest: hasher.finish(), tools }
+    }
+
+    /// Returns what names the machine's system directories in keys.
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Returns what the digest is made of, by path.
+    pub(crate) fn parts(&self) -> &[(String, Digest)] {
+        &self.parts
+    }
+
+    /// Returns the program `name`, found through Kiln's own `PATH`, with its installation. Each
+    /// is looked for once a run.
+    ///
+    /// # Errors
+    /// If there is none, or its shim does not say where it is.
+    pub(crate) fn tool(&self, name: &str) -> Result<HostTool, StepError> {
+        let slot = Arc::clone(locked(&self.tools).entry(name.to_owned()).or_default());
+        let found = slot.get_or_init(|| self.find(name));
+        found.clone().map_err(|why| StepError::Tool { name: name.to_owned(), why })
+    }
+
+    fn find(&self, name: &str) -> Result<HostTool, String> {
+        let found = self.in_path(name).ok_or("no folder of `PATH` has it")?;
+        let program = fs::canonicalize(&found).map_err(|error| error.to_string())?;
+        let is_rustup =
+            program.file_name().is_some_and(|file| file == "rustup") && name != "rustup";
+        if is_rustup {
+            let root = self.ask(&found.with_file_name("rustc"), &["--print", "sysroot"])?;
+            return Ok(installed(name, &root.join("bin").join(name), &root));
+        }
+        if found.components().any(|part| part.as_os_str() == "shims") {
+            let shim = if self.in_path("pyenv").is_some() { "pyenv" } else { "asdf" };
+            let shim =
+                self.in_path(shim).ok_or("it is a shim, and what made it is not in `PATH`")?;
+            let program = self.ask(&shim, &["which", name])?;
+            return Ok(installed(name, &program, &installation(&program, &self.home())));
+        }
+        if SYSTEM.iter().any(|system| program.starts_with(system)) {
+            let path = Vec::new();
+            let digest = tool_digest(name, &program, None);
+            return Ok(HostTool { name: name.to_owned(), path, paths: Vec::new(), digest });
+        }
+        Ok(installed(name, &program, &installation(&program, &self.home())))
+    }
+
+    fn home(&self) -> PathBuf {
+        self.environment.get("HOME").map(PathBuf::from).unwrap_or_default()
+    }
+
+    fn in_path(&self, name: &str) -> Option<PathBuf> {
+        let path = self.environment.get("PATH")?;
+        std::env::split_paths(path)
+            .filter(|folder| folder.is_absolute())
+            .map(|folder| folder.join(name))
+            .find(|file| {
+                let meta = file.metadata();
+                meta.is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+            })
+    }
+
+    /// Asks a shim for a path, in the project, since the answer may depend on its files.
+    fn ask(&self, program: &Path, arguments: &[&str]) -> Result<PathBuf, String> {
+        let limit = std::time::Duration::from_secs(SHIM_SECS);
+        let said = process::output(program, arguments, &self.project, &self.environment, limit)
+            .map_err(|error| format!("`{}` cannot be asked: {error}", program.display()))?;
+        let path = PathBuf::from(String::from_utf8_lossy(&said).trim());
+        if path.is_absolute() {
+            return Ok(path);
+        }
+        Err(format!("`{}` did not say where it is", program.display()))
+    }
+}
+
+/// Returns the reasons for which one look at a machine differs from another.
+pub(crate) fn differences(before: &[(String, Digest)], now: &[(String, Digest)]) -> Vec<Reason> {
+    super::why::differences(What::Host, before, now, Change::Changed)
+}
+
+/// The digest of a file of the machine, links followed.
+fn file(memory: &Memory, path: &str) -> Option<Digest> {
+    let real = fs::canonicalize(path).ok()?;
+    match memory.look(real.to_str()?).ok()? {
+        Seen::File { digest, .. } => Some(digest),
+        Seen::Link(_) | Seen::Odd => None,
+    }
+}
+
+/// The digest of what stands in a folder, without reading files.
+fn listing(folder: &Path, depth: usize) -> Digest {
+    let mut hasher = Hasher::tagged("kiln listing 1");
+    let mut open = vec![(folder.to_owned(), depth)];
+    while let Some((folder, depth)) = open.pop() {
+        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+        let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+        paths.sort_unstable();
+        for path in paths {
+            let Ok(meta) = path.symlink_metadata() else { continue };
+            hasher.field(path.as_os_str().as_encoded_bytes());
+            if meta.is_dir() {
+                if depth > 1 {
+                    open.push((path, depth - 1));
+                }
+            } else if meta.is_symlink() {
+                let target = fs::read_link(&path).unwrap_or_default();
+                hasher.field(target.as_os_str().as_encoded_bytes());
+            } else {
+                hash_meta(&mut hasher, &meta);
+            }
+        }
+    }
+    hasher.finish()
+}
+
+fn hash_meta(hasher: &mut Hasher, meta: &fs::Metadata) {
+    for number in [i64::from(meta.mode()), meta.size() as i64, meta.mtime(), meta.mtime_nsec()] {
+        hasher.update(&number.to_le_bytes());
+    }
+}
+
+/// A tool with an installation of its own: all of it is bound at its own path.
+fn installed(name: &str, program: &Path, root: &Path) -> HostTool {
+    let bin = program.parent().unwrap_or(root).to_string_lossy().into_owned();
+    let digest = tool_digest(name, program, Some(root));
+    HostTool { name: name.to_owned(), path: vec![bin], paths: vec![root.to_owned()], digest }
+}
+
+/// The folder that a program needs beside itself: the one above its `bin`, if that looks like an
+/// installation and not like someone's home.
+fn installation(program: &Path, home: &Path) -> PathBuf {
+    let folder = program.parent().unwrap_or(Path::new("/"));
+    let above = folder.parent().unwrap_or(folder);
+    let is_bin = folder.file_name().is_some_and(|name| name == "bin");
+    let is_home = home.starts_with(above) || above.ends_with(".local") || above.ends_with(".cargo");
+    let is_whole =
+        ["lib", "lib64", "libexec", "share"].iter().any(|part| above.join(part).is_dir());
+    if is_bin && is_whole && !is_home { above.to_owned() } else { program.to_owned() }
+}
+
+/// Names a tool by the path, size and time of its program, and the names, sizes and times of what
+/// stands in its installation's folders.
+fn tool_digest(name: &str, program: &Path, root: Option<&Path>) -> Digest {
+    let mut hasher = Hasher::tagged("kiln tool 1");
+    hasher.field(name.as_bytes());
+    hasher.field(program.as_os_str().as_encoded_bytes());
+    if let Ok(meta) = program.metadata() {
+        hash_meta(&mut hasher, &meta);
+        hasher.update(&meta.ino().to_le_bytes());
+    }
+    for part in root
+        .filter(|root| root.is_dir())
+        .iter()
+        .flat_map(|root| [root.join("bin"), root.join("lib")])
+    {
+        hasher.field(listing(&part, 1).as_bytes());
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::memory::Clock;
+
+    fn host(folder: &Path, path: &str) -> Host {
+        let memory = Memory::empty(folder, Clock::unknown());
+        let environment = [("PATH", path), ("HOME", "/home/someone")];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.into()));
+        Host::look(folder, environment.into(), &memory)
+    }
+
+    fn program(path: &Path, text: &str) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    #[test]
+    fn a_look_at_the_same_machine_is_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (host(folder.path(), ""), host(folder.path(), ""));
+        assert_eq!(one.digest(), two.digest());
+        assert!(!one.parts().is_empty());
+    }
+
+    #[test]
+    fn a_tool_of_the_system_needs_nothing_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let tool = host(folder.path(), "/usr/bin:/bin").tool("sh").unwrap();
+        assert!(tool.path.is_empty() && tool.paths.is_empty());
+        let missing = host(folder.path(), "/usr/bin").tool("no-such-tool").unwrap_err();
+        assert_eq!(
+            missing.to_string(),
+            "the tool `no-such-tool` cannot be used: no folder of `PATH` has it"
+        );
+    }
+
+    #[test]
+    fn a_rustup_shim_is_asked_for_its_toolchain() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let (shims, toolchain) = (root.join(".cargo/bin"), root.join("toolchains/stable"));
+        program(&shims.join("rustup"), &format!("echo {}", toolchain.display()));
+        for shim in ["cargo", "rustc"] {
+            std::os::unix::fs::symlink("rustup", shims.join(shim)).unwrap();
+        }
+        program(&toolchain.join("bin/cargo"), "");
+        let tool = host(&root, &format!("{}:/bin", shims.display())).tool("cargo").unwrap();
+        assert_eq!(tool.path, [toolchain.join("bin").to_str().unwrap()]);
+        assert_eq!(tool.paths, std::slice::from_ref(&toolchain));
+        program(&toolchain.join("bin/cargo"), "echo other");
+        let other = host(&root, &format!("{}:/bin", shims.display())).tool("cargo").unwrap();
+        assert_ne!(other.digest, tool.digest);
+    }
+
+    #[test]
+    fn an_installation_is_taken_whole_and_a_home_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        program(&root.join("node/bin/node"), "");
+        fs::create_dir(root.join("node/lib")).unwrap();
+        program(&root.join("me/.local/bin/tool"), "");
+        fs::create_dir(root.join("me/.local/share")).unwrap();
+        program(&root.join("me/bin/mine"), "");
+        fs::create_dir(root.join("me/lib")).unwrap();
+        let find = |path: &str| installation(&root.join(path), &root.join("me"));
+        assert_eq!(find("node/bin/node"), root.join("node"));
+        assert_eq!(find("me/.local/bin/tool"), root.join("me/.local/bin/tool"));
+        assert_eq!(find("me/bin/mine"), root.join("me/bin/mine"));
+    }
+}

@@ -1,0 +1,443 @@
+//! Inputs: what stands in a step's working tree, as trees that the store can lay out. Knows files
+//! of the project, outs of other steps, scripts and tools; does not run anything.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use indexmap::IndexMap;
+
+use crate::cache::{Blob, CacheError, Folder, Node, Store, Tree};
+use crate::digest::Digest;
+use crate::files;
+use crate::plan::Plan;
+use crate::plan::artifact::{Artifact, FileSetId, Input};
+use crate::plan::step::{Root, Step, StepId, Text, Tool};
+use crate::snapshot::memory::{Memory, Seen, Stat};
+
+use super::error::StepError;
+use super::host::{Host, HostTool};
+use super::key::{Ingredients, Level, key};
+use super::line::{Line, TOOLS, line};
+use super::{locked, tool_tree};
+
+/// A directory out with more entries than this is a layer of its own, laid out once for all steps
+/// that take it; smaller ones are laid out together with the step's own files.
+const LARGE_ENTRIES: u64 = 32;
+
+/// How many times a file that is edited while it is taken in is tried again.
+const MAX_TRIES: usize = 5;
+
+/// Files of the project at one place in the working tree.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Placed {
+    set: FileSetId,
+    strip: String,
+    at: String,
+}
+
+/// A part of a step's working tree, laid out as one layer.
+#[derive(Clone, Debug)]
+struct Layer {
+    tree: Tree,
+    /// Where its files come from, if they are the project's; else from steps of this run.
+    source: Option<Placed>,
+    /// The links among the project's files and what they hold.
+    links: Arc<[(String, String)]>,
+}
+
+impl Layer {
+    /// Returns a layer of what steps of this run made.
+    fn made(tree: Tree) -> Self {
+        Self { tree, source: None, links: Arc::default() }
+    }
+}
+
+/// All that a step needs to run, by content.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    /// The digest of the step with all of this.
+    pub(crate) key: Digest,
+    /// What it runs.
+    pub(crate) line: Line,
+    layers: Vec<Layer>,
+    tools: Vec<(String, Tree)>,
+    host_tools: Vec<HostTool>,
+    root: Option<Tree>,
+    scripts: Vec<Vec<u8>>,
+}
+
+/// What is needed to make a step ready, shared by all steps of a run.
+pub(crate) struct Pantry<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) project: PathBuf,
+    pub(crate) memory: &'a Memory,
+    pub(crate) store: &'a Store,
+    pub(crate) host: &'a Host,
+    pub(crate) level: Level,
+    sets: Mutex<IndexMap<Placed, Layer>>,
+    /// Trees named by `tree(…)`, taken into the store once a run.
+    taken: Mutex<IndexMap<String, Tree>>,
+    /// Layers that are laid out, held so that no collection takes them during the run.
+    folders: Mutex<IndexMap<Digest, Arc<Folder>>>,
+}
+
+/// A step laid out on disk.
+pub(crate) struct Laid {
+    /// The layers of the working tree.
+    pub(crate) layers: Vec<Arc<Folder>>,
+    /// Tools and where they stand in the working tree.
+    pub(crate) tools: Vec<(String, Arc<Folder>)>,
+    /// The root; `None` for the machine's own.
+    pub(crate) root: Option<Arc<Folder>>,
+    /// Paths of the machine that tools need.
+    pub(crate) host_paths: Vec<PathBuf>,
+}
+
+/// Why a step could not be laid out.
+#[derive(Debug)]
+pub(crate) enum Unlaid {
+    /// A file of the project is another one now: make the step ready again.
+    Stale,
+    /// A blob that another step made is gone: that step must run again.
+    Lost(Digest),
+    /// Something else.
+    Failed(StepError),
+}
+
+impl<E: Into<StepError>> From<E> for Unlaid {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Returns the outs of a step that is done.
+pub(crate) type OutsOf<'a> = &'a dyn Fn(StepId) -> Arc<IndexMap<String, Node>>;
+
+impl<'a> Pantry<'a> {
+    pub(crate) fn new(
+        plan: &'a Plan,
+        project: PathBuf,
+        memory: &'a Memory,
+        store: &'a Store,
+        host: &'a Host,
+        level: Level,
+    ) -> Self {
+        let (sets, taken, folders) = Default::default();
+        Self { plan, project, memory, store, host, level, sets, taken, folders }
+    }
+
+    /// Returns the step with all its inputs by content, and its key.
+    ///
+    /// # Errors
+    /// If an input cannot be had or two of them cannot stand beside each other.
+    pub(crate) fn ready(&self, step: &Step, outs: OutsOf) -> Result<Ready, StepError> {
+        refuse_unsupported(step)?;
+        let mut own = Tree::default();
+        own.merge(&step.folder, &Tree::default())?;
+        let mut layers = Vec::new();
+        for input in &step.inputs {
+            match input {
+                Input::Files { set, strip, at } => {
+                    let placed = Placed { set: *set, strip: strip.clone(), at: at.clone() };
+                    layers.push(self.set(placed)?);
+                }
+                Input::Artifact { artifact, at } => match self.artifact(artifact, outs)? {
+                    Some(Node::Directory(tree)) if tree.entries() > LARGE_ENTRIES => {
+                        let mut layer = Tree::default();
+                        layer.merge(at, &tree)?;
+                        layers.push(Layer::made(layer));
+                    }
+                    Some(node) => own.insert(at, node)?,
+                    None => {}
+                },
+            }
+        }
+        let (tools, host_tools, path) = self.tools(step, outs)?;
+        let line = line(step, &path);
+        let mut scripts = Vec::new();
+        for (at, text) in &line.scripts {
+            let blob = Blob::of(text.as_bytes());
+            own.insert(at, Node::File { blob, executable: false })?;
+            scripts.push(text.clone().into_bytes());
+        }
+        layers.insert(0, Layer::made(own));
+        let root = self.root(step, outs)?;
+        let inputs = whole(&layers, &tools)?;
+        refuse_links_astray(&inputs, &layers)?;
+        let named: Vec<_> =
+            host_tools.iter().map(|tool| (tool.name.clone(), tool.digest)).collect();
+        let ingredients = Ingredients {
+            line: &line,
+            inputs: &inputs,
+            root: root.as_ref().map_or_else(|| self.host.digest(), |tree| tree.root().digest),
+            host_tools: &named,
+            level: self.level,
+        };
+        let key = key(step, &ingredients)?;
+        Ok(Ready { key, line, layers, tools, host_tools, root, scripts })
+    }
+
+    /// Lays a ready step out on disk, taking in files of the project that the store lacks.
+    pub(crate) fn lay_out(&self, ready: &Ready) -> Result<Laid, Unlaid> {
+        for script in &ready.scripts {
+            self.store.put(script)?;
+        }
+        let mut layers = Vec::with_capacity(ready.layers.len());
+        for layer in self.few_layers(&ready.layers)? {
+            if !layer.tree.is_empty() {
+                layers.push(self.folder(&layer)?);
+            }
+        }
+        let lone = |tree: &Tree| self.folder(&Layer::made(tree.clone()));
+        let mut tools = Vec::new();
+        for (at, tree) in &ready.tools {
+            tools.push((at.clone(), lone(tree)?));
+        }
+        let root = ready.root.as_ref().map(lone).transpose()?;
+        let host_paths = ready.host_tools.iter().flat_map(|tool| tool.paths.clone()).collect();
+        Ok(Laid { layers, tools, root, host_paths })
+    }
+
+    /// Merges layers of other steps into one if there are more than a mount can hold.
+    fn few_layers(&self, layers: &[Layer]) -> Result<Vec<Layer>, Unlaid> {
+        if layers.len() <= crate::sandbox::MAX_LOWERS {
+            return Ok(layers.to_vec());
+        }
+        let mut merged = Layer::made(Tree::default());
+        for layer in layers {
+            if layer.source.is_some() {
+                self.folder(layer)?;
+            }
+            merged.tree.merge("", &layer.tree).map_err(StepError::from)?;
+        }
+        Ok(vec![merged])
+    }
+
+    fn folder(&self, layer: &Layer) -> Result<Arc<Folder>, Unlaid> {
+        let root = layer.tree.root().digest;
+        if let Some(folder) = locked(&self.folders).get(&root) {
+            return Ok(Arc::clone(folder));
+        }
+        let folder = match (self.store.materialise(&layer.tree), &layer.source) {
+            (Err(CacheError::Missing { .. }), Some(placed)) => {
+                self.take_in(layer, placed)?;
+                self.store.materialise(&layer.tree)
+            }
+            (folder, _) => folder,
+        };
+        match folder {
+            Ok(folder) => {
+                // A step's own layer is seldom another's: keep those that are shared.
+                if layer.source.is_some() {
+                    locked(&self.folders).insert(root, Arc::clone(&folder));
+                }
+                Ok(folder)
+            }
+            Err(CacheError::Missing { digest }) => Err(Unlaid::Lost(digest)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes the files of a layer that the store lacks into it.
+    fn take_in(&self, layer: &Layer, placed: &Placed) -> Result<(), Unlaid> {
+        let mut is_stale = false;
+        for (at, blob) in self.store.missing(&layer.tree) {
+            let at = at.to_str().expect("project paths are UTF-8");
+            let rest = at.strip_prefix(&*placed.at).expect("the layer stands at its place");
+            let path = format!("{}{rest}", placed.strip);
+            if self.ingest(&path)? != blob {
+                is_stale = true;
+                self.memory
+                    .read_again(&path)
+                    .map_err(|source| StepError::Source { path, source })?;
+            }
+        }
+        if is_stale {
+            locked(&self.sets).clear();
+            return Err(Unlaid::Stale);
+        }
+        Ok(())
+    }
+
+    fn ingest(&self, path: &str) -> Result<Blob, StepError> {
+        for _ in 0..MAX_TRIES {
+            match self.store.ingest(&self.project.join(path)) {
+                Ok((blob, _)) => return Ok(blob),
+                Err(CacheError::Changed { .. }) => {}
+                Err(CacheError::NotAFile { .. }) => {
+                    return Err(StepError::Odd { path: path.to_owned() });
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(StepError::Restless { path: path.to_owned() })
+    }
+
+    /// Returns the layer of a file set at its place. Sets are shared: each is made once a run.
+    fn set(&self, placed: Placed) -> Result<Layer, StepError> {
+        if let Some(layer) = locked(&self.sets).get(&placed) {
+            return Ok(layer.clone());
+        }
+        let (mut tree, mut links) = (Tree::default(), Vec::new());
+        for path in &self.plan.file_set(placed.set).paths {
+            let rest = path.strip_prefix(&*placed.strip).unwrap_or(path);
+            let at = format!("{}{rest}", placed.at);
+            let node = self.source(path)?;
+            if let Node::Link { target } = &node {
+                links.push((at.clone(), String::from_utf8_lossy(target).into_owned()));
+            }
+            tree.insert(at, node)?;
+        }
+        let layer = Layer { tree, source: Some(placed.clone()), links: links.into() };
+        locked(&self.sets).insert(placed, layer.clone());
+        Ok(layer)
+    }
+
+    fn source(&self, path: &str) -> Result<Node, StepError> {
+        let seen = self.memory.look(path);
+        match seen.map_err(|source| StepError::Source { path: path.to_owned(), source })? {
+            Seen::File { digest, size, executable } => {
+                Ok(Node::File { blob: Blob { digest, size }, executable })
+            }
+            Seen::Link(target) => Ok(Node::Link { target: target.into() }),
+            Seen::Odd => Err(StepError::Odd { path: path.to_owned() }),
+        }
+    }
+
+    /// Returns an out of another step, or a part of it; `None` for an optional one that was not
+    /// made.
+    fn artifact(&self, artifact: &Artifact, outs: OutsOf) -> Result<Option<Node>, StepError> {
+        let producer = self.plan.step(artifact.step);
+        let made = outs(artifact.step);
+        let Some(node) = made.get(&artifact.out) else {
+            return match producer.out(&artifact.out) {
+                Some(out) if out.is_optional => Ok(None),
+                _ => Err(StepError::NoOut {
+                    producer: artifact.step,
+                    step: producer.name.clone(),
+                    out: artifact.out.clone(),
+                }),
+            };
+        };
+        if artifact.part.is_empty() {
+            return Ok(Some(node.clone()));
+        }
+        let part = match node {
+            Node::Directory(tree) => tree.get(&artifact.part).cloned(),
+            Node::File { .. } | Node::Link { .. } => None,
+        };
+        part.map(Some).ok_or_else(|| StepError::NoPart {
+            step: producer.name.clone(),
+            out: artifact.out.clone(),
+            part: artifact.part.clone(),
+        })
+    }
+
+    fn directory(&self, artifact: &Artifact, outs: OutsOf) -> Result<Tree, StepError> {
+        match self.artifact(artifact, outs)? {
+            Some(Node::Directory(tree)) => Ok(tree),
+            _ => Err(StepError::Unsupported {
+                what: format!("`{}` as a directory, for it is none", artifact.out),
+            }),
+        }
+    }
+
+    fn root(&self, step: &Step, outs: OutsOf) -> Result<Option<Tree>, StepError> {
+        match &step.root {
+            Root::Host => Ok(None),
+            Root::Artifact(artifact) => self.directory(artifact, outs).map(Some),
+        }
+    }
+
+    /// Returns the tools that stand in the working tree, those of the machine, and what both add
+    /// to the `PATH`.
+    #[expect(clippy::type_complexity, reason = "three lists that are made together")]
+    fn tools(
+        &self,
+        step: &Step,
+        outs: OutsOf,
+    ) -> Result<(Vec<(String, Tree)>, Vec<HostTool>, Vec<Text>), StepError> {
+        let (mut trees, mut host_tools, mut path) = (Vec::new(), Vec::new(), Vec::new());
+        for tool in &step.tools {
+            let (name, tree) = match tool {
+                Tool::Host { name } => {
+                    let tool = self.host.tool(name)?;
+                    path.extend(tool.path.iter().map(|folder| Text::literal(folder.clone())));
+                    host_tools.push(tool);
+                    continue;
+                }
+                Tool::Tree { path } => (path.rsplit('/').next(), self.taken(path)?),
+                Tool::Artifact(artifact) => {
+                    (Some(artifact.out.as_str()), self.directory(artifact, outs)?)
+                }
+            };
+            let at = format!("{TOOLS}/{}-{}", trees.len(), name.unwrap_or_default());
+            let has_bin = matches!(tree.get("bin"), Some(Node::Directory(_)));
+            path.push(Text::path(if has_bin { format!("{at}/bin") } else { at.clone() }));
+            trees.push((at, tree));
+        }
+        Ok((trees, host_tools, path))
+    }
+
+    /// Returns the tree of a folder named by `tree(…)`, taken into the store once.
+    fn taken(&self, path: &str) -> Result<Tree, StepError> {
+        let mut taken = locked(&self.taken);
+        if let Some(tree) = taken.get(path) {
+            return Ok(tree.clone());
+        }
+        let folder = self.project.join(path);
+        let stat = Stat::of(&folder)
+            .map_err(|source| StepError::Source { path: path.to_owned(), source })?;
+        let before = self.memory.taken(path, &stat).map(|(digest, size)| Blob { digest, size });
+        let tree = match before.and_then(|root| self.store.tree(root).ok()) {
+            Some(tree) if self.store.missing(&tree).is_empty() => tree,
+            _ => tool_tree::take(self.store, &folder)?,
+        };
+        let root = self.store.put_tree(&tree)?;
+        self.memory.note_taken(path, stat, (root.digest, root.size));
+        taken.insert(path.to_owned(), tree.clone());
+        Ok(tree)
+    }
+}
+
+impl Ready {
+    /// Returns whether a blob is a part of what the out of another step holds here.
+    pub(crate) fn trees(&self) -> impl Iterator<Item = &Tree> {
+        let layers = self.layers.iter().map(|layer| &layer.tree);
+        layers.chain(self.tools.iter().map(|(_, tree)| tree)).chain(&self.root)
+    }
+}
+
+/// Puts all layers and tools into one tree, which finds out whether they can be.
+fn whole(layers: &[Layer], tools: &[(String, Tree)]) -> Result<Tree, StepError> {
+    let mut whole = Tree::default();
+    for layer in layers {
+        whole.merge("", &layer.tree)?;
+    }
+    for (at, tree) in tools {
+        whole.merge(at, tree)?;
+    }
+    Ok(whole)
+}
+
+/// A link of the project must lead to something that the step is given, too.
+fn refuse_links_astray(inputs: &Tree, layers: &[Layer]) -> Result<(), StepError> {
+    for (path, target) in layers.iter().flat_map(|layer| layer.links.iter()) {
+        let ends = (!target.starts_with('/'))
+            .then(|| files::project_path(files::parent(path), target))
+            .flatten();
+        if !ends.is_some_and(|end| end.is_empty() || inputs.get(&end).is_some()) {
+            return Err(StepError::Astray { path: path.clone(), target: target.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn refuse_unsupported(step: &Step) -> Result<(), StepError> {
+    let what = match step {
+        step if !step.secrets.is_empty() => "steps with secrets",
+        step if !step.services.is_empty() => "steps with services",
+        _ => return Ok(()),
+    };
+    Err(StepError::Unsupported { what: what.to_owned() })
+}

@@ -1,0 +1,105 @@
+//! Outs: what a step made, filed in the store. Knows captured files and trees; does not know the
+//! sandbox that captured them.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use indexmap::IndexMap;
+
+use crate::cache::{self, Blob, Node, Store, Tree};
+use crate::event::{Cause, Failure};
+use crate::plan::artifact::{Out, OutKind};
+use crate::plan::step::Step;
+use crate::sandbox::{self, CapturedFile, CapturedOut};
+
+use super::error::StepError;
+
+/// The outs that a step made, by name, in the plan's order.
+pub(crate) type Made = IndexMap<String, Node>;
+
+/// Files all that was captured of the declared outs.
+///
+/// # Errors
+/// What the store says.
+pub(crate) fn keep(
+    store: &Store,
+    step: &Step,
+    captured: &[CapturedOut],
+    capture: &Path,
+) -> Result<Made, StepError> {
+    let mut made = Made::new();
+    for (out, captured) in step.outs.iter().zip(captured) {
+        let node = match captured {
+            CapturedOut::Missing => continue,
+            CapturedOut::File(file) => adopt(store, file, capture)?,
+            CapturedOut::Dir(entries) => Node::Directory(tree(store, entries, capture)?),
+        };
+        made.insert(out.name.clone(), node);
+    }
+    Ok(made)
+}
+
+fn tree(store: &Store, entries: &[sandbox::Entry], capture: &Path) -> Result<Tree, StepError> {
+    let mut tree = Tree::default();
+    for entry in entries {
+        let node = match &entry.node {
+            sandbox::Node::File(file) => adopt(store, file, capture)?,
+            sandbox::Node::Dir => Node::Directory(Tree::default()),
+            sandbox::Node::Link { target } => Node::Link { target: target.as_slice().into() },
+        };
+        tree.insert(OsStr::from_bytes(&entry.path), node)?;
+    }
+    store.put_tree(&tree)?;
+    Ok(tree)
+}
+
+fn adopt(store: &Store, file: &CapturedFile, capture: &Path) -> Result<Node, StepError> {
+    let blob = Blob { digest: file.digest, size: file.size };
+    store.adopt(&file.path_in(capture), blob, file.executable)?;
+    Ok(Node::File { blob, executable: file.executable })
+}
+
+/// Returns the outs in the form of records.
+pub(crate) fn recorded(made: &Made) -> BTreeMap<String, cache::Out> {
+    let out = |node: &Node| match node {
+        Node::File { blob, executable } => {
+            cache::Out::File { blob: *blob, executable: *executable }
+        }
+        Node::Directory(tree) => cache::Out::Tree { root: tree.root() },
+        Node::Link { .. } => unreachable!("an out is a file or a directory"),
+    };
+    made.iter().map(|(name, node)| (name.clone(), out(node))).collect()
+}
+
+/// Returns whether outs of an earlier run are all that the step declares now.
+pub(crate) fn is_complete(step: &Step, made: &BTreeMap<String, Node>) -> bool {
+    step.outs.iter().all(|out| match (made.get(&out.name), out.kind) {
+        (None, _) => out.is_optional,
+        (Some(node), OutKind::Dir) => matches!(node, Node::Directory(_)),
+        (Some(node), _) => matches!(node, Node::File { .. }),
+    })
+}
+
+/// Returns the failure of a step that passed and did not make all it declares.
+pub(crate) fn missing(step: &Step, made: &Made) -> Option<Failure> {
+    let is_missing = |out: &&Out| !out.is_optional && !made.contains_key(&out.name);
+    let missing: Vec<_> = step.outs.iter().filter(is_missing).collect();
+    let first = missing.first()?;
+    let what = if first.kind == OutKind::Dir { "directory" } else { "file" };
+    let others = match missing.len() - 1 {
+        0 => String::new(),
+        1 => ", nor another one".to_owned(),
+        count => format!(", nor {count} others"),
+    };
+    let message = format!(
+        "the step passed and did not make its out `{}`: there is no {what} `{}`{others}",
+        first.name, first.path
+    );
+    let help = match first.is_placed {
+        true => format!("write the {what} to `{{{{{}}}}}`", first.name),
+        false => format!("let the script make `{}`, or correct the path of the out", first.path),
+    };
+    Some(Failure { help: Some(help), ..Failure::new(Cause::Out, message) })
+}

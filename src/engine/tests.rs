@@ -1,0 +1,221 @@
+//! The engine, tried with real steps in the real sandbox and a store of its own.
+
+mod caching;
+mod failing;
+mod faults;
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use indexmap::IndexMap;
+
+use super::host::Host;
+use super::key::Level;
+use super::run::{Machine, Request, RunResult, run};
+use super::schedule::Weight;
+use super::stop::Stop;
+use crate::cache::Store;
+use crate::event::{Event, Outcome, StepFinished};
+use crate::plan::artifact::{Artifact, FileSet, FileSetId, Input, Out, OutKind};
+use crate::plan::graph::Graph;
+use crate::plan::step::{Command, Language, Place, Step, StepId, StepKind, Text, testing};
+use crate::plan::{Plan, VERSION};
+use crate::sandbox::{Cells, Launcher};
+use crate::snapshot::memory::{Clock, Memory};
+
+/// A project with a store.
+struct Bench {
+    dir: tempfile::TempDir,
+    plan: Plan,
+}
+
+/// What came of a run.
+struct Ran {
+    result: RunResult,
+    events: Vec<Event>,
+}
+
+fn cells() -> &'static Cells {
+    static CELLS: OnceLock<Cells> = OnceLock::new();
+    CELLS.get_or_init(|| {
+        let scratch = std::env::temp_dir().join("kiln-engine-tests");
+        Cells::new(Launcher::this_program().unwrap(), scratch).unwrap()
+    })
+}
+
+fn place() -> Place {
+    Place { file: "pipeline.pipe".into(), line: 1, start: 0, end: 0 }
+}
+
+fn script(text: &str) -> Command {
+    Command::Script {
+        language: Language::Sh,
+        text: text.into(),
+        holes: IndexMap::new(),
+        place: place(),
+    }
+}
+
+/// A step that runs `text` and makes files at these paths, each out named as its path.
+fn step(name: &str, text: &str, outs: &[&str]) -> Step {
+    let out = |path: &&str| Out {
+        name: (*path).into(),
+        kind: OutKind::File,
+        path: (*path).into(),
+        is_placed: false,
+        is_optional: false,
+    };
+    Step {
+        commands: vec![script(text)],
+        outs: outs.iter().map(out).collect(),
+        ..testing::step(name)
+    }
+}
+
+fn test(name: &str, text: &str) -> Step {
+    Step { kind: StepKind::Test, ..step(name, text, &[]) }
+}
+
+/// Lets a step take an out of step `from`, at the path of the out's name.
+fn takes(mut step: Step, from: usize, out: &str) -> Step {
+    let artifact = Artifact { step: StepId::new(from), out: out.into(), part: String::new() };
+    step.inputs.push(Input::Artifact { artifact, at: out.into() });
+    step
+}
+
+impl Bench {
+    fn new() -> Self {
+        let plan = Plan {
+            version: VERSION,
+            params: IndexMap::new(),
+            file_sets: Vec::new(),
+            steps: Vec::new(),
+            late_stages: Vec::new(),
+            services: Vec::new(),
+        };
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("project")).unwrap();
+        Self { dir, plan }
+    }
+
+    fn of(steps: impl IntoIterator<Item = Step>) -> Self {
+        let mut bench = Self::new();
+        bench.plan.steps.extend(steps);
+        bench
+    }
+
+    fn project(&self) -> PathBuf {
+        self.dir.path().join("project")
+    }
+
+    fn store(&self) -> PathBuf {
+        self.dir.path().join("store")
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.project().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// Reads an out of a stage of one row.
+    fn out(&self, path: &str) -> String {
+        let path = self.project().join("out").join(path);
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"))
+    }
+
+    /// Adds files of the project to the inputs of a step.
+    fn sources(&mut self, step: usize, paths: &[&str]) {
+        let mut paths: Vec<_> = paths.iter().map(|path| (*path).to_owned()).collect();
+        paths.sort();
+        let set = FileSetId::new(self.plan.file_sets.len());
+        self.plan.file_sets.push(FileSet { paths });
+        let (strip, at) = Default::default();
+        self.plan.steps[step].inputs.push(Input::Files { set, strip, at });
+    }
+
+    fn run(&self) -> Ran {
+        self.run_with(|_| {}, |_, _| {})
+    }
+
+    /// Runs all steps; `change` changes the request, `hear` hears each event.
+    fn run_with(
+        &self,
+        change: impl FnOnce(&mut Request),
+        mut hear: impl FnMut(&Event, &Stop),
+    ) -> Ran {
+        let graph = Graph::new(&self.plan).unwrap();
+        let store = Store::open(&self.store()).unwrap();
+        let project = self.project();
+        let memory = Memory::empty(&project, Clock::unknown());
+        let environment = [("PATH".to_owned(), "/usr/bin:/bin".into())].into();
+        let host = Host::look(&project, environment, &memory);
+        let stop = Stop::new().unwrap();
+        let machine = Machine {
+            project: &project,
+            memory: &memory,
+            store: &store,
+            sandbox: cells(),
+            level: Level::Namespaces,
+            host: &host,
+            stop: &stop,
+            memory_bytes: 1 << 40,
+            weight: &|_| Weight::default(),
+        };
+        let mut request = Request {
+            run: "test".into(),
+            stages: Vec::new(),
+            wanted: (0..self.plan.steps.len()).map(StepId::new).collect(),
+            jobs: 2,
+            keep_going: false,
+            rerun: Vec::new(),
+            out: Some("out".into()),
+            replays: false,
+        };
+        change(&mut request);
+        let mut events = Vec::new();
+        let result = run(&self.plan, &graph, &request, &machine, &mut |event| {
+            hear(&event, &stop);
+            events.push(event);
+        });
+        Ran { result, events }
+    }
+}
+
+impl Ran {
+    fn finished(&self, name: &str) -> &StepFinished {
+        let mut found = self.events.iter().filter_map(|event| match event {
+            Event::StepFinished(finished) if finished.step == name => Some(&**finished),
+            _ => None,
+        });
+        let first = found.next().unwrap_or_else(|| panic!("`{name}` never finished"));
+        assert!(found.next().is_none(), "`{name}` finished twice");
+        first
+    }
+
+    fn outcome(&self, name: &str) -> Outcome {
+        self.finished(name).outcome
+    }
+
+    fn output(&self, name: &str) -> String {
+        let output = self.events.iter().filter_map(|event| match event {
+            Event::StepOutput(output) if output.step == name => Some(output.text.as_str()),
+            _ => None,
+        });
+        output.collect()
+    }
+
+    fn message(&self, name: &str) -> String {
+        let finished = self.finished(name);
+        finished.failure.as_ref().unwrap_or_else(|| panic!("`{name}` passed")).message.clone()
+    }
+
+    #[track_caller]
+    fn expect(&self, exit: u8, outcomes: &[(&str, Outcome)]) {
+        for (name, outcome) in outcomes {
+            let finished = self.finished(name);
+            assert_eq!(finished.outcome, *outcome, "{finished:#?}\n{}", self.output(name));
+        }
+        assert_eq!(self.result.exit, exit);
+    }
+}

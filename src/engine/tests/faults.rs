@@ -1,0 +1,208 @@
+//! What goes wrong beside the steps themselves.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::event::Outcome::{Cached, Failed, Ran};
+
+#[test]
+fn an_input_edited_during_a_run_cannot_poison_the_cache() {
+    let mut bench = Bench::of([step("a", "sleep 0.3; cat in.txt >x", &["x"])]);
+    bench.write("in.txt", "one\n");
+    bench.sources(0, &["in.txt"]);
+    let project = bench.project();
+    let edit = |event: &Event, _: &Stop| {
+        if let Event::StepStarted(_) = event {
+            std::fs::write(project.join("in.txt"), "two\n").unwrap();
+        }
+    };
+    bench.run_with(|_| {}, edit).expect(0, &[("a", Ran)]);
+    assert_eq!(bench.out("a/x"), "one\n", "it saw what its key says");
+    bench.run().expect(0, &[("a", Ran)]);
+    assert_eq!(bench.out("a/x"), "two\n");
+    bench.write("in.txt", "one\n");
+    bench.run().expect(0, &[("a", Cached)]);
+    assert_eq!(bench.out("a/x"), "one\n");
+}
+
+fn all_files(folder: &std::path::Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                open.push(entry.path());
+            } else {
+                files.push(entry.path());
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// `a` makes a file that `b` takes and adds the project's `n` to.
+fn pair() -> Bench {
+    let mut bench = Bench::of([
+        step("a", "echo made by a >x", &["x"]),
+        takes(step("b", "cat x n >y", &["y"]), 0, "x"),
+    ]);
+    bench.write("n", "1\n");
+    bench.sources(1, &["n"]);
+    bench
+}
+
+#[test]
+fn a_result_whose_bytes_are_gone_runs_again() {
+    let bench = pair();
+    bench.run();
+    for file in all_files(&bench.store().join("v1/cas")) {
+        std::fs::remove_file(file).unwrap();
+    }
+    bench.run().expect(0, &[("a", Ran), ("b", Ran)]);
+    assert_eq!(bench.out("b/y"), "made by a\n1\n");
+}
+
+#[test]
+fn a_damaged_result_makes_its_producer_run_again_in_the_same_run() {
+    let bench = pair();
+    bench.run();
+    let blob = crate::digest::Digest::of(b"made by a\n").to_hex();
+    for file in all_files(&bench.store().join("v1/cas")) {
+        if file.to_str().unwrap().contains(&blob) {
+            std::fs::write(file, "made by b\n").unwrap();
+        }
+    }
+    bench.write("n", "2\n");
+    let none = |request: &mut Request| request.wanted = vec![StepId::new(1)];
+    let ran = bench.run_with(none, |_, _| {});
+    ran.expect(0, &[("a", Cached), ("b", Ran)]);
+    assert_eq!(bench.out("b/y"), "made by a\n2\n");
+    let warned = |event: &Event| matches!(event, Event::Warning(warning) if warning.step.as_deref() == Some("a"));
+    assert!(ran.events.iter().any(warned));
+}
+
+#[test]
+fn a_damaged_result_is_never_written_out() {
+    let bench = pair();
+    bench.run();
+    let blob = crate::digest::Digest::of(b"made by a\n1\n").to_hex();
+    for file in all_files(&bench.store().join("v1/cas")) {
+        if file.to_str().unwrap().contains(&blob) {
+            std::fs::write(file, "made by x\n1\n").unwrap();
+        }
+    }
+    bench.run().expect(0, &[("a", Cached), ("b", Ran)]);
+    assert_eq!(bench.out("b/y"), "made by a\n1\n");
+}
+
+#[test]
+fn two_runs_at_once_run_no_step_twice() {
+    let steps = (0..6).map(|at| {
+        let name = format!("s{at}");
+        step(&name, &format!("sleep 0.05; echo {at} >x"), &["x"])
+    });
+    let bench = Bench::of(steps);
+    let runs: Vec<_> = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..4)
+            .map(|at| {
+                let bench = &bench;
+                scope.spawn(move || {
+                    let out = format!("out{at}");
+                    bench.run_with(|request| request.out = Some(out.into()), |_, _| {})
+                })
+            })
+            .collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    for at in 0..6 {
+        let name = format!("s{at}");
+        let ran = runs.iter().filter(|run| run.outcome(&name) == Ran).count();
+        assert_eq!(ran, 1, "{name}");
+        assert!(runs.iter().all(|run| run.result.exit == 0));
+    }
+}
+
+/// Returns how many processes have this in their command line.
+fn processes(mark: &str) -> usize {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    lines.filter(|line| String::from_utf8_lossy(line).contains(mark)).count()
+}
+
+#[test]
+fn an_interrupt_ends_all_steps_and_leaves_nothing() {
+    let mark = format!("77{}", std::process::id());
+    let text = format!("(setsid sleep {mark} &) ; echo up; sleep {mark}");
+    let mut last = test("last", "true");
+    last.require = vec![StepId::new(0)];
+    let bench = Bench::of([test("a", &text), last]);
+    let start = Instant::now();
+    let ran = bench.run_with(
+        |_| {},
+        |event, stop| {
+            if matches!(event, Event::StepOutput(_)) {
+                stop.interrupt(2);
+            }
+        },
+    );
+    assert_eq!(ran.result.exit, 130);
+    ran.expect(130, &[("a", Failed), ("last", Outcome::Skipped)]);
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    assert_eq!(processes(&mark), 0);
+}
+
+#[test]
+fn a_second_interrupt_kills_at_once() {
+    let bench = Bench::of([test("a", "trap '' TERM INT; echo up; while :; do sleep 1; done")]);
+    let mut since = None;
+    let ran = bench.run_with(
+        |_| {},
+        |event, stop| {
+            if matches!(event, Event::StepOutput(_)) {
+                stop.interrupt(15);
+                stop.interrupt(15);
+                since = Some(Instant::now());
+            }
+        },
+    );
+    assert_eq!(ran.result.exit, 143);
+    assert!(
+        since.unwrap().elapsed() < Duration::from_millis(1500),
+        "{:?}",
+        since.unwrap().elapsed()
+    );
+}
+
+#[test]
+fn a_step_never_sees_the_network_or_the_project() {
+    let bench =
+        Bench::of([test("a", "test \"$(ls -A)\" = .kiln; ! ls /work; ! cat </dev/tcp/1.1.1.1/80")]);
+    bench.write("secret.txt", "x");
+    bench.run().expect(0, &[("a", Ran)]);
+}
+
+#[test]
+fn an_endless_log_is_cut_and_kept() {
+    let bench = Bench::of([test("a", "yes | head -c 80000000")]);
+    let ran = bench.run();
+    ran.expect(0, &[("a", Ran)]);
+    assert!(ran.output("a").ends_with("the output was cut off at 64 MiB\n"));
+}
+
+#[test]
+fn bytes_of_output_that_are_not_utf8_are_kept() {
+    let bench = Bench::of([test("a", "printf '\\377\\0x\\033[31m'")]);
+    let ran = bench.run();
+    let bytes: Vec<u8> = ran
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::StepOutput(output) => Some(output.to_bytes()),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    assert_eq!(bytes, b"\xff\0x\x1b[31m");
+}
