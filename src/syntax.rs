@@ -2,3 +2,5 @@
 //! what it means.
 
 pub(crate) mod ast;
+mod outline;
+pub(crate) mod scan;
