@@ -3,4 +3,5 @@
 
 pub(crate) mod ast;
 mod outline;
+pub(crate) mod parse;
 pub(crate) mod scan;

@@ -65,8 +65,8 @@ pub(crate) enum TokenKind {
 pub(crate) enum Patch {
     /// Blanks: a newline inside a hole, a comment, a mark of another tool.
     Blank { start: u32, end: u32 },
-    /// A single-quoted text read as a string.
-    Quote { start: u32, end: u32 },
+    /// A part that was reported: it reads as an expression of which nothing is known.
+    Broken { start: u32, end: u32 },
     /// Words of another tool, read as the Pipe operator of at most the same length.
     Text { start: u32, end: u32, text: &'static str },
 }
@@ -201,6 +201,11 @@ impl Lexer<'_> {
         self.lexed.patches.push(Patch::Blank { start: start as u32, end: end as u32 });
     }
 
+    /// Lets the grammar read what stands from `start` to here as one reported expression.
+    fn broken(&mut self, start: usize) {
+        self.lexed.patches.push(Patch::Broken { start: start as u32, end: self.at as u32 });
+    }
+
     fn report_nul(&mut self) {
         if let Some(at) = self.text.find('\0') {
             let message = format!("file holds a NUL byte at offset {at}");
@@ -319,7 +324,7 @@ impl Lexer<'_> {
             "strings stand in double quotes, not in single quotes",
         );
         if len.is_some() {
-            self.lexed.patches.push(Patch::Quote { start: start as u32, end: self.at as u32 });
+            self.broken(start);
             let inner = &self.text[start + 1..self.at - 1];
             if !inner.contains(['"', '\\', '{']) {
                 let text = format!("\"{inner}\"");

@@ -34,6 +34,7 @@ impl Lexer<'_> {
         if self.at == limit && self.lexed.diagnostics.len() > reported {
             let text = self.text[start..self.at].trim_end_matches(['\r', '\n', ' ', '\t']);
             self.at = start + text.len();
+            self.broken(start);
         }
         TokenKind::String
     }
