@@ -2,3 +2,6 @@
 //! what it means.
 
 pub(crate) mod ast;
+mod outline;
+pub(crate) mod parse;
+pub(crate) mod scan;
