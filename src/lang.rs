@@ -2,6 +2,7 @@
 //! values; does not know how a step is run, cached or shown.
 
 pub(crate) mod builtins;
+pub(crate) mod catalog;
 pub(crate) mod check;
 pub(crate) mod eval;
 pub(crate) mod module;

@@ -1,8 +1,9 @@
 //! Kiln: pipelines as code.
-
 pub mod diagnostic;
 pub mod digest;
 mod files;
+mod lang;
 pub mod plan;
+pub mod session;
 pub mod source;
 mod syntax;

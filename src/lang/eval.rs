@@ -26,6 +26,8 @@ use crate::plan::{Plan, VERSION};
 use crate::source::Span;
 use crate::syntax::ast::{Item, ItemKind, Stage};
 
+pub(crate) use param::variable;
+
 use rows::Matrix;
 
 /// The most steps a plan may have.

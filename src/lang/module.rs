@@ -94,9 +94,9 @@ pub(crate) fn load(
     root: &str,
 ) -> Result<(Program, Vec<Diagnostic>), FilesError> {
     let mut loader = Loader { project, program: Program::default(), diagnostics: Vec::new(), by_path: BTreeMap::new() };
-    let bytes = project.read(root, MAX_SOURCE_BYTES + 1)?;
+    let text = read(project, root)?;
     loader.by_path.insert(root.to_owned(), ModuleId::ROOT);
-    loader.add_wave(vec![(root.to_owned(), String::new(), bytes)]);
+    loader.add_wave(vec![NewFile { path: root.to_owned(), prefix: String::new(), text }]);
     let mut wave = vec![ModuleId::ROOT];
     for depth in 0.. {
         let uses = loader.uses(&wave);
@@ -109,6 +109,22 @@ pub(crate) fn load(
     let Loader { program, mut diagnostics, .. } = loader;
     diagnostics.extend(import_cycles(&program));
     Ok((program, diagnostics))
+}
+
+/// Returns the text of a file, or what is wrong with it.
+fn read(project: &dyn Files, path: &str) -> Result<Result<String, Box<Diagnostic>>, FilesError> {
+    match project.read(path, MAX_SOURCE_BYTES) {
+        Ok(bytes) => Ok(scan::decode(SourceId(0), bytes)),
+        Err(FilesError::TooLarge { .. }) => Ok(Err(Box::new(scan::too_large()))),
+        Err(error) => Err(error),
+    }
+}
+
+/// A file that was read and has no id yet.
+struct NewFile {
+    path: String,
+    prefix: String,
+    text: Result<String, Box<Diagnostic>>,
 }
 
 struct Loader<'a> {
@@ -127,31 +143,25 @@ struct OpenUse {
 
 impl Loader<'_> {
     /// Parses files side by side and gives them the next ids.
-    fn add_wave(&mut self, files: Vec<(String, String, Vec<u8>)>) -> Vec<ModuleId> {
+    fn add_wave(&mut self, files: Vec<NewFile>) -> Vec<ModuleId> {
         let mut texts = Vec::new();
-        for (path, prefix, bytes) in files {
-            let (text, problem) = match scan::decode(SourceId(0), bytes) {
+        for NewFile { path, prefix, text } in files {
+            let (text, problem) = match text {
                 Ok(text) => (text, None),
-                Err((text, problem)) => (text, Some(problem)),
+                Err(problem) => (String::new(), Some(problem)),
             };
             let source = self.program.sources.add(path.clone(), text);
-            let is_broken = problem.is_some();
-            self.diagnostics.extend(problem.map(|mut problem| {
+            if let Some(mut problem) = problem {
                 problem.span.source = source;
-                problem
-            }));
-            texts.push((path, prefix, source, is_broken));
+                self.diagnostics.push(*problem);
+            }
+            texts.push((path, prefix, source));
         }
         let sources = &self.program.sources;
-        let parsed: Vec<_> = texts
-            .par_iter()
-            .map(|(_, _, source, is_broken)| match is_broken {
-                true => (ast::Module { source: *source, items: Vec::new() }, Vec::new()),
-                false => parse::parse(*source, &sources.get(*source).text),
-            })
-            .collect();
+        let parsed: Vec<_> =
+            texts.par_iter().map(|(.., source)| parse::parse(*source, &sources.get(*source).text)).collect();
         let mut ids = Vec::new();
-        for ((path, prefix, ..), (ast, problems)) in texts.into_iter().zip(parsed) {
+        for ((path, prefix, _), (ast, problems)) in texts.into_iter().zip(parsed) {
             ids.push(ModuleId(self.program.modules.len() as u32));
             self.diagnostics.extend(problems);
             self.program.modules.push(Module { path, prefix, ast, imports: IndexMap::new() });
@@ -172,7 +182,7 @@ impl Loader<'_> {
     }
 
     /// Binds each `use` and returns the files that are new.
-    fn resolve(&mut self, uses: Vec<OpenUse>, depth: usize) -> Vec<(String, String, Vec<u8>)> {
+    fn resolve(&mut self, uses: Vec<OpenUse>, depth: usize) -> Vec<NewFile> {
         let mut next = Vec::new();
         for OpenUse { user, item, used } in uses {
             let Some(alias) = self.alias(&used) else { continue };
@@ -210,7 +220,7 @@ impl Loader<'_> {
         path: &str,
         used: &Use,
         depth: usize,
-        next: &mut Vec<(String, String, Vec<u8>)>,
+        next: &mut Vec<NewFile>,
     ) -> Option<ModuleId> {
         if let Some(&id) = self.by_path.get(path) {
             return Some(id);
@@ -222,13 +232,14 @@ impl Loader<'_> {
         };
         let read = match limit {
             Some(limit) => Err((Code::OVER_BUDGET, format!("the pipeline has {limit}"))),
-            None => self.project.read(path, MAX_SOURCE_BYTES + 1).map_err(|error| (Code::MODULE_NOT_FOUND, error.to_string())),
+            None => read(self.project, path).map_err(|error| (Code::MODULE_NOT_FOUND, error.to_string())),
         };
         match read {
-            Ok(bytes) => {
+            Ok(text) => {
                 let id = ModuleId(self.by_path.len() as u32);
                 self.by_path.insert(path.to_owned(), id);
-                next.push((path.to_owned(), format!("{}{alias}.", self.program.module(user).prefix), bytes));
+                let prefix = format!("{}{alias}.", self.program.module(user).prefix);
+                next.push(NewFile { path: path.to_owned(), prefix, text });
                 Some(id)
             }
             Err((code, message)) => {

@@ -59,6 +59,16 @@ pub(crate) fn parse(source: SourceId, text: &str) -> (ast::Module, Vec<Diagnosti
     (parser.module, diagnostics)
 }
 
+/// Returns the value of a text that is one literal without quotes: a number with or without its
+/// unit, `true` or `false`.
+pub(crate) fn literal(text: &str) -> Option<ast::ExprKind> {
+    match text {
+        "true" => Some(ast::ExprKind::Bool(true)),
+        "false" => Some(ast::ExprKind::Bool(false)),
+        number => literal::parse_number(number).ok(),
+    }
+}
+
 /// Returns the text that the grammar reads, byte for byte as long as `text`.
 fn blank(
     text: &str,

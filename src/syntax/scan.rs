@@ -95,6 +95,13 @@ pub(crate) fn scan(source: SourceId, text: &str) -> (Vec<Token>, Vec<Diagnostic>
     (tokens, diagnostics)
 }
 
+/// Returns what is wrong with a file of more than [`MAX_SOURCE_BYTES`].
+pub(crate) fn too_large() -> Diagnostic {
+    let message = format!("the file is larger than {} MiB, the most that is read", MAX_SOURCE_BYTES >> 20);
+    Diagnostic::error(Code::FILE_TOO_LARGE, Span::at(SourceId(0), 0), message)
+        .help("split the file, and join the parts with `use \"./part.pipe\"`")
+}
+
 /// Returns the text of a file, or why its bytes are none. `source` names the file in the finding.
 ///
 /// # Errors
@@ -102,11 +109,7 @@ pub(crate) fn scan(source: SourceId, text: &str) -> (Vec<Token>, Vec<Diagnostic>
 /// over [`MAX_SOURCE_BYTES`]. The span is empty at offset 0 where the text cannot be shown.
 pub(crate) fn decode(source: SourceId, bytes: Vec<u8>) -> Result<String, Box<Diagnostic>> {
     if bytes.len() > MAX_SOURCE_BYTES {
-        let message =
-            format!("file is {} bytes long; at most {MAX_SOURCE_BYTES} are read", bytes.len());
-        let finding = Diagnostic::error(Code::FILE_TOO_LARGE, Span::at(source, 0), message)
-            .help("split the file, and join the parts with `use \"./part.pipe\"`");
-        return Err(Box::new(finding));
+        return Err(Box::new(Diagnostic { span: Span::at(source, 0), ..too_large() }));
     }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
@@ -407,6 +410,11 @@ impl Lexer<'_> {
 /// Claims that the byte may stand in a word after its first.
 pub(crate) fn is_word_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+/// Claims that `text` is one word of the language; keywords are words, too.
+pub(crate) fn is_word(text: &str) -> bool {
+    text.bytes().all(is_word_byte) && text.bytes().next().is_some_and(|byte| !byte.is_ascii_digit())
 }
 
 fn describe_stray(found: &str) -> (String, &'static str) {

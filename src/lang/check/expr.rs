@@ -220,9 +220,10 @@ impl<'p> Checker<'p> {
     }
 
     /// Returns all names that an expression may mention.
-    fn visible<'a>(&'a self, scope: &'a Scope) -> impl Iterator<Item = &'a str> {
+    fn visible<'a>(&'a self, scope: &'a Scope) -> impl Iterator<Item = &'a str> + use<'a, 'p> {
         let symbols = &self.symbols[scope.item.module.index()];
-        scope.locals.names().chain(symbols.names()).chain(builtins::names())
+        let locals = scope.locals.names();
+        locals.chain(symbols.names()).chain(builtins::names().map(|name| name as &str))
     }
 
     fn member(&mut self, base: &'p Expr, name: &'p Name, is_optional: bool, scope: &mut Scope) -> Type {

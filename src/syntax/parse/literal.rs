@@ -245,7 +245,7 @@ impl<'a> Block<'a> {
 }
 
 /// Returns the value of a number with its unit.
-fn parse_number(text: &str) -> Result<ExprKind, Fault> {
+pub(super) fn parse_number(text: &str) -> Result<ExprKind, Fault> {
     if text.contains('.') {
         let help = "write a whole number of a smaller unit, such as `1500MB`, or a string";
         return Err((format!("`{text}` has a fraction; numbers are whole"), help.into()));
