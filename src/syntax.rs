@@ -2,3 +2,4 @@
 //! what it means.
 
 pub(crate) mod ast;
+pub(crate) mod shell;
