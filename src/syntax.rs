@@ -5,3 +5,4 @@ pub(crate) mod ast;
 mod outline;
 pub(crate) mod parse;
 pub(crate) mod scan;
+pub(crate) mod shell;
