@@ -74,7 +74,11 @@ impl Project {
         }
         let package = path.parent().unwrap_or(&path);
         let root = files::project_root(package).to_owned();
-        let file = path.strip_prefix(&root).expect("the root is above the file").to_str().map(str::to_owned);
+        let file = path
+            .strip_prefix(&root)
+            .expect("the root is above the file")
+            .to_str()
+            .map(str::to_owned);
         match file {
             Some(file) => Ok(Self { root, file }),
             None => Err(FindError::NotUtf8(path)),
@@ -127,7 +131,11 @@ pub struct LoadError(#[from] FilesError);
 ///
 /// # Errors
 /// If the pipeline's own file cannot be read. Everything else is a diagnostic.
-pub fn load(project: &Project, params: &IndexMap<String, String>, depth: Depth) -> Result<Pipeline, LoadError> {
+pub fn load(
+    project: &Project,
+    params: &IndexMap<String, String>,
+    depth: Depth,
+) -> Result<Pipeline, LoadError> {
     let disk = Disk::new(&project.root);
     on_large_stack(|| load_from(&disk, &project.file, params, depth))
 }
@@ -143,7 +151,10 @@ fn load_from(
     diagnostics.extend(found);
     let catalog = crate::lang::catalog::catalog(&program);
     let has_errors = diagnostics.iter().any(|found| found.severity == Severity::Error);
-    let lacks_params = catalog.params.iter().any(|param| param.default.is_none() && !params.contains_key(&param.name));
+    let lacks_params = catalog
+        .params
+        .iter()
+        .any(|param| param.default.is_none() && !params.contains_key(&param.name));
     let mut plan = None;
     if !has_errors && !(depth == Depth::Check && lacks_params) {
         let outs = program.modules.iter().map(|module| files::join(module.folder(), OUT_FOLDER));
@@ -160,7 +171,10 @@ fn load_from(
 /// Trees of the language are walked by recursion, within limits that fit such a stack.
 fn on_large_stack<T: Send>(act: impl FnOnce() -> T + Send) -> T {
     const THREADS: usize = 0; // As many as there are processors.
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(THREADS).stack_size(4 * PARSE_STACK_BYTES).build();
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(THREADS)
+        .stack_size(4 * PARSE_STACK_BYTES)
+        .build();
     pool.expect("threads can be started").install(act)
 }
 
@@ -187,7 +201,9 @@ pub fn select(plan: &Plan, names: &[String]) -> Result<Vec<StepId>, NoSuchStage>
     for name in names {
         let module = format!("{name}.");
         let before = selected.len();
-        let means = |step: &crate::plan::step::Step| step.stage == *name || step.name == *name || step.stage.starts_with(&module);
+        let means = |step: &crate::plan::step::Step| {
+            step.stage == *name || step.name == *name || step.stage.starts_with(&module)
+        };
         selected.extend(plan.iter().filter(|(_, step)| means(step)).map(|(id, _)| id));
         if selected.len() == before {
             let known = plan.steps.iter().map(|step| step.stage.as_str());

@@ -98,7 +98,8 @@ impl Accepts {
             },
             Self::Map => matches!(ty, Type::Map(_) | Type::Record(_) | Type::Unknown),
             Self::Countable => {
-                self::Accepts::Map.fits(ty) || matches!(ty, Type::List(_) | Type::String | Type::Enum(_))
+                self::Accepts::Map.fits(ty)
+                    || matches!(ty, Type::List(_) | Type::String | Type::Enum(_))
             }
         }
     }
@@ -217,8 +218,8 @@ pub(crate) static HOST_TOOL: Builtin = Builtin {
 
 /// Functions of the language that this version does not have.
 const LATER: &[&str] = &[
-    "canary", "command", "copy", "docker", "exec", "http", "json", "local", "oci", "rootfs", "secret",
-    "shift", "ssh", "tcp", "toml",
+    "canary", "command", "copy", "docker", "exec", "http", "json", "local", "oci", "rootfs",
+    "secret", "shift", "ssh", "tcp", "toml",
 ];
 
 /// Returns the function called `name`.
@@ -248,7 +249,10 @@ pub(crate) fn result(function: Function, arguments: &[Type]) -> Type {
         Function::Values => match arguments.first() {
             Some(Type::Map(element)) => Type::List(element.clone()),
             Some(Type::Record(fields)) => Type::list(
-                fields.values().try_fold(Type::Unknown, |all, ty| all.join(ty)).unwrap_or(Type::Unknown),
+                fields
+                    .values()
+                    .try_fold(Type::Unknown, |all, ty| all.join(ty))
+                    .unwrap_or(Type::Unknown),
             ),
             _ => Type::list(Type::Unknown),
         },

@@ -80,10 +80,14 @@ fn add(program: &Program, prefix: &str, item: &Item, catalog: &mut Catalog) {
                 },
                 doc,
                 axes: stage.axes.iter().map(|axis| axis.name.text.clone()).collect(),
-                outs: stage.clauses.iter().filter_map(|clause| match &clause.kind {
-                    Out { name, .. } => Some(name.text.clone()),
-                    _ => None,
-                }).collect(),
+                outs: stage
+                    .clauses
+                    .iter()
+                    .filter_map(|clause| match &clause.kind {
+                        Out { name, .. } => Some(name.text.clone()),
+                        _ => None,
+                    })
+                    .collect(),
                 span: stage.name.span,
             });
         }

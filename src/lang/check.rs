@@ -225,7 +225,8 @@ impl<'p> Checker<'p> {
     }
 
     fn recursive(&mut self, way: &[(ItemRef, usize)], span: Span) {
-        let name = |item: ItemRef| declared(self.tree(item)).map_or(String::new(), |(name, _)| name);
+        let name =
+            |item: ItemRef| declared(self.tree(item)).map_or(String::new(), |(name, _)| name);
         let mut path: Vec<_> = way.iter().map(|(item, _)| format!("`{}`", name(*item))).collect();
         path.push(path[0].clone());
         let message = match way {
@@ -250,9 +251,15 @@ impl<'p> Checker<'p> {
                 }
                 let (what, cure) = match &tree.kind {
                     ItemKind::Param(_) => ("param", "mention it or delete it"),
-                    ItemKind::Let(_) => ("let", "mention it, delete it, or make it `pub` for other files"),
-                    ItemKind::Function(_) => ("fn", "call it, delete it, or make it `pub` for other files"),
-                    ItemKind::Use(_) if !self.brings_stages(reference) => ("use", "mention it or delete it"),
+                    ItemKind::Let(_) => {
+                        ("let", "mention it, delete it, or make it `pub` for other files")
+                    }
+                    ItemKind::Function(_) => {
+                        ("fn", "call it, delete it, or make it `pub` for other files")
+                    }
+                    ItemKind::Use(_) if !self.brings_stages(reference) => {
+                        ("use", "mention it or delete it")
+                    }
                     _ => continue,
                 };
                 let Some((name, span)) = declared(tree) else { continue };
@@ -265,8 +272,11 @@ impl<'p> Checker<'p> {
     /// A file whose stages run with the rest is used by that.
     fn brings_stages(&self, item: ItemRef) -> bool {
         let imports = &self.program.module(item.module).imports;
-        let mut open: Vec<ModuleId> =
-            imports.values().filter(|import| import.item == item.item).filter_map(|import| import.module).collect();
+        let mut open: Vec<ModuleId> = imports
+            .values()
+            .filter(|import| import.item == item.item)
+            .filter_map(|import| import.module)
+            .collect();
         if open.is_empty() {
             return true;
         }
@@ -274,7 +284,12 @@ impl<'p> Checker<'p> {
         while let Some(module) = open.pop().filter(|module| seen.insert(*module)) {
             let module = self.program.module(module);
             let is_stage = |item: &Item| matches!(&item.kind, ItemKind::Stage(stage) if stage.parameters.is_none());
-            if module.ast.items.iter().any(|item| is_stage(item) || matches!(item.kind, ItemKind::Broken(_))) {
+            if module
+                .ast
+                .items
+                .iter()
+                .any(|item| is_stage(item) || matches!(item.kind, ItemKind::Broken(_)))
+            {
                 return true;
             }
             open.extend(module.imports.values().filter_map(|import| import.module));

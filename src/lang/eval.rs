@@ -152,8 +152,12 @@ impl<'p> Evaluator<'p> {
             return Ok(());
         }
         if self.operations == MAX_OPERATIONS + 1 {
-            let message = format!("the pipeline takes more than {MAX_OPERATIONS} operations to evaluate");
-            return self.fail(Diagnostic::error(Code::OVER_BUDGET, span, message).help("make its lists and matrices smaller"));
+            let message =
+                format!("the pipeline takes more than {MAX_OPERATIONS} operations to evaluate");
+            return self.fail(
+                Diagnostic::error(Code::OVER_BUDGET, span, message)
+                    .help("make its lists and matrices smaller"),
+            );
         }
         Err(Stop)
     }
@@ -167,7 +171,10 @@ impl<'p> Evaluator<'p> {
         }
         if before <= MAX_TEXT_BYTES {
             let message = "the pipeline makes more than 64 MiB of text".to_owned();
-            return self.fail(Diagnostic::error(Code::OVER_BUDGET, span, message).help("make its texts and lists smaller"));
+            return self.fail(
+                Diagnostic::error(Code::OVER_BUDGET, span, message)
+                    .help("make its texts and lists smaller"),
+            );
         }
         Err(Stop)
     }
@@ -185,12 +192,17 @@ impl<'p> Evaluator<'p> {
             // Params were set before; one that is not there has no value.
             ItemKind::Param(_) | ItemKind::Broken(_) => Err(Stop),
             ItemKind::Function(_) => Ok(Value::Named(Type::Function(item))),
-            ItemKind::Stage(stage) if stage.parameters.is_some() => Ok(Value::Named(Type::Template(item))),
+            ItemKind::Stage(stage) if stage.parameters.is_some() => {
+                Ok(Value::Named(Type::Template(item)))
+            }
             ItemKind::Stage(_) => Ok(Value::Named(Type::Stage(item))),
             ItemKind::Use(used) => {
                 let imports = &self.program.module(item.module).imports;
                 let import = super::module::alias(used).and_then(|alias| imports.get(&alias));
-                import.and_then(|import| import.module).map(|module| Value::Named(Type::Module(module))).ok_or(Stop)
+                import
+                    .and_then(|import| import.module)
+                    .map(|module| Value::Named(Type::Module(module)))
+                    .ok_or(Stop)
             }
         };
         self.values.insert(item, value.as_ref().ok().cloned());
@@ -198,9 +210,14 @@ impl<'p> Evaluator<'p> {
     }
 
     /// Does something one level deeper, within the limit.
-    fn deeper<T>(&mut self, span: Span, act: impl FnOnce(&mut Self) -> Evaluated<T>) -> Evaluated<T> {
+    fn deeper<T>(
+        &mut self,
+        span: Span,
+        act: impl FnOnce(&mut Self) -> Evaluated<T>,
+    ) -> Evaluated<T> {
         if self.depth >= MAX_DEPTH {
-            let message = format!("more than {MAX_DEPTH} calls and values need one another in a row");
+            let message =
+                format!("more than {MAX_DEPTH} calls and values need one another in a row");
             return self.fail(Diagnostic::error(Code::OVER_BUDGET, span, message));
         }
         self.depth += 1;
@@ -210,20 +227,39 @@ impl<'p> Evaluator<'p> {
     }
 
     /// Returns the files that a glob in a file of `folder` matches, sorted.
-    fn glob(&mut self, folder: &str, glob: &str, span: Span, with_ignored: bool) -> Evaluated<Arc<Vec<Value>>> {
+    fn glob(
+        &mut self,
+        folder: &str,
+        glob: &str,
+        span: Span,
+        with_ignored: bool,
+    ) -> Evaluated<Arc<Vec<Value>>> {
         let key = (folder.to_owned(), glob.to_owned(), with_ignored);
         if let Some(known) = self.globs.get(&key) {
             return Ok(Arc::clone(known));
         }
         let pattern = match Pattern::new(folder, glob) {
             Ok(pattern) => pattern,
-            Err(error) => return self.fail(Diagnostic::error(Code::BAD_PATH, span, format!("`{glob}` {error}"))),
+            Err(error) => {
+                return self.fail(Diagnostic::error(
+                    Code::BAD_PATH,
+                    span,
+                    format!("`{glob}` {error}"),
+                ));
+            }
         };
         let paths = match self.globber.find(&pattern, Selection { with_ignored }) {
             Ok(paths) => paths,
-            Err(error) => return self.fail(Diagnostic::error(Code::UNREADABLE, span, format!("`{glob}` {error}"))),
+            Err(error) => {
+                return self.fail(Diagnostic::error(
+                    Code::UNREADABLE,
+                    span,
+                    format!("`{glob}` {error}"),
+                ));
+            }
         };
-        let files = Arc::new(paths.into_iter().map(|path| Value::File(path.into())).collect::<Vec<_>>());
+        let files =
+            Arc::new(paths.into_iter().map(|path| Value::File(path.into())).collect::<Vec<_>>());
         self.globs.insert(key, Arc::clone(&files));
         Ok(files)
     }
@@ -248,7 +284,8 @@ impl<'p> Evaluator<'p> {
                 }
             }
         }
-        if self.diagnostics.iter().any(|found| found.severity == crate::diagnostic::Severity::Error) {
+        if self.diagnostics.iter().any(|found| found.severity == crate::diagnostic::Severity::Error)
+        {
             return None;
         }
         let plan = Plan {
@@ -307,7 +344,10 @@ impl<'p> Evaluator<'p> {
             .label(format!("`{}` needs `{}`", steps_of(&ids[0]), steps_of(&next(0))))
             .help("take one of these away, or split the stage that both need");
         for (at, id) in ids.iter().enumerate().skip(1) {
-            problem = problem.also(edge(*id, next(at)), format!("`{}` needs `{}`", steps_of(id), steps_of(&next(at))));
+            problem = problem.also(
+                edge(*id, next(at)),
+                format!("`{}` needs `{}`", steps_of(id), steps_of(&next(at))),
+            );
         }
         problem
     }

@@ -93,7 +93,12 @@ pub(crate) fn load(
     project: &dyn Files,
     root: &str,
 ) -> Result<(Program, Vec<Diagnostic>), FilesError> {
-    let mut loader = Loader { project, program: Program::default(), diagnostics: Vec::new(), by_path: BTreeMap::new() };
+    let mut loader = Loader {
+        project,
+        program: Program::default(),
+        diagnostics: Vec::new(),
+        by_path: BTreeMap::new(),
+    };
     let text = read(project, root)?;
     loader.by_path.insert(root.to_owned(), ModuleId::ROOT);
     loader.add_wave(vec![NewFile { path: root.to_owned(), prefix: String::new(), text }]);
@@ -158,8 +163,10 @@ impl Loader<'_> {
             texts.push((path, prefix, source));
         }
         let sources = &self.program.sources;
-        let parsed: Vec<_> =
-            texts.par_iter().map(|(.., source)| parse::parse(*source, &sources.get(*source).text)).collect();
+        let parsed: Vec<_> = texts
+            .par_iter()
+            .map(|(.., source)| parse::parse(*source, &sources.get(*source).text))
+            .collect();
         let mut ids = Vec::new();
         for ((path, prefix, _), (ast, problems)) in texts.into_iter().zip(parsed) {
             ids.push(ModuleId(self.program.modules.len() as u32));
@@ -205,8 +212,12 @@ impl Loader<'_> {
         if alias.is_none() {
             let path = &used.path.text;
             self.diagnostics.push(
-                Diagnostic::error(Code::SYNTAX, used.path.span, format!("`{path}` gives no name that the language can use"))
-                    .help(format!("name it: use \"{path}\" as lib")),
+                Diagnostic::error(
+                    Code::SYNTAX,
+                    used.path.span,
+                    format!("`{path}` gives no name that the language can use"),
+                )
+                .help(format!("name it: use \"{path}\" as lib")),
             );
         }
         alias
@@ -226,13 +237,18 @@ impl Loader<'_> {
             return Some(id);
         }
         let limit = match () {
-            () if self.by_path.len() >= MAX_MODULES => Some(format!("more than {MAX_MODULES} files")),
-            () if depth >= MAX_IMPORT_DEPTH => Some(format!("more than {MAX_IMPORT_DEPTH} `use` in a row")),
+            () if self.by_path.len() >= MAX_MODULES => {
+                Some(format!("more than {MAX_MODULES} files"))
+            }
+            () if depth >= MAX_IMPORT_DEPTH => {
+                Some(format!("more than {MAX_IMPORT_DEPTH} `use` in a row"))
+            }
             () => None,
         };
         let read = match limit {
             Some(limit) => Err((Code::OVER_BUDGET, format!("the pipeline has {limit}"))),
-            None => read(self.project, path).map_err(|error| (Code::MODULE_NOT_FOUND, error.to_string())),
+            None => read(self.project, path)
+                .map_err(|error| (Code::MODULE_NOT_FOUND, error.to_string())),
         };
         match read {
             Ok(text) => {
@@ -269,7 +285,9 @@ impl Loader<'_> {
             Some(EntryKind::Folder) if self.project.kind(&file).is_some() => Ok(file),
             Some(EntryKind::Folder) => {
                 let message = format!("the folder `{text}` has no `{PACKAGE_FILE}`");
-                let help = format!("a folder with a `{PACKAGE_FILE}` is a package; a single file is used as \"{text}/name.pipe\"");
+                let help = format!(
+                    "a folder with a `{PACKAGE_FILE}` is a package; a single file is used as \"{text}/name.pipe\""
+                );
                 Err(Diagnostic::error(Code::MODULE_NOT_FOUND, span, message).help(help))
             }
             _ => Err(self.not_found(span, text, &path)),
@@ -277,9 +295,12 @@ impl Loader<'_> {
     }
 
     fn not_found(&self, span: Span, text: &str, path: &str) -> Diagnostic {
-        let problem = Diagnostic::error(Code::MODULE_NOT_FOUND, span, format!("nothing stands at `{text}`"));
+        let problem =
+            Diagnostic::error(Code::MODULE_NOT_FOUND, span, format!("nothing stands at `{text}`"));
         let entries = self.project.list(files::parent(path)).unwrap_or_default();
-        let names = entries.iter().filter(|entry| entry.kind == EntryKind::Folder || entry.name.ends_with(".pipe"));
+        let names = entries
+            .iter()
+            .filter(|entry| entry.kind == EntryKind::Folder || entry.name.ends_with(".pipe"));
         let wanted = path.rsplit('/').next().unwrap_or_default();
         match super::scope::nearest(wanted, names.map(|entry| entry.name.as_str())) {
             Some(name) => {
@@ -341,9 +362,13 @@ fn cycle(program: &Program, way: &[(ModuleId, usize)]) -> Diagnostic {
     let mut path: Vec<_> = way.iter().map(|(module, _)| format!("`{}`", name(*module))).collect();
     path.push(path[0].clone());
     let last = way.last().expect("a circle has a module");
-    let mut problem = Diagnostic::error(Code::IMPORT_CYCLE, edge(last), format!("files use each other in a circle: {}", path.join(" → ")))
-        .label("closes the circle")
-        .help("move what both need into a third file and `use` that from both");
+    let mut problem = Diagnostic::error(
+        Code::IMPORT_CYCLE,
+        edge(last),
+        format!("files use each other in a circle: {}", path.join(" → ")),
+    )
+    .label("closes the circle")
+    .help("move what both need into a third file and `use` that from both");
     for (at, step) in way[..way.len() - 1].iter().enumerate() {
         problem = problem.also(edge(step), format!("uses `{}`", name(way[at + 1].0)));
     }
@@ -373,7 +398,8 @@ mod tests {
         assert_eq!(problems, [""; 0]);
         let paths: Vec<_> = program.modules.iter().map(|module| module.path.as_str()).collect();
         assert_eq!(paths, ["pipeline.pipe", "web/pipeline.pipe", "ci/box.pipe"]);
-        let prefixes: Vec<_> = program.modules.iter().map(|module| module.prefix.as_str()).collect();
+        let prefixes: Vec<_> =
+            program.modules.iter().map(|module| module.prefix.as_str()).collect();
         assert_eq!(prefixes, ["", "web.", "tools."]);
         assert_eq!(program.modules[1].imports["box"].module, Some(ModuleId(2)));
     }
@@ -385,7 +411,10 @@ mod tests {
             ("a.pipe", "use \"./b.pipe\"\n"),
             ("b.pipe", "use \"./a.pipe\"\n"),
         ]);
-        assert_eq!(problems, ["K0208: files use each other in a circle: `a.pipe` → `b.pipe` → `a.pipe`"]);
+        assert_eq!(
+            problems,
+            ["K0208: files use each other in a circle: `a.pipe` → `b.pipe` → `a.pipe`"]
+        );
     }
 
     #[test]
@@ -395,11 +424,14 @@ mod tests {
             ("web/pipeline.pipe", ""),
             ("empty/readme", ""),
         ]);
-        assert_eq!(problems, [
-            "K0210: nothing stands at `./wbe`",
-            "K0503: `../x` leaves the project",
-            "K0210: the folder `./empty` has no `pipeline.pipe`",
-        ]);
+        assert_eq!(
+            problems,
+            [
+                "K0210: nothing stands at `./wbe`",
+                "K0503: `../x` leaves the project",
+                "K0210: the folder `./empty` has no `pipeline.pipe`",
+            ]
+        );
     }
 
     #[test]
@@ -410,7 +442,8 @@ mod tests {
                 (name, format!("use \"./m{}.pipe\"\n", at + 1))
             })
             .collect();
-        let files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        let files: Vec<_> =
+            files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
         let (program, problems) = load_all(&files);
         assert_eq!(program.modules.len(), MAX_IMPORT_DEPTH + 1);
         assert_eq!(problems, ["K0802: the pipeline has more than 64 `use` in a row"]);

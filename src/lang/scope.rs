@@ -117,7 +117,10 @@ impl Locals {
 
 /// Returns the word among `candidates` that `word` was likely meant to be: at most a third of its
 /// letters differ, the nearest first, then the alphabet.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     // Longer words cost quadratic time and are no slips of the finger.
     const LONGEST: usize = 64;
     if word.len() > LONGEST {

@@ -122,7 +122,9 @@ impl Type {
             (Self::Enum(_), Self::String) | (Self::String, Self::Enum(_)) => Self::String,
             (Self::List(own), Self::List(other)) => Self::list(own.join(other)?),
             (Self::Map(own), Self::Map(other)) => Self::Map(Arc::new(own.join(other)?)),
-            (Self::Record(own), Self::Record(other)) => Self::Record(Arc::new(join_records(own, other)?)),
+            (Self::Record(own), Self::Record(other)) => {
+                Self::Record(Arc::new(join_records(own, other)?))
+            }
             (Self::Junit, Self::File) | (Self::File, Self::Junit) => Self::File,
             (Self::Stage(_) | Self::Row(_) | Self::AllRows(_) | Self::Verdict, place)
                 if self != other && place.fits(&Self::Verdict) =>
@@ -162,7 +164,10 @@ impl Type {
 }
 
 /// A field that only one has is optional in both.
-fn join_records(own: &IndexMap<String, Type>, other: &IndexMap<String, Type>) -> Option<IndexMap<String, Type>> {
+fn join_records(
+    own: &IndexMap<String, Type>,
+    other: &IndexMap<String, Type>,
+) -> Option<IndexMap<String, Type>> {
     let mut joined = IndexMap::new();
     for (name, ty) in own {
         let ty = match other.get(name) {
@@ -205,7 +210,8 @@ impl fmt::Display for Type {
             Self::List(element) => return write!(formatter, "list<{element}>"),
             Self::Map(element) => return write!(formatter, "map<string, {element}>"),
             Self::Record(fields) => {
-                let fields: Vec<_> = fields.iter().map(|(name, ty)| format!("{name}: {ty}")).collect();
+                let fields: Vec<_> =
+                    fields.iter().map(|(name, ty)| format!("{name}: {ty}")).collect();
                 return write!(formatter, "{{{}}}", fields.join(", "));
             }
             Self::Optional(inner) => return write!(formatter, "{inner}?"),

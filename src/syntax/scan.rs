@@ -97,7 +97,8 @@ pub(crate) fn scan(source: SourceId, text: &str) -> (Vec<Token>, Vec<Diagnostic>
 
 /// Returns what is wrong with a file of more than [`MAX_SOURCE_BYTES`].
 pub(crate) fn too_large() -> Diagnostic {
-    let message = format!("the file is larger than {} MiB, the most that is read", MAX_SOURCE_BYTES >> 20);
+    let message =
+        format!("the file is larger than {} MiB, the most that is read", MAX_SOURCE_BYTES >> 20);
     Diagnostic::error(Code::FILE_TOO_LARGE, Span::at(SourceId(0), 0), message)
         .help("split the file, and join the parts with `use \"./part.pipe\"`")
 }

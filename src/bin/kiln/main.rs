@@ -1,2 +1,17 @@
-//! The `kiln` command.
-fn main() {}
+//! The `kiln` command: the face that talks to people. Knows arguments, screens and exit codes; all
+//! work is the library's.
+
+mod cli;
+mod commands;
+mod exit;
+mod ui;
+
+use clap::Parser;
+
+fn main() -> std::process::ExitCode {
+    let arguments = match cli::Cli::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return exit::usage(&error),
+    };
+    commands::run(arguments).into()
+}

@@ -46,11 +46,7 @@ pub(crate) static FIELDS: &[Field] = &[
         written: "list<verdict>",
         doc: "Stages that must have passed before it starts.",
     },
-    Field {
-        name: "retries",
-        written: "int(0..100)",
-        doc: "How many more tries follow a failure.",
-    },
+    Field { name: "retries", written: "int(0..100)", doc: "How many more tries follow a failure." },
     Field {
         name: "timeout",
         written: "duration",
@@ -68,18 +64,33 @@ const LATER: &[&str] = &["keep", "platform"];
 
 /// Words of other tools and what to write here instead.
 const FOREIGN: &[(&str, &str)] = &[
-    ("after", "a stage that mentions `other.out` waits for `other`; `require = [other]` waits for a verdict"),
+    (
+        "after",
+        "a stage that mentions `other.out` waits for `other`; `require = [other]` waits for a verdict",
+    ),
     ("artifacts", "declare what it makes: out name: file = \"path\""),
     ("cache", "every step is cached by its content already"),
     ("cmd", "write: run sh \"…\""),
     ("command", "write: run sh \"…\""),
     ("commands", "write: run sh \"\"\"…\"\"\""),
-    ("depends", "a stage that mentions `other.out` waits for `other`; `require = [other]` waits for a verdict"),
-    ("depends_on", "a stage that mentions `other.out` waits for `other`; `require = [other]` waits for a verdict"),
-    ("deps", "a stage that mentions `other.out` waits for `other`; `require = [other]` waits for a verdict"),
+    (
+        "depends",
+        "a stage that mentions `other.out` waits for `other`; `require = [other]` waits for a verdict",
+    ),
+    (
+        "depends_on",
+        "a stage that mentions `other.out` waits for `other`; `require = [other]` waits for a verdict",
+    ),
+    (
+        "deps",
+        "a stage that mentions `other.out` waits for `other`; `require = [other]` waits for a verdict",
+    ),
     ("environment", "write one clause for each variable: env NAME = \"value\""),
     ("inputs", "write: in files(\"src/**\")"),
-    ("needs", "a stage that mentions `other.out` waits for `other`; `require = [other]` waits for a verdict"),
+    (
+        "needs",
+        "a stage that mentions `other.out` waits for `other`; `require = [other]` waits for a verdict",
+    ),
     ("outputs", "write: out name: file = \"path\""),
     ("retry", "write: retries = 1"),
     ("script", "write: run sh \"\"\"…\"\"\""),

@@ -20,13 +20,24 @@ impl<'p> Checker<'p> {
     ) -> Type {
         let ty = self.expr(callee, scope);
         match ty {
-            Type::Host => self.builtin_call(builtins::find("host").expect("it is in the table"), whole.span, arguments, scope),
+            Type::Host => self.builtin_call(
+                builtins::find("host").expect("it is in the table"),
+                whole.span,
+                arguments,
+                scope,
+            ),
             Type::Builtin(builtin) => self.builtin_call(builtin, whole.span, arguments, scope),
             Type::Function(item) => {
                 let ItemKind::Function(function) = &self.tree(item).kind else {
                     unreachable!("the type named a function");
                 };
-                self.arguments(&function.name.text, &function.parameters, whole.span, arguments, scope);
+                self.arguments(
+                    &function.name.text,
+                    &function.parameters,
+                    whole.span,
+                    arguments,
+                    scope,
+                );
                 // Its own diagnostics come when it is checked itself.
                 self.silently(|checker| checker.written(&function.result))
             }
@@ -46,12 +57,17 @@ impl<'p> Checker<'p> {
             Type::Template(item) => {
                 let stage = self.stage_tree(*item);
                 let text = self.program.sources.text(whole.span);
-                let message = format!("`{}` is a template: it makes stages, not values", stage.name.text);
+                let message =
+                    format!("`{}` is a template: it makes stages, not values", stage.name.text);
                 let keyword = stage.kind.keyword();
                 Diagnostic::error(Code::NO_SUCH_OPERATION, whole.span, message)
                     .help(format!("make a stage from it: {keyword} name = {text}"))
             }
-            ty => Diagnostic::error(Code::NO_SUCH_OPERATION, callee.span, format!("{} cannot be called", quoted(ty))),
+            ty => Diagnostic::error(
+                Code::NO_SUCH_OPERATION,
+                callee.span,
+                format!("{} cannot be called", quoted(ty)),
+            ),
         };
         self.report(problem);
     }
@@ -84,20 +100,44 @@ impl<'p> Checker<'p> {
             }
             types.push(found);
         }
-        let missing = builtin.slots.iter().zip(&given).find(|(slot, given)| slot.count != Count::Optional && **given == 0);
+        let missing = builtin
+            .slots
+            .iter()
+            .zip(&given)
+            .find(|(slot, given)| slot.count != Count::Optional && **given == 0);
         if let Some((slot, _)) = missing {
-            let message = format!("`{}` needs {}, its `{}`", builtin.name, slot.accepts.words(), slot.name);
-            self.report(Diagnostic::error(Code::WRONG_ARGUMENTS, span, message).help(format!("call it as {}", builtin.signature)));
+            let message =
+                format!("`{}` needs {}, its `{}`", builtin.name, slot.accepts.words(), slot.name);
+            self.report(
+                Diagnostic::error(Code::WRONG_ARGUMENTS, span, message)
+                    .help(format!("call it as {}", builtin.signature)),
+            );
         }
         builtins::result(builtin.function, &types)
     }
 
-    fn slot(&mut self, builtin: &Builtin, slot: &Slot, found: &Type, argument: &Argument, count: usize) {
+    fn slot(
+        &mut self,
+        builtin: &Builtin,
+        slot: &Slot,
+        found: &Type,
+        argument: &Argument,
+        count: usize,
+    ) {
         if slot.count != Count::Rest && count > 1 {
             let message = format!("`{}` is given twice", slot.name);
-            self.report(Diagnostic::error(Code::DUPLICATE, argument.value.span, message).help("delete one of the two"));
+            self.report(
+                Diagnostic::error(Code::DUPLICATE, argument.value.span, message)
+                    .help("delete one of the two"),
+            );
         } else if !slot.accepts.fits(found) {
-            let message = format!("`{}` of `{}` takes {}, found {}", slot.name, builtin.name, slot.accepts.words(), quoted(found));
+            let message = format!(
+                "`{}` of `{}` takes {}, found {}",
+                slot.name,
+                builtin.name,
+                slot.accepts.words(),
+                quoted(found)
+            );
             self.report(
                 Diagnostic::error(Code::TYPE_MISMATCH, argument.value.span, message)
                     .label(format!("this is {}", quoted(found)))
@@ -110,14 +150,24 @@ impl<'p> Checker<'p> {
         let help = format!("call it as {}", builtin.signature);
         let problem = match &argument.name {
             Some(name) => {
-                let problem = Diagnostic::error(Code::UNKNOWN_FIELD, name.span, format!("`{}` has no argument `{}`", builtin.name, name.text));
+                let problem = Diagnostic::error(
+                    Code::UNKNOWN_FIELD,
+                    name.span,
+                    format!("`{}` has no argument `{}`", builtin.name, name.text),
+                );
                 match nearest(&name.text, builtin.slots.iter().map(|slot| slot.name)) {
-                    Some(near) => problem.help(format!("did you mean `{near}`?")).edit(name.span, near),
+                    Some(near) => {
+                        problem.help(format!("did you mean `{near}`?")).edit(name.span, near)
+                    }
                     None => problem.help(help),
                 }
             }
             None => {
-                let message = format!("`{}` takes {}, this is one more", builtin.name, arguments_words(builtin.slots.len()));
+                let message = format!(
+                    "`{}` takes {}, this is one more",
+                    builtin.name,
+                    arguments_words(builtin.slots.len())
+                );
                 Diagnostic::error(Code::WRONG_ARGUMENTS, argument.value.span, message).help(help)
             }
         };
@@ -137,7 +187,9 @@ impl<'p> Checker<'p> {
         for (at, argument) in arguments.iter().enumerate() {
             let found = self.expr(&argument.value, scope);
             let place = match &argument.name {
-                Some(name) => parameters.iter().position(|parameter| parameter.name.text == name.text),
+                Some(name) => {
+                    parameters.iter().position(|parameter| parameter.name.text == name.text)
+                }
                 None => (at < parameters.len()).then_some(at),
             };
             let Some(place) = place else {
@@ -147,7 +199,11 @@ impl<'p> Checker<'p> {
             let parameter = &parameters[place];
             if let Some(first) = given[place].replace(argument.value.span) {
                 let message = format!("`{}` is given twice", parameter.name.text);
-                self.report(Diagnostic::error(Code::DUPLICATE, argument.value.span, message).also(first, "first here").help("delete one of the two"));
+                self.report(
+                    Diagnostic::error(Code::DUPLICATE, argument.value.span, message)
+                        .also(first, "first here")
+                        .help("delete one of the two"),
+                );
                 continue;
             }
             let wanted = self.silently(|checker| checker.written(&parameter.ty));
@@ -155,10 +211,14 @@ impl<'p> Checker<'p> {
             let what = format!("`{}` of `{name}`", parameter.name.text);
             self.expect(&found, &wanted, argument.value.span, &what, declared);
         }
-        let missing = parameters.iter().zip(&given).filter(|(parameter, given)| given.is_none() && parameter.default.is_none());
+        let missing = parameters
+            .iter()
+            .zip(&given)
+            .filter(|(parameter, given)| given.is_none() && parameter.default.is_none());
         let missing: Vec<_> = missing.map(|(parameter, _)| parameter).collect();
         if let Some(first) = missing.first() {
-            let names: Vec<_> = missing.iter().map(|parameter| parameter.name.text.clone()).collect();
+            let names: Vec<_> =
+                missing.iter().map(|parameter| parameter.name.text.clone()).collect();
             let message = format!("`{name}` is called without {}", list_of(&names));
             let example = format!("{}: …", first.name.text);
             self.report(
@@ -170,34 +230,51 @@ impl<'p> Checker<'p> {
     }
 
     fn no_parameter(&mut self, callee: &str, parameters: &[Parameter], argument: &Argument) {
-        let names: Vec<_> = parameters.iter().map(|parameter| parameter.name.text.clone()).collect();
+        let names: Vec<_> =
+            parameters.iter().map(|parameter| parameter.name.text.clone()).collect();
         let problem = match &argument.name {
             Some(name) => {
-                let problem = Diagnostic::error(Code::UNKNOWN_FIELD, name.span, format!("`{callee}` has no parameter `{}`", name.text));
+                let problem = Diagnostic::error(
+                    Code::UNKNOWN_FIELD,
+                    name.span,
+                    format!("`{callee}` has no parameter `{}`", name.text),
+                );
                 match nearest(&name.text, names.iter().map(String::as_str)) {
-                    Some(near) => problem.help(format!("did you mean `{near}`?")).edit(name.span, near),
+                    Some(near) => {
+                        problem.help(format!("did you mean `{near}`?")).edit(name.span, near)
+                    }
                     None => problem.help(format!("it has {}", list_of(&names))),
                 }
             }
             None => {
-                let message = format!("`{callee}` takes {}, this is one more", arguments_words(names.len()));
-                Diagnostic::error(Code::WRONG_ARGUMENTS, argument.value.span, message).help(format!("it has {}", list_of(&names)))
+                let message =
+                    format!("`{callee}` takes {}, this is one more", arguments_words(names.len()));
+                Diagnostic::error(Code::WRONG_ARGUMENTS, argument.value.span, message)
+                    .help(format!("it has {}", list_of(&names)))
             }
         };
         self.report(problem);
     }
 
     /// Returns the template that a stage is made from, with its arguments.
-    pub(super) fn template(&mut self, user: ItemRef, from: &'p Expr, scope: &mut Scope) -> Option<(ItemRef, &'p [Argument])> {
+    pub(super) fn template(
+        &mut self,
+        user: ItemRef,
+        from: &'p Expr,
+        scope: &mut Scope,
+    ) -> Option<(ItemRef, &'p [Argument])> {
         use crate::syntax::ast::ExprKind;
         let ExprKind::Call { callee, arguments } = &from.kind else {
             let found = self.expr(from, scope);
             if found != Type::Unknown {
-                let message = format!("a stage is made from a call of a template, found {}", quoted(&found));
+                let message =
+                    format!("a stage is made from a call of a template, found {}", quoted(&found));
                 let text = self.program.sources.text(from.span);
                 let problem = Diagnostic::error(Code::TYPE_MISMATCH, from.span, message);
                 self.report(match found {
-                    Type::Template(_) => problem.help(format!("call it: {text}()")).edit(Span::at(from.span.source, from.span.end as usize), "()"),
+                    Type::Template(_) => problem
+                        .help(format!("call it: {text}()"))
+                        .edit(Span::at(from.span.source, from.span.end as usize), "()"),
                     _ => problem.help("give the stage a body: { … }"),
                 });
             }
@@ -207,7 +284,11 @@ impl<'p> Checker<'p> {
             Type::Template(item) => {
                 let (own, template) = (self.stage_tree(user).kind, self.stage_tree(item));
                 if own != template.kind {
-                    let message = format!("`{}` is a template of {} stages", template.name.text, template.kind.keyword());
+                    let message = format!(
+                        "`{}` is a template of {} stages",
+                        template.name.text,
+                        template.kind.keyword()
+                    );
                     self.report(
                         Diagnostic::error(Code::TYPE_MISMATCH, callee.span, message)
                             .also(template.name.span, "declared here")
@@ -221,8 +302,12 @@ impl<'p> Checker<'p> {
                     self.expr(&argument.value, scope);
                 }
                 if found != Type::Unknown {
-                    let message = format!("a stage is made from a template, found {}", quoted(&found));
-                    self.report(Diagnostic::error(Code::TYPE_MISMATCH, callee.span, message).help("give the stage a body: { … }"));
+                    let message =
+                        format!("a stage is made from a template, found {}", quoted(&found));
+                    self.report(
+                        Diagnostic::error(Code::TYPE_MISMATCH, callee.span, message)
+                            .help("give the stage a body: { … }"),
+                    );
                 }
                 None
             }

@@ -33,7 +33,9 @@ impl<'p> Checker<'p> {
             ExprKind::List(elements) => self.list(elements, scope),
             ExprKind::Record(fields) => self.record(fields, scope),
             ExprKind::Name(name) => self.name(name, expr.span, scope),
-            ExprKind::Member { base, name, is_optional } => self.member(base, name, *is_optional, scope),
+            ExprKind::Member { base, name, is_optional } => {
+                self.member(base, name, *is_optional, scope)
+            }
             ExprKind::Index { base, index } => self.index(base, index, scope),
             ExprKind::Row { base, axes } => self.row(expr, base, axes, scope),
             ExprKind::Call { callee, arguments } => self.call(expr, callee, arguments, scope),
@@ -45,7 +47,10 @@ impl<'p> Checker<'p> {
             ExprKind::If { condition, then, otherwise } => {
                 self.condition(condition, scope);
                 let (first, second) = (self.expr(then, scope), self.expr(otherwise, scope));
-                self.join_all(&[(&first, then.span), (&second, otherwise.span)], "the branches of `if`")
+                self.join_all(
+                    &[(&first, then.span), (&second, otherwise.span)],
+                    "the branches of `if`",
+                )
             }
             ExprKind::ListFor { element, axes, condition } => {
                 self.comprehension(axes, condition.as_deref(), scope, |checker, scope| {
@@ -71,7 +76,9 @@ impl<'p> Checker<'p> {
             bounds.push(found);
         }
         match bounds[..] {
-            [Type::Int(low, _), Type::Int(_, high)] if low <= high => Type::list(Type::Int(low, high)),
+            [Type::Int(low, _), Type::Int(_, high)] if low <= high => {
+                Type::list(Type::Int(low, high))
+            }
             _ => Type::list(Type::INT),
         }
     }
@@ -103,21 +110,38 @@ impl<'p> Checker<'p> {
         }
         let text = self.program.sources.text(expr.span);
         let problem = match found {
-            Type::Optional(inner) if inner.is_text() => Diagnostic::error(Code::MAYBE_NONE, expr.span, format!("`{text}` may be `none`, which has no text"))
-                .help(format!("say what stands in for it: {{{{{text} ?? \"\"}}}}")),
-            Type::List(element) if element.certain().is_text() => Diagnostic::error(Code::LIST_IN_WORD, expr.span, format!("a list cannot stand inside a text, found `{found}`"))
-                .help(format!("say how its elements are joined: {{{{join({text}, \" \")}}}}"))
-                .edit(expr.span, format!("join({text}, \" \")")),
-            Type::Stage(_) | Type::Row(_) => Diagnostic::error(Code::TYPE_MISMATCH, expr.span, format!("{} has no text form", quoted(found)))
-                .help(format!("name one of its outs: {{{{{text}.name}}}}")),
-            found => Diagnostic::error(Code::TYPE_MISMATCH, expr.span, format!("{} has no text form", quoted(found))),
+            Type::Optional(inner) if inner.is_text() => Diagnostic::error(
+                Code::MAYBE_NONE,
+                expr.span,
+                format!("`{text}` may be `none`, which has no text"),
+            )
+            .help(format!("say what stands in for it: {{{{{text} ?? \"\"}}}}")),
+            Type::List(element) if element.certain().is_text() => Diagnostic::error(
+                Code::LIST_IN_WORD,
+                expr.span,
+                format!("a list cannot stand inside a text, found `{found}`"),
+            )
+            .help(format!("say how its elements are joined: {{{{join({text}, \" \")}}}}"))
+            .edit(expr.span, format!("join({text}, \" \")")),
+            Type::Stage(_) | Type::Row(_) => Diagnostic::error(
+                Code::TYPE_MISMATCH,
+                expr.span,
+                format!("{} has no text form", quoted(found)),
+            )
+            .help(format!("name one of its outs: {{{{{text}.name}}}}")),
+            found => Diagnostic::error(
+                Code::TYPE_MISMATCH,
+                expr.span,
+                format!("{} has no text form", quoted(found)),
+            ),
         };
         self.report(problem);
     }
 
     fn list(&mut self, elements: &'p [Expr], scope: &mut Scope) -> Type {
         let types: Vec<_> = elements.iter().map(|element| self.expr(element, scope)).collect();
-        let places: Vec<_> = types.iter().zip(elements).map(|(ty, element)| (ty, element.span)).collect();
+        let places: Vec<_> =
+            types.iter().zip(elements).map(|(ty, element)| (ty, element.span)).collect();
         match self.join_nested(&places) {
             Some(ty) => Type::list(ty),
             None => Type::list(self.join_all(&places, "the elements of a list")),
@@ -128,7 +152,9 @@ impl<'p> Checker<'p> {
     fn join_nested(&self, places: &[(&Type, Span)]) -> Option<Type> {
         let paths = builtins::Accepts::Paths;
         let joins = |all: Type, (ty, _): &(&Type, Span)| all.join(ty);
-        if places.iter().try_fold(Type::Unknown, joins).is_some() || !places.iter().all(|(ty, _)| paths.fits(ty)) {
+        if places.iter().try_fold(Type::Unknown, joins).is_some()
+            || !places.iter().all(|(ty, _)| paths.fits(ty))
+        {
             return None;
         }
         places.iter().any(|(ty, _)| matches!(ty, Type::List(_))).then(|| Type::list(Type::File))
@@ -141,9 +167,14 @@ impl<'p> Checker<'p> {
             match all.join(ty) {
                 Some(joined) => all = joined,
                 None => {
-                    let message = format!("{what} are of different types: {} and {}", quoted(&all), quoted(ty));
+                    let message = format!(
+                        "{what} are of different types: {} and {}",
+                        quoted(&all),
+                        quoted(ty)
+                    );
                     let first = places[..at].iter().rev().find(|(ty, _)| **ty != Type::Unknown);
-                    let mut problem = Diagnostic::error(Code::TYPE_MISMATCH, *span, message).label(format!("this is {}", quoted(ty)));
+                    let mut problem = Diagnostic::error(Code::TYPE_MISMATCH, *span, message)
+                        .label(format!("this is {}", quoted(ty)));
                     if let Some((ty, span)) = first {
                         problem = problem.also(*span, format!("this is {}", quoted(ty)));
                     }
@@ -163,9 +194,13 @@ impl<'p> Checker<'p> {
                 let first = fields[..at].iter().find(|(first, _)| first.text == name.text);
                 let first = first.expect("the key was there").0.span;
                 self.report(
-                    Diagnostic::error(Code::DUPLICATE, name.span, format!("the key `{}` is given twice", name.text))
-                        .also(first, "first here")
-                        .help("delete one of the two"),
+                    Diagnostic::error(
+                        Code::DUPLICATE,
+                        name.span,
+                        format!("the key `{}` is given twice", name.text),
+                    )
+                    .also(first, "first here")
+                    .help("delete one of the two"),
                 );
             }
         }
@@ -194,7 +229,9 @@ impl<'p> Checker<'p> {
     /// Notes that `user` mentions `item`, and returns its type.
     fn mention(&mut self, user: ItemRef, item: ItemRef, span: Span) -> Type {
         self.used.insert(item);
-        let is_value = |item: &ItemKind| matches!(item, ItemKind::Let(_) | ItemKind::Function(_) | ItemKind::Param(_));
+        let is_value = |item: &ItemKind| {
+            matches!(item, ItemKind::Let(_) | ItemKind::Function(_) | ItemKind::Param(_))
+        };
         if is_value(&self.tree(user).kind) && is_value(&self.tree(item).kind) {
             self.mentions.entry(user).or_default().push((item, span));
         }
@@ -203,19 +240,29 @@ impl<'p> Checker<'p> {
 
     fn unknown_name(&self, name: &str, span: Span, scope: &Scope) -> Diagnostic {
         if builtins::is_later(name) {
-            return Diagnostic::error(Code::NOT_IN_THIS_VERSION, span, format!("`{name}` is not in this version of Kiln"));
+            return Diagnostic::error(
+                Code::NOT_IN_THIS_VERSION,
+                span,
+                format!("`{name}` is not in this version of Kiln"),
+            );
         }
-        let problem = Diagnostic::error(Code::UNKNOWN_NAME, span, format!("nothing is called `{name}`"));
+        let problem =
+            Diagnostic::error(Code::UNKNOWN_NAME, span, format!("nothing is called `{name}`"));
         if SHELL_NAMES.contains(&name) {
-            return problem.help(format!("in a script, a variable of the shell is written ${name}"));
+            return problem
+                .help(format!("in a script, a variable of the shell is written ${name}"));
         }
         if scope.outs.contains_key(name) {
-            return problem.help(format!("an out of this stage is written `out.{name}`")).edit(span, format!("out.{name}"));
+            return problem
+                .help(format!("an out of this stage is written `out.{name}`"))
+                .edit(span, format!("out.{name}"));
         }
         let near = nearest(name, self.visible(scope));
         match near {
             Some(near) => problem.help(format!("did you mean `{near}`?")).edit(span, near),
-            None => problem.help(format!("declare it: let {name} = …  or, to set it from outside, param {name}: string")),
+            None => problem.help(format!(
+                "declare it: let {name} = …  or, to set it from outside, param {name}: string"
+            )),
         }
     }
 
@@ -226,22 +273,43 @@ impl<'p> Checker<'p> {
         locals.chain(symbols.names()).chain(builtins::names().map(|name| name as &str))
     }
 
-    fn member(&mut self, base: &'p Expr, name: &'p Name, is_optional: bool, scope: &mut Scope) -> Type {
+    fn member(
+        &mut self,
+        base: &'p Expr,
+        name: &'p Name,
+        is_optional: bool,
+        scope: &mut Scope,
+    ) -> Type {
         let ty = self.expr(base, scope);
         match (&ty, is_optional) {
-            (Type::Optional(inner), true) => Type::optional(self.member_of(inner, base, name, scope)),
+            (Type::Optional(inner), true) => {
+                Type::optional(self.member_of(inner, base, name, scope))
+            }
             (Type::Optional(_), false) => {
                 let text = self.program.sources.text(base.span);
                 let message = format!("`{text}` may be `none`, which has no `{}`", name.text);
                 let help = format!("write {text}?.{0}, which is `none` then", name.text);
-                let dot = Span::new(base.span.source, base.span.end as usize, name.span.start as usize);
-                self.report(Diagnostic::error(Code::MAYBE_NONE, name.span, message).help(help).edit(dot, "?."));
+                let dot =
+                    Span::new(base.span.source, base.span.end as usize, name.span.start as usize);
+                self.report(
+                    Diagnostic::error(Code::MAYBE_NONE, name.span, message)
+                        .help(help)
+                        .edit(dot, "?."),
+                );
                 Type::Unknown
             }
             (_, true) if ty != Type::Unknown => {
-                let message = format!("`?.` follows a value that may be `none`, and {} is none such", quoted(&ty));
-                let dot = Span::new(base.span.source, base.span.end as usize, name.span.start as usize);
-                self.report(Diagnostic::error(Code::NO_SUCH_OPERATION, dot, message).help("write `.`").edit(dot, "."));
+                let message = format!(
+                    "`?.` follows a value that may be `none`, and {} is none such",
+                    quoted(&ty)
+                );
+                let dot =
+                    Span::new(base.span.source, base.span.end as usize, name.span.start as usize);
+                self.report(
+                    Diagnostic::error(Code::NO_SUCH_OPERATION, dot, message)
+                        .help("write `.`")
+                        .edit(dot, "."),
+                );
                 self.member_of(&ty, base, name, scope)
             }
             _ => self.member_of(&ty, base, name, scope),
@@ -272,8 +340,12 @@ impl<'p> Checker<'p> {
             },
             Type::Host if name.text == "tool" => Type::Builtin(&builtins::HOST_TOOL),
             Type::Host => {
-                let message = format!("the fact `host.{}` is not in this version of Kiln", name.text);
-                self.report(Diagnostic::error(Code::NOT_IN_THIS_VERSION, name.span, message).help("pass it as a param for now: kiln run -p name=value"));
+                let message =
+                    format!("the fact `host.{}` is not in this version of Kiln", name.text);
+                self.report(
+                    Diagnostic::error(Code::NOT_IN_THIS_VERSION, name.span, message)
+                        .help("pass it as a param for now: kiln run -p name=value"),
+                );
                 Type::Unknown
             }
             Type::Outs => {
@@ -299,10 +371,14 @@ impl<'p> Checker<'p> {
         let (_, place) = declared(tree).expect("it was found by its name");
         let at = Span::at(tree.span.source, tree.span.start as usize);
         self.report(
-            Diagnostic::error(Code::PRIVATE_NAME, name.span, format!("`{}` of `{module}` is not `pub`", name.text))
-                .also(place, "declared here")
-                .help("write `pub` before it")
-                .edit(at, "pub "),
+            Diagnostic::error(
+                Code::PRIVATE_NAME,
+                name.span,
+                format!("`{}` of `{module}` is not `pub`", name.text),
+            )
+            .also(place, "declared here")
+            .help("write `pub` before it")
+            .edit(at, "pub "),
         );
     }
 
@@ -311,15 +387,23 @@ impl<'p> Checker<'p> {
             Type::Module(module) => {
                 let tree = &self.program.module(*module).ast;
                 let public = tree.items.iter().filter(|item| item.is_pub).filter_map(declared);
-                (format!("`{}`", self.program.module(*module).path), public.map(|(name, _)| name).collect())
+                (
+                    format!("`{}`", self.program.module(*module).path),
+                    public.map(|(name, _)| name).collect(),
+                )
             }
             Type::Record(fields) => ("the record".to_owned(), fields.keys().cloned().collect()),
-            Type::File | Type::Junit | Type::Dir => {
-                (format!("a `{ty}`"), ["name", "stem", "parent", "path"].map(str::to_owned).to_vec())
-            }
+            Type::File | Type::Junit | Type::Dir => (
+                format!("a `{ty}`"),
+                ["name", "stem", "parent", "path"].map(str::to_owned).to_vec(),
+            ),
             ty => (quoted(ty), Vec::new()),
         };
-        let problem = Diagnostic::error(Code::UNKNOWN_FIELD, name.span, format!("{what} has no member `{}`", name.text));
+        let problem = Diagnostic::error(
+            Code::UNKNOWN_FIELD,
+            name.span,
+            format!("{what} has no member `{}`", name.text),
+        );
         let problem = match nearest(&name.text, known.iter().map(String::as_str)) {
             Some(near) => problem.help(format!("did you mean `{near}`?")).edit(name.span, near),
             None if known.is_empty() => problem,
@@ -342,7 +426,9 @@ impl<'p> Checker<'p> {
                 Type::optional((**element).clone())
             }
             Type::Record(fields) => match &key {
-                Type::Enum(texts) if texts.len() == 1 && fields.contains_key(&texts[0]) => fields[&texts[0]].clone(),
+                Type::Enum(texts) if texts.len() == 1 && fields.contains_key(&texts[0]) => {
+                    fields[&texts[0]].clone()
+                }
                 _ => {
                     self.expect(&key, &Type::String, index.span, "the key of a record", None);
                     let all = fields.values().try_fold(Type::Unknown, |all, ty| all.join(ty));
@@ -353,14 +439,18 @@ impl<'p> Checker<'p> {
                 let axes = self.axes_of(*stage);
                 let base = self.program.sources.text(base.span);
                 let text = self.program.sources.text(index.span);
-                let problem = Diagnostic::error(Code::NO_SUCH_ROW, index.span, "a row is named by its axes");
+                let problem =
+                    Diagnostic::error(Code::NO_SUCH_ROW, index.span, "a row is named by its axes");
                 let problem = match &axes[..] {
                     [axis] => problem
                         .help(format!("write: {base}[{}: {text}]", axis.name))
                         .edit(index.span, format!("{}: {text}", axis.name)),
-                    [] => problem.help(format!("`{base}` is one step, not a matrix; mention its outs without an index")),
+                    [] => problem.help(format!(
+                        "`{base}` is one step, not a matrix; mention its outs without an index"
+                    )),
                     axes => {
-                        let axes: Vec<_> = axes.iter().map(|axis| format!("{}: …", axis.name)).collect();
+                        let axes: Vec<_> =
+                            axes.iter().map(|axis| format!("{}: …", axis.name)).collect();
                         problem.help(format!("write: {base}[{}]", axes.join(", ")))
                     }
                 };
@@ -428,12 +518,16 @@ impl<'p> Checker<'p> {
             found => {
                 let text = self.program.sources.text(values.span);
                 let help = match &found {
-                    Type::Map(_) | Type::Record(_) => format!("go through its keys or values: keys({text})"),
+                    Type::Map(_) | Type::Record(_) => {
+                        format!("go through its keys or values: keys({text})")
+                    }
                     Type::Stage(_) => format!("go through one out of all rows: {text}.all.name"),
                     _ => format!("make it a list: [{text}]"),
                 };
                 let message = format!("`for` goes through a list, found {}", quoted(&found));
-                self.report(Diagnostic::error(Code::TYPE_MISMATCH, values.span, message).help(help));
+                self.report(
+                    Diagnostic::error(Code::TYPE_MISMATCH, values.span, message).help(help),
+                );
                 Type::Unknown
             }
         }
@@ -451,10 +545,15 @@ impl<'p> Checker<'p> {
                     .and_then(|item| declared(item).map(|(_, span)| span))
             }
         };
-        let is_builtin = builtins::find(&name.text).is_some() || (name.text == "out" && hidden.is_none());
+        let is_builtin =
+            builtins::find(&name.text).is_some() || (name.text == "out" && hidden.is_none());
         if hidden.is_some() || is_builtin {
-            let mut problem = Diagnostic::error(Code::SHADOWING, name.span, format!("`{}` hides another name", name.text))
-                .help("choose another name");
+            let mut problem = Diagnostic::error(
+                Code::SHADOWING,
+                name.span,
+                format!("`{}` hides another name", name.text),
+            )
+            .help("choose another name");
             problem = match hidden {
                 Some(span) => problem.also(span, "the other one"),
                 None => problem.label("a name of the language itself"),
@@ -486,20 +585,28 @@ impl<'p> Checker<'p> {
             },
             Op::Equal | Op::NotEqual => comparable(left_type, right_type).then_some(Type::Bool),
             Op::Less | Op::LessEqual | Op::Greater | Op::GreaterEqual => {
-                let is_ordered = |ty: &Type| matches!(ty, Type::Int(..) | Type::Duration | Type::Size | Type::Percent | Type::Unknown);
+                let is_ordered = |ty: &Type| {
+                    matches!(
+                        ty,
+                        Type::Int(..) | Type::Duration | Type::Size | Type::Percent | Type::Unknown
+                    )
+                };
                 let fits = is_ordered(left_type) && left_type.join(right_type).is_some();
                 fits.then_some(Type::Bool)
             }
             Op::In => match right_type {
                 Type::List(element) => comparable(left_type, element).then_some(Type::Bool),
-                Type::Map(_) | Type::Record(_) => left_type.fits(&Type::String).then_some(Type::Bool),
+                Type::Map(_) | Type::Record(_) => {
+                    left_type.fits(&Type::String).then_some(Type::Bool)
+                }
                 Type::Unknown => Some(Type::Bool),
                 _ => None,
             },
             _ => arithmetic(operator, left_type, right_type),
         };
         ty.unwrap_or_else(|| {
-            let problem = self.no_operation(operator, place, (left, left_type), (right, right_type));
+            let problem =
+                self.no_operation(operator, place, (left, left_type), (right, right_type));
             self.report(problem);
             Type::Unknown
         })
@@ -516,9 +623,17 @@ impl<'p> Checker<'p> {
         let (a, b) = (quoted(left_type), quoted(right_type));
         let text = |expr: &Expr| self.program.sources.text(expr.span).to_owned();
         let problem = match operator {
-            BinaryOperator::Otherwise => Diagnostic::error(Code::NO_SUCH_OPERATION, place, format!("{sign} follows a value that may be `none`, and {a} never is"))
-                .help(format!("write only: {}", text(left))),
-            _ => Diagnostic::error(Code::NO_SUCH_OPERATION, place, format!("{sign} does not go between {a} and {b}")),
+            BinaryOperator::Otherwise => Diagnostic::error(
+                Code::NO_SUCH_OPERATION,
+                place,
+                format!("{sign} follows a value that may be `none`, and {a} never is"),
+            )
+            .help(format!("write only: {}", text(left))),
+            _ => Diagnostic::error(
+                Code::NO_SUCH_OPERATION,
+                place,
+                format!("{sign} does not go between {a} and {b}"),
+            ),
         };
         let problem = problem.also(left.span, a).also(right.span, b);
         match (operator, left_type, right_type) {
@@ -529,14 +644,24 @@ impl<'p> Checker<'p> {
             (BinaryOperator::Add, Type::String | Type::Enum(_), other) if other.is_text() => {
                 problem.help(format!("put it in a hole: \"…{{{{{}}}}}\"", text(right)))
             }
-            (BinaryOperator::Divide, Type::String | Type::Enum(_), _) => {
-                problem.help(format!("a path starts with a folder: dir({}) / {}", text(left), text(right)))
-            }
-            (BinaryOperator::Equal | BinaryOperator::NotEqual, Type::Enum(own), Type::Enum(other)) => {
-                let (long, short) = if own.len() > other.len() { (own, other) } else { (other, own) };
-                let near = short.first().and_then(|text| nearest(text, long.iter().map(String::as_str)));
+            (BinaryOperator::Divide, Type::String | Type::Enum(_), _) => problem.help(format!(
+                "a path starts with a folder: dir({}) / {}",
+                text(left),
+                text(right)
+            )),
+            (
+                BinaryOperator::Equal | BinaryOperator::NotEqual,
+                Type::Enum(own),
+                Type::Enum(other),
+            ) => {
+                let (long, short) =
+                    if own.len() > other.len() { (own, other) } else { (other, own) };
+                let near =
+                    short.first().and_then(|text| nearest(text, long.iter().map(String::as_str)));
                 match near {
-                    Some(near) => problem.help(format!("they are never equal; did you mean {near:?}?")),
+                    Some(near) => {
+                        problem.help(format!("they are never equal; did you mean {near:?}?"))
+                    }
                     None => problem.help("they are never equal: the two have no text in common"),
                 }
             }
@@ -550,7 +675,14 @@ fn comparable(left: &Type, right: &Type) -> bool {
         (Type::Enum(own), Type::Enum(other)) => own.iter().any(|text| other.contains(text)),
         (Type::None, _) => matches!(right, Type::Optional(_) | Type::None | Type::Unknown),
         (_, Type::None) => matches!(left, Type::Optional(_) | Type::None | Type::Unknown),
-        (Type::Stage(_) | Type::Row(_) | Type::AllRows(_) | Type::Template(_) | Type::Function(_), _) => false,
+        (
+            Type::Stage(_)
+            | Type::Row(_)
+            | Type::AllRows(_)
+            | Type::Template(_)
+            | Type::Function(_),
+            _,
+        ) => false,
         (own, other) => own.join(other).is_some(),
     }
 }
@@ -559,7 +691,11 @@ fn arithmetic(operator: BinaryOperator, left: &Type, right: &Type) -> Option<Typ
     use BinaryOperator as Op;
     Some(match (operator, left, right) {
         (_, Type::Unknown, _) | (_, _, Type::Unknown) => Type::Unknown,
-        (Op::Add | Op::Subtract | Op::Multiply | Op::Divide | Op::Remainder, Type::Int(..), Type::Int(..)) => Type::INT,
+        (
+            Op::Add | Op::Subtract | Op::Multiply | Op::Divide | Op::Remainder,
+            Type::Int(..),
+            Type::Int(..),
+        ) => Type::INT,
         (Op::Add, Type::String | Type::Enum(_), Type::String | Type::Enum(_)) => Type::String,
         (Op::Add, Type::List(own), Type::List(other)) => Type::list(own.join(other)?),
         (Op::Add | Op::Subtract, Type::Duration, Type::Duration) => Type::Duration,

@@ -10,17 +10,23 @@ use crate::syntax::ast::{ClauseKind, Expr, ExprKind, Piece, ScriptLanguage, Stri
 use crate::syntax::shell::{self, Takes};
 
 /// Variables that every step has.
-const STEP_VARIABLES: &[&str] = &["HOME", "PATH", "PWD", "OLDPWD", "TMPDIR", "USER", "IFS", "LANG", "TZ", "SOURCE_DATE_EPOCH"];
+const STEP_VARIABLES: &[&str] =
+    &["HOME", "PATH", "PWD", "OLDPWD", "TMPDIR", "USER", "IFS", "LANG", "TZ", "SOURCE_DATE_EPOCH"];
 
 impl<'p> Checker<'p> {
     pub(super) fn script(&mut self, language: ScriptLanguage, script: &'p Expr, scope: &mut Scope) {
         let ExprKind::String(literal) = &script.kind else {
             let found = self.expr(script, scope);
             if found != Type::Unknown {
-                let message = format!("a script is a text written where it runs, found {}", quoted(&found));
+                let message =
+                    format!("a script is a text written where it runs, found {}", quoted(&found));
                 let text = self.program.sources.text(script.span);
-                let help = format!("put a value into a hole of a script, where it is data: run sh \"program {{{{{text}}}}}\"");
-                self.report(Diagnostic::error(Code::TYPE_MISMATCH, script.span, message).help(help));
+                let help = format!(
+                    "put a value into a hole of a script, where it is data: run sh \"program {{{{{text}}}}}\""
+                );
+                self.report(
+                    Diagnostic::error(Code::TYPE_MISMATCH, script.span, message).help(help),
+                );
             }
             return;
         };
@@ -55,7 +61,8 @@ impl<'p> Checker<'p> {
             && analysis.sets.contains(name)
             && !self.is_visible(name, scope)
         {
-            let message = format!("`{name}` is a variable of the script, not a value of the pipeline");
+            let message =
+                format!("`{name}` is a variable of the script, not a value of the pipeline");
             self.report(
                 Diagnostic::error(Code::SHELL_VARIABLE, expr.span, message)
                     .help(format!("write it as the shell does: \"${name}\"")),
@@ -72,7 +79,12 @@ impl<'p> Checker<'p> {
     }
 
     /// Reports `$name` where only the pipeline has such a name.
-    fn shell_variables(&mut self, _script: &StringLiteral, analysis: &shell::Script, scope: &Scope) {
+    fn shell_variables(
+        &mut self,
+        _script: &StringLiteral,
+        analysis: &shell::Script,
+        scope: &Scope,
+    ) {
         if analysis.sets_unknown {
             return;
         }
@@ -91,9 +103,19 @@ impl<'p> Checker<'p> {
             let name = &variable.name;
             let text = self.program.sources.text(variable.span);
             let is_whole = text == format!("${name}") || text == format!("${{{name}}}");
-            let problem = Diagnostic::error(Code::SHELL_VARIABLE, variable.span, format!("nothing sets the shell variable `{name}`; `{name}` is a value of the pipeline"))
-                .help(format!("write {{{{{name}}}}}"));
-            problems.push(if is_whole { problem.edit(variable.span, format!("{{{{{name}}}}}")) } else { problem });
+            let problem = Diagnostic::error(
+                Code::SHELL_VARIABLE,
+                variable.span,
+                format!(
+                    "nothing sets the shell variable `{name}`; `{name}` is a value of the pipeline"
+                ),
+            )
+            .help(format!("write {{{{{name}}}}}"));
+            problems.push(if is_whole {
+                problem.edit(variable.span, format!("{{{{{name}}}}}"))
+            } else {
+                problem
+            });
         }
         for problem in problems {
             self.report(problem);
@@ -103,13 +125,18 @@ impl<'p> Checker<'p> {
     pub(super) fn argv(&mut self, argv: &'p Expr, scope: &mut Scope) {
         let found = self.expr(argv, scope);
         let is_argv = match &found {
-            Type::List(element) => is_word(element) || matches!(&**element, Type::List(inner) if is_word(inner)),
+            Type::List(element) => {
+                is_word(element) || matches!(&**element, Type::List(inner) if is_word(inner))
+            }
             Type::Unknown => true,
             _ => false,
         };
         if !is_argv {
             let text = self.program.sources.text(argv.span);
-            let message = format!("`run` takes `sh` or `bash` and a script, or a list of arguments, found {}", quoted(&found));
+            let message = format!(
+                "`run` takes `sh` or `bash` and a script, or a list of arguments, found {}",
+                quoted(&found)
+            );
             let problem = Diagnostic::error(Code::TYPE_MISMATCH, argv.span, message);
             self.report(match found.fits(&Type::String) {
                 true => problem.help(format!("write: run sh {text}")),

@@ -43,7 +43,10 @@ impl<'p> Checker<'p> {
         }
         if !runs && stage.from.is_none() {
             let message = format!("`{}` runs nothing", stage.name.text);
-            self.report(Diagnostic::error(Code::NOTHING_TO_RUN, stage.name.span, message).help("add a clause: run sh \"…\""));
+            self.report(
+                Diagnostic::error(Code::NOTHING_TO_RUN, stage.name.span, message)
+                    .help("add a clause: run sh \"…\""),
+            );
         }
         self.unwritten_outs(stage, &scope);
     }
@@ -52,12 +55,18 @@ impl<'p> Checker<'p> {
         for axis in &stage.axes {
             let element = self.elements(&axis.values, scope);
             if !is_axis(&element) {
-                let message = format!("a matrix goes through texts, numbers, files or records, found {}", quoted(&element));
+                let message = format!(
+                    "a matrix goes through texts, numbers, files or records, found {}",
+                    quoted(&element)
+                );
                 self.report(Diagnostic::error(Code::TYPE_MISMATCH, axis.values.span, message));
             } else if matches!(element, Type::Record(_)) && stage.axes.len() > 1 {
                 let message = "an axis over records is the only one of its matrix";
-                let help = "go through the records with two `for` of one list: [{…} for a in as, b in bs]";
-                self.report(Diagnostic::error(Code::TYPE_MISMATCH, axis.values.span, message).help(help));
+                let help =
+                    "go through the records with two `for` of one list: [{…} for a in as, b in bs]";
+                self.report(
+                    Diagnostic::error(Code::TYPE_MISMATCH, axis.values.span, message).help(help),
+                );
             }
             self.bind(&axis.name, element, true, scope);
         }
@@ -89,7 +98,9 @@ impl<'p> Checker<'p> {
                 let ty = checker.elements(&axis.values, &mut scope);
                 match &ty {
                     Type::Record(fields) => axes.extend(
-                        fields.iter().map(|(name, ty)| AxisInfo { name: name.clone(), ty: ty.clone() }),
+                        fields
+                            .iter()
+                            .map(|(name, ty)| AxisInfo { name: name.clone(), ty: ty.clone() }),
                     ),
                     ty => axes.push(AxisInfo { name: axis.name.text.clone(), ty: ty.clone() }),
                 }
@@ -117,7 +128,8 @@ impl<'p> Checker<'p> {
             let callee = self.silently(|checker| checker.expr(callee, &mut Scope::new(stage)));
             match (callee, templates) {
                 (Type::Template(_), 0) => {
-                    let message = "templates are made from one another in a circle, or more than 64 in a row";
+                    let message =
+                        "templates are made from one another in a circle, or more than 64 in a row";
                     self.report(Diagnostic::error(Code::RECURSION, *span, message));
                 }
                 (Type::Template(template), left) => {
@@ -130,7 +142,10 @@ impl<'p> Checker<'p> {
         for clause in &tree.clauses {
             if let ClauseKind::Out { name, ty, path } = &clause.kind {
                 let ty = self.silently(|checker| checker.written(ty));
-                outs.insert(name.text.clone(), OutInfo { ty, span: name.span, has_path: path.is_some() });
+                outs.insert(
+                    name.text.clone(),
+                    OutInfo { ty, span: name.span, has_path: path.is_some() },
+                );
             }
         }
         let outs = Arc::new(outs);
@@ -149,10 +164,14 @@ impl<'p> Checker<'p> {
             };
             if let Some(first) = seen.insert((kind, &name.text), name.span) {
                 self.report(
-                    Diagnostic::error(Code::DUPLICATE, name.span, format!("the {kind} `{}` is given twice", name.text))
-                        .label("again here")
-                        .also(first, "first here")
-                        .help("delete one of the two"),
+                    Diagnostic::error(
+                        Code::DUPLICATE,
+                        name.span,
+                        format!("the {kind} `{}` is given twice", name.text),
+                    )
+                    .label("again here")
+                    .also(first, "first here")
+                    .help("delete one of the two"),
                 );
             }
         }
@@ -166,12 +185,21 @@ impl<'p> Checker<'p> {
                 let found = self.expr(value, scope);
                 if !name.text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
                     let message = format!("`{}` is no name of an environment variable", name.text);
-                    self.report(Diagnostic::error(Code::SYNTAX, name.span, message).help("use letters, digits and `_`"));
+                    self.report(
+                        Diagnostic::error(Code::SYNTAX, name.span, message)
+                            .help("use letters, digits and `_`"),
+                    );
                 } else if name.text.starts_with("KILN_") {
-                    let message = format!("`{}` begins with `KILN_`, which Kiln keeps for itself", name.text);
-                    self.report(Diagnostic::error(Code::SHADOWING, name.span, message).help("choose another name"));
+                    let message =
+                        format!("`{}` begins with `KILN_`, which Kiln keeps for itself", name.text);
+                    self.report(
+                        Diagnostic::error(Code::SHADOWING, name.span, message)
+                            .help("choose another name"),
+                    );
                 }
-                if found != Type::None && !matches!(&found, Type::Optional(inner) if inner.is_text()) {
+                if found != Type::None
+                    && !matches!(&found, Type::Optional(inner) if inner.is_text())
+                {
                     self.printable(&found, value, scope);
                 }
             }
@@ -185,14 +213,23 @@ impl<'p> Checker<'p> {
         let found = self.expr(value, scope);
         if !is_input(&found) {
             let text = self.program.sources.text(value.span);
-            let problem = Diagnostic::error(Code::TYPE_MISMATCH, value.span, format!("`in` takes files, folders and lists of them, found {}", quoted(&found)))
-                .label(format!("this is {}", quoted(&found)));
+            let problem = Diagnostic::error(
+                Code::TYPE_MISMATCH,
+                value.span,
+                format!("`in` takes files, folders and lists of them, found {}", quoted(&found)),
+            )
+            .label(format!("this is {}", quoted(&found)));
             let problem = match &found {
-                Type::String | Type::Enum(_) => problem.help(format!("write: files({text})")).edit(value.span, format!("files({text})")),
+                Type::String | Type::Enum(_) => problem
+                    .help(format!("write: files({text})"))
+                    .edit(value.span, format!("files({text})")),
                 Type::Stage(stage) => {
-                    let outs: Vec<_> = self.outs_of(*stage).keys().map(|out| format!("{text}.{out}")).collect();
+                    let outs: Vec<_> =
+                        self.outs_of(*stage).keys().map(|out| format!("{text}.{out}")).collect();
                     match outs.is_empty() {
-                        true => problem.help(format!("`{text}` makes nothing; to wait for it, write: require = [{text}]")),
+                        true => problem.help(format!(
+                            "`{text}` makes nothing; to wait for it, write: require = [{text}]"
+                        )),
                         false => problem.help(format!("name one of its outs: {}", list_of(&outs))),
                     }
                 }
@@ -214,9 +251,14 @@ impl<'p> Checker<'p> {
                 self.report(Diagnostic::error(Code::NOT_IN_THIS_VERSION, ty.span, message));
             }
             found => {
-                let message = format!("an out is a `file`, a `dir` or a `junit`, found {}", quoted(found));
+                let message =
+                    format!("an out is a `file`, a `dir` or a `junit`, found {}", quoted(found));
                 let edit = if matches!(found, Type::List(_)) { "dir" } else { "file" };
-                self.report(Diagnostic::error(Code::TYPE_MISMATCH, ty.span, message).help(format!("write: out {}: {edit}", name.text)).edit(ty.span, edit));
+                self.report(
+                    Diagnostic::error(Code::TYPE_MISMATCH, ty.span, message)
+                        .help(format!("write: out {}: {edit}", name.text))
+                        .edit(ty.span, edit),
+                );
             }
         }
         if let Some(path) = path {
@@ -248,17 +290,32 @@ impl<'p> Checker<'p> {
     fn unknown_field(&self, name: &Name, value: &Expr) -> Diagnostic {
         let text = &name.text;
         if fields::is_later(text) {
-            return Diagnostic::error(Code::NOT_IN_THIS_VERSION, name.span, format!("the field `{text}` is not in this version of Kiln"));
+            return Diagnostic::error(
+                Code::NOT_IN_THIS_VERSION,
+                name.span,
+                format!("the field `{text}` is not in this version of Kiln"),
+            );
         }
         if let Some(cure) = fields::foreign(text) {
-            return Diagnostic::error(Code::FOREIGN_HABIT, name.span, format!("a stage has no field `{text}`")).help(cure);
+            return Diagnostic::error(
+                Code::FOREIGN_HABIT,
+                name.span,
+                format!("a stage has no field `{text}`"),
+            )
+            .help(cure);
         }
-        let problem = Diagnostic::error(Code::UNKNOWN_FIELD, name.span, format!("a stage has no field `{text}`"));
+        let problem = Diagnostic::error(
+            Code::UNKNOWN_FIELD,
+            name.span,
+            format!("a stage has no field `{text}`"),
+        );
         if let Some(near) = nearest(text, fields::FIELDS.iter().map(|field| field.name)) {
             return problem.help(format!("did you mean `{near}`?")).edit(name.span, near);
         }
         if text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_') {
-            return problem.help(format!("a variable of the environment is set by: env {text} = …")).edit(Span::at(name.span.source, name.span.start as usize), "env ");
+            return problem
+                .help(format!("a variable of the environment is set by: env {text} = …"))
+                .edit(Span::at(name.span.source, name.span.start as usize), "env ");
         }
         let by_type = match &value.kind {
             ExprKind::Duration(_) => Some("timeout"),
@@ -268,7 +325,8 @@ impl<'p> Checker<'p> {
         match by_type {
             Some(near) => problem.help(format!("did you mean `{near}`?")).edit(name.span, near),
             None => {
-                let names: Vec<_> = fields::FIELDS.iter().map(|field| field.name.to_owned()).collect();
+                let names: Vec<_> =
+                    fields::FIELDS.iter().map(|field| field.name.to_owned()).collect();
                 problem.help(format!("its fields are {}", list_of(&names)))
             }
         }
@@ -281,7 +339,9 @@ impl<'p> Checker<'p> {
             return;
         }
         let outs = Arc::clone(&scope.outs);
-        for (name, out) in outs.iter().filter(|(name, out)| !out.has_path && !scope.written.contains(*name)) {
+        for (name, out) in
+            outs.iter().filter(|(name, out)| !out.has_path && !scope.written.contains(*name))
+        {
             let message = format!("nothing writes the out `{name}`");
             let is_dir = matches!(out.ty.certain(), Type::Dir);
             let example = if is_dir { "…/" } else { "" };
@@ -307,12 +367,15 @@ impl<'p> Checker<'p> {
             return self.no_out(&outs, &format!("`{}`", self.stage_tree(stage).name.text), name);
         }
         let text = self.program.sources.text(base.span);
-        let axes: Vec<_> = self.axes_of(stage).iter().map(|axis| format!("{}: …", axis.name)).collect();
-        let message = format!("`{text}` is a matrix, and each of its rows has its own `{}`", name.text);
-        self.report(
-            Diagnostic::error(Code::NO_SUCH_ROW, base.span, message)
-                .help(format!("name the row, {text}[{}].{1}, or take them all: {text}.all.{1}", axes.join(", "), name.text)),
-        );
+        let axes: Vec<_> =
+            self.axes_of(stage).iter().map(|axis| format!("{}: …", axis.name)).collect();
+        let message =
+            format!("`{text}` is a matrix, and each of its rows has its own `{}`", name.text);
+        self.report(Diagnostic::error(Code::NO_SUCH_ROW, base.span, message).help(format!(
+            "name the row, {text}[{}].{1}, or take them all: {text}.all.{1}",
+            axes.join(", "),
+            name.text
+        )));
         Type::Unknown
     }
 
@@ -324,20 +387,41 @@ impl<'p> Checker<'p> {
             None if name.text == "all" => {
                 let stage = &self.stage_tree(stage).name.text;
                 let message = format!("`{stage}` is one step, so it has no `all`");
-                self.report(Diagnostic::error(Code::UNKNOWN_OUT, name.span, message).help("mention its outs without `.all`"));
+                self.report(
+                    Diagnostic::error(Code::UNKNOWN_OUT, name.span, message)
+                        .help("mention its outs without `.all`"),
+                );
                 Type::Unknown
             }
             None => self.no_out(&outs, &format!("`{}`", self.stage_tree(stage).name.text), name),
         }
     }
 
-    pub(super) fn no_out(&mut self, outs: &IndexMap<String, OutInfo>, what: &str, name: &Name) -> Type {
+    pub(super) fn no_out(
+        &mut self,
+        outs: &IndexMap<String, OutInfo>,
+        what: &str,
+        name: &Name,
+    ) -> Type {
         let names: Vec<_> = outs.keys().cloned().collect();
-        let mut problem = Diagnostic::error(Code::UNKNOWN_OUT, name.span, format!("{what} has no out `{}`", name.text));
+        let mut problem = Diagnostic::error(
+            Code::UNKNOWN_OUT,
+            name.span,
+            format!("{what} has no out `{}`", name.text),
+        );
         problem = match (nearest(&name.text, outs.keys().map(String::as_str)), &names[..]) {
-            (Some(near), _) => problem.help(format!("did you mean `{near}`?")).edit(name.span, near).also(outs[near].span, "declared here"),
-            (None, [only]) => problem.help(format!("did you mean `{only}`?")).edit(name.span, only.clone()).also(outs[only].span, "its only out"),
-            (None, []) => problem.help(format!("it makes nothing yet; declare what it makes: out {}: file", name.text)),
+            (Some(near), _) => problem
+                .help(format!("did you mean `{near}`?"))
+                .edit(name.span, near)
+                .also(outs[near].span, "declared here"),
+            (None, [only]) => problem
+                .help(format!("did you mean `{only}`?"))
+                .edit(name.span, only.clone())
+                .also(outs[only].span, "its only out"),
+            (None, []) => problem.help(format!(
+                "it makes nothing yet; declare what it makes: out {}: file",
+                name.text
+            )),
             (None, names) => problem.help(format!("it has {}", list_of(names))),
         };
         self.report(problem);
@@ -345,7 +429,13 @@ impl<'p> Checker<'p> {
     }
 
     /// Returns the type of `stage[axis: value, …]`.
-    pub(super) fn row(&mut self, whole: &Expr, base: &'p Expr, given: &'p [(Name, Expr)], scope: &mut Scope) -> Type {
+    pub(super) fn row(
+        &mut self,
+        whole: &Expr,
+        base: &'p Expr,
+        given: &'p [(Name, Expr)],
+        scope: &mut Scope,
+    ) -> Type {
         let ty = self.expr(base, scope);
         let values: Vec<_> = given.iter().map(|(_, value)| self.expr(value, scope)).collect();
         let stage = match ty {
@@ -362,7 +452,10 @@ impl<'p> Checker<'p> {
         let mut is_row = !axes.is_empty();
         if axes.is_empty() {
             let message = format!("`{base}` is one step, not a matrix");
-            self.report(Diagnostic::error(Code::NO_SUCH_ROW, whole.span, message).help(format!("mention its outs without an index: {base}.name")));
+            self.report(
+                Diagnostic::error(Code::NO_SUCH_ROW, whole.span, message)
+                    .help(format!("mention its outs without an index: {base}.name")),
+            );
         }
         for ((name, value), found) in given.iter().zip(&values).filter(|_| !axes.is_empty()) {
             match axes.iter().find(|axis| axis.name == name.text) {
@@ -374,33 +467,55 @@ impl<'p> Checker<'p> {
                 None => {
                     is_row = false;
                     let names: Vec<_> = axes.iter().map(|axis| axis.name.clone()).collect();
-                    let problem = Diagnostic::error(Code::UNKNOWN_FIELD, name.span, format!("`{base}` has no axis `{}`", name.text));
+                    let problem = Diagnostic::error(
+                        Code::UNKNOWN_FIELD,
+                        name.span,
+                        format!("`{base}` has no axis `{}`", name.text),
+                    );
                     self.report(match nearest(&name.text, names.iter().map(String::as_str)) {
-                        Some(near) => problem.help(format!("did you mean `{near}`?")).edit(name.span, near),
+                        Some(near) => {
+                            problem.help(format!("did you mean `{near}`?")).edit(name.span, near)
+                        }
                         None => problem.help(format!("it has {}", list_of(&names))),
                     });
                 }
             }
         }
-        let missing = axes.iter().filter(|axis| !given.iter().any(|(name, _)| name.text == axis.name));
+        let missing =
+            axes.iter().filter(|axis| !given.iter().any(|(name, _)| name.text == axis.name));
         let missing: Vec<_> = missing.map(|axis| axis.name.clone()).collect();
         if is_row && !missing.is_empty() {
             is_row = false;
-            let message = format!("a row of `{base}` is named by all its axes; {} is missing", list_of(&missing));
-            self.report(Diagnostic::error(Code::NO_SUCH_ROW, whole.span, message).help(format!("add {}: …", missing[0])));
+            let message = format!(
+                "a row of `{base}` is named by all its axes; {} is missing",
+                list_of(&missing)
+            );
+            self.report(
+                Diagnostic::error(Code::NO_SUCH_ROW, whole.span, message)
+                    .help(format!("add {}: …", missing[0])),
+            );
         }
         if is_row { Type::Row(stage) } else { Type::Unknown }
     }
 
     fn no_row_value(&mut self, base: &str, axis: &AxisInfo, found: &Type, span: Span) {
-        let message = format!("`{base}` has no row with this `{}`: it is {}, found {}", axis.name, quoted(&axis.ty), quoted(found));
+        let message = format!(
+            "`{base}` has no row with this `{}`: it is {}, found {}",
+            axis.name,
+            quoted(&axis.ty),
+            quoted(found)
+        );
         let problem = Diagnostic::error(Code::NO_SUCH_ROW, span, message);
         let near = match (found, &axis.ty) {
-            (Type::Enum(found), Type::Enum(known)) => nearest(&found[0], known.iter().map(String::as_str)),
+            (Type::Enum(found), Type::Enum(known)) => {
+                nearest(&found[0], known.iter().map(String::as_str))
+            }
             _ => None,
         };
         self.report(match near {
-            Some(near) => problem.help(format!("did you mean {near:?}?")).edit(span, format!("{near:?}")),
+            Some(near) => {
+                problem.help(format!("did you mean {near:?}?")).edit(span, format!("{near:?}"))
+            }
             None => problem,
         });
     }

@@ -37,7 +37,11 @@ impl<'p> Checker<'p> {
                 let message = format!("the range `{low}..{high}` holds no number");
                 let help = format!("write the smaller end first: int({high}..{low})");
                 let edit = format!("int({high}..{low})");
-                self.report(Diagnostic::error(Code::BAD_LITERAL, written.span, message).help(help).edit(written.span, edit));
+                self.report(
+                    Diagnostic::error(Code::BAD_LITERAL, written.span, message)
+                        .help(help)
+                        .edit(written.span, edit),
+                );
                 Type::Unknown
             }
             TypeKind::IntRange(low, high) => Type::Int(*low, *high),
@@ -48,7 +52,9 @@ impl<'p> Checker<'p> {
                 let fields = fields.iter().map(|(name, ty)| (name.text.clone(), self.written(ty)));
                 Type::Record(Arc::new(fields.collect()))
             }
-            TypeKind::Enum(texts) => Type::Enum(texts.iter().map(|text| text.text.clone()).collect()),
+            TypeKind::Enum(texts) => {
+                Type::Enum(texts.iter().map(|text| text.text.clone()).collect())
+            }
         }
     }
 
@@ -65,7 +71,8 @@ impl<'p> Checker<'p> {
             return Type::Unknown;
         }
         let known = NAMED.iter().map(|(name, _)| *name).chain(["files", "list", "map"]);
-        let mut problem = Diagnostic::error(Code::UNKNOWN_NAME, span, format!("there is no type `{name}`"));
+        let mut problem =
+            Diagnostic::error(Code::UNKNOWN_NAME, span, format!("there is no type `{name}`"));
         let cure = match name {
             "str" | "text" | "String" => Some("string"),
             "boolean" => Some("bool"),
@@ -93,7 +100,13 @@ impl<'p> Checker<'p> {
         if let Some(default) = &param.default {
             let found = self.expr(default, &mut Scope::new(item));
             let declared = Some((param.ty.span, "its type is declared here"));
-            self.expect(&found, &wanted, default.span, &format!("the default of `{}`", param.name.text), declared);
+            self.expect(
+                &found,
+                &wanted,
+                default.span,
+                &format!("the default of `{}`", param.name.text),
+                declared,
+            );
         }
         wanted
     }
@@ -115,7 +128,12 @@ impl<'p> Checker<'p> {
     /// Returns the type of a `let`, which must be of something that can have a name.
     pub(super) fn nameable(&mut self, ty: Type, value: &Expr) -> Type {
         match ty {
-            Type::Module(_) | Type::Template(_) | Type::Function(_) | Type::Builtin(_) | Type::Host | Type::Outs => {
+            Type::Module(_)
+            | Type::Template(_)
+            | Type::Function(_)
+            | Type::Builtin(_)
+            | Type::Host
+            | Type::Outs => {
                 let message = format!("a {ty} is not a value that can be named");
                 let help = "call it, or mention one of its members";
                 self.report(Diagnostic::error(Code::TYPE_MISMATCH, value.span, message).help(help));
@@ -141,9 +159,15 @@ impl<'p> Checker<'p> {
             Type::Optional(inner) if inner.fits(wanted) => Code::MAYBE_NONE,
             _ => Code::TYPE_MISMATCH,
         };
-        let mut problem = Diagnostic::error(code, span, format!("{what} takes {}, found {}", quoted(wanted), quoted(found)))
-            .label(format!("this is {}", quoted(found)));
-        if let Some((place, text)) = declared.filter(|(place, _)| place.source == span.source || *place != span) {
+        let mut problem = Diagnostic::error(
+            code,
+            span,
+            format!("{what} takes {}, found {}", quoted(wanted), quoted(found)),
+        )
+        .label(format!("this is {}", quoted(found)));
+        if let Some((place, text)) =
+            declared.filter(|(place, _)| place.source == span.source || *place != span)
+        {
             problem = problem.also(place, text);
         }
         problem = match cure(found, wanted, self.program.sources.text(span)) {
@@ -163,16 +187,23 @@ fn cure(found: &Type, wanted: &Type, text: &str) -> Option<(String, Option<Strin
             Some((format!("say what stands in for `none`: {text} ?? other"), None))
         }
         (found, Type::List(element)) if found.fits(element) => exact(format!("[{text}]")),
-        (Type::List(_), place) if place.is_text() && *place != Type::File => {
-            Some((format!("make one text of the list: join({text}, \" \")"), Some(format!("join({text}, \" \")"))))
+        (Type::List(_), place) if place.is_text() && *place != Type::File => Some((
+            format!("make one text of the list: join({text}, \" \")"),
+            Some(format!("join({text}, \" \")")),
+        )),
+        (Type::Dir, Type::File) => {
+            Some((format!("name the file in it: {text} / \"index.html\""), None))
         }
-        (Type::Dir, Type::File) => Some((format!("name the file in it: {text} / \"index.html\""), None)),
         (Type::String | Type::Enum(_), Type::File) => exact(format!("file({text})")),
         (Type::String | Type::Enum(_), Type::Dir) => exact(format!("dir({text})")),
         (Type::Enum(_), Type::Tool) => exact(format!("host.tool({text})")),
-        (Type::Enum(_), Type::Duration | Type::Size | Type::Percent | Type::Bool | Type::Int(..)) => {
-            Some(("write it without the quotes".to_owned(), Some(text.trim_matches('"').to_owned())))
-        }
+        (
+            Type::Enum(_),
+            Type::Duration | Type::Size | Type::Percent | Type::Bool | Type::Int(..),
+        ) => Some((
+            "write it without the quotes".to_owned(),
+            Some(text.trim_matches('"').to_owned()),
+        )),
         (Type::Int(..), Type::Duration) => exact(format!("{text}s")),
         (Type::Int(..), Type::Size) => exact(format!("{text}MiB")),
         (Type::Int(..), Type::Percent) => exact(format!("{text}%")),
@@ -188,7 +219,11 @@ fn cure(found: &Type, wanted: &Type, text: &str) -> Option<(String, Option<Strin
 pub(super) fn quoted(ty: &Type) -> String {
     match ty {
         Type::Enum(texts) if texts.len() == 1 => format!("the text {:?}", texts[0]),
-        Type::Stage(_) | Type::Template(_) | Type::Module(_) | Type::Function(_) | Type::Builtin(_) => format!("a {ty}"),
+        Type::Stage(_)
+        | Type::Template(_)
+        | Type::Module(_)
+        | Type::Function(_)
+        | Type::Builtin(_) => format!("a {ty}"),
         Type::Row(_) => "a row of a stage".to_owned(),
         Type::AllRows(_) | Type::Outs => ty.to_string(),
         ty => format!("`{ty}`"),
@@ -200,7 +235,14 @@ fn is_settable(ty: &Type) -> bool {
     match ty {
         Type::List(element) => is_settable(element) && !matches!(**element, Type::List(_)),
         Type::Optional(inner) => is_settable(inner),
-        Type::Unknown | Type::Bool | Type::Int(..) | Type::String | Type::Enum(_) | Type::Duration | Type::Size | Type::Percent => true,
+        Type::Unknown
+        | Type::Bool
+        | Type::Int(..)
+        | Type::String
+        | Type::Enum(_)
+        | Type::Duration
+        | Type::Size
+        | Type::Percent => true,
         _ => false,
     }
 }

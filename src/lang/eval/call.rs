@@ -46,7 +46,9 @@ impl<'p> Evaluator<'p> {
         let mut values: Vec<Option<Value>> = vec![None; parameters.len()];
         for (at, argument) in arguments.iter().enumerate() {
             let place = match &argument.name {
-                Some(name) => parameters.iter().position(|parameter| parameter.name.text == name.text),
+                Some(name) => {
+                    parameters.iter().position(|parameter| parameter.name.text == name.text)
+                }
                 None => Some(at),
             };
             let value = self.expr(&argument.value, frame)?;
@@ -84,7 +86,8 @@ impl<'p> Evaluator<'p> {
                 None => Some(at),
             };
             let value = self.expr(&argument.value, frame)?;
-            *place.and_then(|place| values.get_mut(place)).ok_or(Stop)? = Some((value, argument.value.span));
+            *place.and_then(|place| values.get_mut(place)).ok_or(Stop)? =
+                Some((value, argument.value.span));
         }
         let mut given = values.into_iter().flatten();
         let first = given.next();
@@ -118,7 +121,9 @@ impl<'p> Evaluator<'p> {
             (Function::Keys, Value::Record(fields), _) => {
                 Ok(Value::list(fields.keys().map(|key| Value::string(key.as_str())).collect()))
             }
-            (Function::Values, Value::Record(fields), _) => Ok(Value::list(fields.values().cloned().collect())),
+            (Function::Values, Value::Record(fields), _) => {
+                Ok(Value::list(fields.values().cloned().collect()))
+            }
             (Function::Join, Value::List(words), [by]) => self.join(&words, by, span),
             (function, value, texts) => {
                 let text = self.plain_text(&value, at, frame.folder)?;
@@ -153,7 +158,11 @@ impl<'p> Evaluator<'p> {
         let text = Value::Text(Arc::new(parts));
         match text.text("") {
             // Plain texts stay plain; files keep what they are.
-            Some(plain) if words.iter().all(|word| !matches!(word, Value::File(_) | Value::Folder(_) | Value::Text(_))) => {
+            Some(plain)
+                if words.iter().all(|word| {
+                    !matches!(word, Value::File(_) | Value::Folder(_) | Value::Text(_))
+                }) =>
+            {
                 self.spend_text(plain.len(), span)?;
                 Ok(Value::string(plain))
             }
@@ -164,7 +173,10 @@ impl<'p> Evaluator<'p> {
     fn split(&mut self, text: &str, by: &str, span: Span) -> Evaluated<Value> {
         if by.is_empty() {
             let message = "a text cannot be split by the empty text";
-            return self.fail(Diagnostic::error(Code::NO_RESULT, span, message).help("name what stands between the parts, such as \",\""));
+            return self.fail(
+                Diagnostic::error(Code::NO_RESULT, span, message)
+                    .help("name what stands between the parts, such as \",\""),
+            );
         }
         self.spend_text(text.len(), span)?;
         Ok(Value::list(text.split(by).map(Value::string).collect()))
@@ -176,7 +188,11 @@ impl<'p> Evaluator<'p> {
             Err(error) => {
                 let words = error.to_string();
                 let reason = words.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                self.fail(Diagnostic::error(Code::BAD_LITERAL, span, format!("{regex:?} is no regular expression: {reason}")))
+                self.fail(Diagnostic::error(
+                    Code::BAD_LITERAL,
+                    span,
+                    format!("{regex:?} is no regular expression: {reason}"),
+                ))
             }
         }
     }
@@ -204,21 +220,32 @@ impl<'p> Evaluator<'p> {
     fn path(&mut self, text: &str, span: Span, folder: &str, is_folder: bool) -> Evaluated<Value> {
         let Some(path) = project_path(folder, text) else {
             let message = format!("{text:?} leaves the project");
-            return self.fail(Diagnostic::error(Code::BAD_PATH, span, message).help("start the path with `/` to count from the project's root"));
+            return self.fail(
+                Diagnostic::error(Code::BAD_PATH, span, message)
+                    .help("start the path with `/` to count from the project's root"),
+            );
         };
         match (self.globber.kind(&path), is_folder) {
             (Some(EntryKind::File | EntryKind::Link), false) => Ok(Value::File(path.into())),
             (Some(EntryKind::Folder), true) => Ok(Value::Folder(path.into())),
             (Some(EntryKind::Folder), false) => {
                 let message = format!("{text:?} is a folder");
-                self.fail(Diagnostic::error(Code::BAD_PATH, span, message).help(format!("write: dir({text:?})")))
+                self.fail(
+                    Diagnostic::error(Code::BAD_PATH, span, message)
+                        .help(format!("write: dir({text:?})")),
+                )
             }
             (Some(_), _) => {
-                let message = format!("{text:?} is no {}", if is_folder { "folder" } else { "regular file" });
+                let message =
+                    format!("{text:?} is no {}", if is_folder { "folder" } else { "regular file" });
                 self.fail(Diagnostic::error(Code::BAD_PATH, span, message))
             }
             (None, _) => {
-                let problem = Diagnostic::error(Code::EMPTY_GLOB, span, format!("nothing stands at {text:?}"));
+                let problem = Diagnostic::error(
+                    Code::EMPTY_GLOB,
+                    span,
+                    format!("nothing stands at {text:?}"),
+                );
                 let problem = self.with_nearest(problem, &path, text, folder, span);
                 self.fail(problem)
             }
@@ -226,7 +253,14 @@ impl<'p> Evaluator<'p> {
     }
 
     /// Offers the path nearest to one that is not there.
-    fn with_nearest(&self, problem: Diagnostic, path: &str, text: &str, folder: &str, span: Span) -> Diagnostic {
+    fn with_nearest(
+        &self,
+        problem: Diagnostic,
+        path: &str,
+        text: &str,
+        folder: &str,
+        span: Span,
+    ) -> Diagnostic {
         match self.nearest_path(path) {
             Some(near) => {
                 let near = crate::lang::value::relative(folder, &near);
@@ -257,7 +291,12 @@ impl<'p> Evaluator<'p> {
         (near != path).then_some(near)
     }
 
-    fn files(&mut self, arguments: &'p [Argument], span: Span, frame: &mut Frame<'p>) -> Evaluated<Value> {
+    fn files(
+        &mut self,
+        arguments: &'p [Argument],
+        span: Span,
+        frame: &mut Frame<'p>,
+    ) -> Evaluated<Value> {
         let (mut positive, mut negative) = (Vec::new(), Vec::new());
         let (mut is_optional, mut with_ignored) = (false, false);
         for argument in arguments {
@@ -287,24 +326,40 @@ impl<'p> Evaluator<'p> {
         self.exclude(&mut kept, &negative, frame)?;
         if kept.is_empty() && !is_optional {
             let message = "no file is left: `except` takes away all that the globs match";
-            return self.fail(Diagnostic::error(Code::EMPTY_GLOB, span, message).help("make `except` smaller, or add: optional: true"));
+            return self.fail(
+                Diagnostic::error(Code::EMPTY_GLOB, span, message)
+                    .help("make `except` smaller, or add: optional: true"),
+            );
         }
         Ok(Value::list(kept))
     }
 
-    fn exclude(&mut self, files: &mut Vec<Value>, except: &[(Value, Span)], frame: &Frame<'p>) -> Evaluated<()> {
+    fn exclude(
+        &mut self,
+        files: &mut Vec<Value>,
+        except: &[(Value, Span)],
+        frame: &Frame<'p>,
+    ) -> Evaluated<()> {
         let mut plain = std::collections::HashSet::new();
         for (value, at) in except {
             match value {
                 Value::File(path) => {
                     plain.insert(Arc::clone(path));
                 }
-                Value::Folder(folder) => files.retain(|file| crate::files::below(folder, path_of(file)).is_none()),
+                Value::Folder(folder) => {
+                    files.retain(|file| crate::files::below(folder, path_of(file)).is_none())
+                }
                 value => {
                     let glob = self.plain_text(value, *at, frame.folder)?;
                     match crate::files::Pattern::new(frame.folder, &glob) {
                         Ok(pattern) => files.retain(|file| !pattern.matches(path_of(file))),
-                        Err(error) => return self.fail(Diagnostic::error(Code::BAD_PATH, *at, format!("`{glob}` {error}"))),
+                        Err(error) => {
+                            return self.fail(Diagnostic::error(
+                                Code::BAD_PATH,
+                                *at,
+                                format!("`{glob}` {error}"),
+                            ));
+                        }
                     }
                 }
             }
@@ -313,7 +368,13 @@ impl<'p> Evaluator<'p> {
         Ok(())
     }
 
-    fn matched(&mut self, value: &Value, at: Span, with_ignored: bool, frame: &Frame<'p>) -> Evaluated<Arc<Vec<Value>>> {
+    fn matched(
+        &mut self,
+        value: &Value,
+        at: Span,
+        with_ignored: bool,
+        frame: &Frame<'p>,
+    ) -> Evaluated<Arc<Vec<Value>>> {
         match value {
             Value::File(_) => Ok(Arc::new(vec![value.clone()])),
             Value::Folder(folder) => self.glob(folder, "**", at, with_ignored),
@@ -330,7 +391,11 @@ impl<'p> Evaluator<'p> {
         let path = project_path(frame.folder, &glob).unwrap_or_default();
         if self.globber.kind(&path) == Some(EntryKind::Folder) {
             let edit = format!("{:?}", format!("{}/**", glob.trim_end_matches('/')));
-            return self.fail(problem.help(format!("it is a folder; to take all files below it, write {edit}")).edit(at, edit));
+            return self.fail(
+                problem
+                    .help(format!("it is a folder; to take all files below it, write {edit}"))
+                    .edit(at, edit),
+            );
         }
         if !self.glob(frame.folder, &glob, at, true)?.is_empty() {
             let help = "git ignores what it matches; to take ignored files too, add: ignored: true";

@@ -13,7 +13,8 @@ use crate::lang::value::{ArtifactValue, RowRef, Value};
 use crate::plan::artifact::OutKind;
 use crate::source::Span;
 use crate::syntax::ast::{
-    Axis, BinaryOperator, ClauseKind, Expr, ExprKind, Name, Piece, StringLiteral, TypeKind, UnaryOperator,
+    Axis, BinaryOperator, ClauseKind, Expr, ExprKind, Name, Piece, StringLiteral, TypeKind,
+    UnaryOperator,
 };
 
 impl<'p> Evaluator<'p> {
@@ -61,7 +62,9 @@ impl<'p> Evaluator<'p> {
             ExprKind::Call { callee, arguments } => self.call(callee, arguments, expr.span, frame),
             ExprKind::Unary { operator, operand } => match (operator, self.expr(operand, frame)?) {
                 (UnaryOperator::Not, Value::Bool(value)) => Ok(Value::Bool(!value)),
-                (UnaryOperator::Negate, Value::Int(value)) => self.in_range(value.checked_neg(), expr.span),
+                (UnaryOperator::Negate, Value::Int(value)) => {
+                    self.in_range(value.checked_neg(), expr.span)
+                }
                 _ => Err(Stop),
             },
             ExprKind::Binary { operator, place, left, right } => {
@@ -86,7 +89,10 @@ impl<'p> Evaluator<'p> {
                     let value = evaluator.expr(value, frame)?;
                     if map.insert(text.clone(), value).is_some() {
                         let message = format!("the key {text:?} comes twice");
-                        return evaluator.fail(Diagnostic::error(Code::DUPLICATE, key.span, message).help("make the keys differ"));
+                        return evaluator.fail(
+                            Diagnostic::error(Code::DUPLICATE, key.span, message)
+                                .help("make the keys differ"),
+                        );
                     }
                     evaluator.elements_within(map.len(), expr.span)
                 })?;
@@ -116,7 +122,12 @@ impl<'p> Evaluator<'p> {
         self.plain_text(&value, expr.span, frame.folder)
     }
 
-    pub(super) fn plain_text(&mut self, value: &Value, span: Span, folder: &str) -> Evaluated<String> {
+    pub(super) fn plain_text(
+        &mut self,
+        value: &Value,
+        span: Span,
+        folder: &str,
+    ) -> Evaluated<String> {
         match value.text(folder) {
             Some(text) => {
                 self.spend_text(text.len(), span)?;
@@ -131,7 +142,11 @@ impl<'p> Evaluator<'p> {
     }
 
     /// Returns the elements of what an `in` goes through.
-    pub(super) fn elements(&mut self, expr: &'p Expr, frame: &mut Frame<'p>) -> Evaluated<Arc<Vec<Value>>> {
+    pub(super) fn elements(
+        &mut self,
+        expr: &'p Expr,
+        frame: &mut Frame<'p>,
+    ) -> Evaluated<Arc<Vec<Value>>> {
         match self.expr(expr, frame)? {
             Value::List(elements) => Ok(elements),
             _ => Err(Stop),
@@ -139,7 +154,8 @@ impl<'p> Evaluator<'p> {
     }
 
     pub(super) fn range(&mut self, from: i64, to: i64, span: Span) -> Evaluated<Value> {
-        let len = to.checked_sub(from).and_then(|len| len.checked_add(1)).unwrap_or(i64::MAX).max(0);
+        let len =
+            to.checked_sub(from).and_then(|len| len.checked_add(1)).unwrap_or(i64::MAX).max(0);
         self.elements_within(usize::try_from(len).unwrap_or(usize::MAX), span)?;
         Ok(Value::list((from..=to).map(Value::Int).collect()))
     }
@@ -156,13 +172,22 @@ impl<'p> Evaluator<'p> {
         match value {
             Some(value) => Ok(Value::Int(value)),
             None => self.fail(
-                Diagnostic::error(Code::NO_RESULT, span, "the number is too large: an `int` has 64 bits")
-                    .help("use smaller numbers"),
+                Diagnostic::error(
+                    Code::NO_RESULT,
+                    span,
+                    "the number is too large: an `int` has 64 bits",
+                )
+                .help("use smaller numbers"),
             ),
         }
     }
 
-    fn string(&mut self, literal: &'p StringLiteral, span: Span, frame: &mut Frame<'p>) -> Evaluated<Value> {
+    fn string(
+        &mut self,
+        literal: &'p StringLiteral,
+        span: Span,
+        frame: &mut Frame<'p>,
+    ) -> Evaluated<Value> {
         let mut parts = Vec::new();
         let mut text = String::new();
         for piece in &literal.pieces {
@@ -173,7 +198,10 @@ impl<'p> Evaluator<'p> {
                         push_text(&mut parts, &mut text);
                         parts.extend(inner.iter().cloned());
                     }
-                    thing @ (Value::File(_) | Value::Folder(_) | Value::Artifact(_) | Value::OwnOut(_)) => {
+                    thing @ (Value::File(_)
+                    | Value::Folder(_)
+                    | Value::Artifact(_)
+                    | Value::OwnOut(_)) => {
                         push_text(&mut parts, &mut text);
                         parts.push(thing);
                     }
@@ -207,17 +235,23 @@ impl<'p> Evaluator<'p> {
     fn member(&mut self, base: &Value, name: &'p Name, frame: &mut Frame<'p>) -> Evaluated<Value> {
         match base {
             Value::Record(fields) => Ok(fields.get(&name.text).cloned().unwrap_or(Value::None)),
-            Value::File(path) | Value::Folder(path) => Ok(Value::string(path_member(path, &name.text, frame.folder))),
+            Value::File(path) | Value::Folder(path) => {
+                Ok(Value::string(path_member(path, &name.text, frame.folder)))
+            }
             Value::Artifact(artifact) => self.artifact_member(artifact, name),
             Value::Row(row) => self.artifact(*row, name),
             Value::Named(Type::Module(module)) => {
                 let item = self.checked.symbols[module.index()].get(&name.text).ok_or(Stop)?;
                 self.item(ItemRef { module: *module, item }, name.span)
             }
-            Value::Named(Type::Stage(stage)) if name.text == "all" && !self.stage(*stage).axes.is_empty() => {
+            Value::Named(Type::Stage(stage))
+                if name.text == "all" && !self.stage(*stage).axes.is_empty() =>
+            {
                 Ok(Value::Named(Type::AllRows(*stage)))
             }
-            Value::Named(Type::Stage(stage)) => self.artifact(RowRef { stage: *stage, row: 0 }, name),
+            Value::Named(Type::Stage(stage)) => {
+                self.artifact(RowRef { stage: *stage, row: 0 }, name)
+            }
             Value::Named(Type::AllRows(stage)) => {
                 let rows = self.matrix(*stage)?.rows.len() as u32;
                 let all = (0..rows).map(|row| self.artifact(RowRef { stage: *stage, row }, name));
@@ -241,7 +275,10 @@ impl<'p> Evaluator<'p> {
             "name" | "stem" => Ok(Value::string(path_member(path, &name.text, ""))),
             _ => {
                 let message = format!("an artifact has no `{}` before its step runs", name.text);
-                self.fail(Diagnostic::error(Code::NO_RESULT, name.span, message).help("in a script, write \"$(dirname {{it}})\""))
+                self.fail(
+                    Diagnostic::error(Code::NO_RESULT, name.span, message)
+                        .help("in a script, write \"$(dirname {{it}})\""),
+                )
             }
         }
     }
@@ -257,7 +294,8 @@ impl<'p> Evaluator<'p> {
             }
             None => name.text.clone(),
         };
-        let artifact = ArtifactValue { row, out: name.text.clone(), kind, file_name, part: String::new() };
+        let artifact =
+            ArtifactValue { row, out: name.text.clone(), kind, file_name, part: String::new() };
         Ok(Value::Artifact(Arc::new(artifact)))
     }
 
@@ -275,7 +313,11 @@ impl<'p> Evaluator<'p> {
         None
     }
 
-    fn out_path_text(&mut self, row: RowRef, (owner, path): (ItemRef, &'p Expr)) -> Evaluated<String> {
+    fn out_path_text(
+        &mut self,
+        row: RowRef,
+        (owner, path): (ItemRef, &'p Expr),
+    ) -> Evaluated<String> {
         let matrix = self.matrix(row.stage)?;
         self.deeper(path.span, |evaluator| {
             let mut frame = evaluator.frame_of(row.stage, &matrix.rows[row.row as usize], owner)?;
@@ -290,8 +332,12 @@ impl<'p> Evaluator<'p> {
                 match found {
                     Some(element) => Ok(element.clone()),
                     None => {
-                        let message = format!("there is no element {at} in a list of {}", elements.len());
-                        self.fail(Diagnostic::error(Code::NO_RESULT, span, message).help("the first element is 0"))
+                        let message =
+                            format!("there is no element {at} in a list of {}", elements.len());
+                        self.fail(
+                            Diagnostic::error(Code::NO_RESULT, span, message)
+                                .help("the first element is 0"),
+                        )
                     }
                 }
             }
@@ -391,13 +437,20 @@ impl<'p> Evaluator<'p> {
     fn within(&mut self, folder: &Value, part: &str, span: Span) -> Evaluated<Value> {
         let Some(part) = files::project_path("", part).filter(|_| !part.starts_with('/')) else {
             let message = format!("{part:?} leaves the folder it is in");
-            return self.fail(Diagnostic::error(Code::BAD_PATH, span, message).help("write a path below the folder, such as \"a/b\""));
+            return self.fail(
+                Diagnostic::error(Code::BAD_PATH, span, message)
+                    .help("write a path below the folder, such as \"a/b\""),
+            );
         };
         match folder {
             Value::Folder(path) => Ok(Value::File(files::join(path, &part).into())),
             Value::Artifact(artifact) => {
                 let part = files::join(&artifact.part, &part);
-                Ok(Value::Artifact(Arc::new(ArtifactValue { part, kind: OutKind::File, ..(**artifact).clone() })))
+                Ok(Value::Artifact(Arc::new(ArtifactValue {
+                    part,
+                    kind: OutKind::File,
+                    ..(**artifact).clone()
+                })))
             }
             _ => Err(Stop),
         }
@@ -414,7 +467,10 @@ impl<'p> Evaluator<'p> {
         use BinaryOperator as Op;
         let (Some(a), Some(b)) = (number(first), number(second)) else { return Err(Stop) };
         if matches!(operator, Op::Divide | Op::Remainder) && b == 0 {
-            return self.fail(Diagnostic::error(Code::NO_RESULT, place, "a division by zero").help("make sure that the right side is not 0"));
+            return self.fail(
+                Diagnostic::error(Code::NO_RESULT, place, "a division by zero")
+                    .help("make sure that the right side is not 0"),
+            );
         }
         let result = match operator {
             Op::Add => a.checked_add(b),
@@ -426,7 +482,9 @@ impl<'p> Evaluator<'p> {
         };
         let unsigned = |result: Option<i128>| result.and_then(|value| u64::try_from(value).ok());
         let value = match (first, second) {
-            (Value::Duration(_), _) | (_, Value::Duration(_)) => unsigned(result).map(Value::Duration),
+            (Value::Duration(_), _) | (_, Value::Duration(_)) => {
+                unsigned(result).map(Value::Duration)
+            }
             (Value::Size(_), _) | (_, Value::Size(_)) => unsigned(result).map(Value::Size),
             _ => {
                 let value = result.and_then(|value| i64::try_from(value).ok());
@@ -435,7 +493,10 @@ impl<'p> Evaluator<'p> {
         };
         match value {
             Some(value) => Ok(value),
-            None => self.fail(Diagnostic::error(Code::NO_RESULT, whole, "the result is below zero or too large").help("use other numbers")),
+            None => self.fail(
+                Diagnostic::error(Code::NO_RESULT, whole, "the result is below zero or too large")
+                    .help("use other numbers"),
+            ),
         }
     }
 }
@@ -449,7 +510,9 @@ fn push_text(parts: &mut Vec<Value>, text: &mut String) {
 /// Values that read alike are equal where a text is compared with a file.
 fn same(a: &Value, b: &Value, folder: &str) -> bool {
     match (a, b) {
-        (Value::Text(_), Value::String(_)) | (Value::String(_), Value::Text(_)) => a.text(folder) == b.text(folder),
+        (Value::Text(_), Value::String(_)) | (Value::String(_), Value::Text(_)) => {
+            a.text(folder) == b.text(folder)
+        }
         (a, b) => a == b,
     }
 }

@@ -29,7 +29,11 @@ impl<'p> Evaluator<'p> {
         }
         for name in given.keys().filter(|name| !names.contains(name)) {
             let start = Span::at(self.program.modules[0].ast.source, 0);
-            let problem = Diagnostic::error(Code::UNKNOWN_NAME, start, format!("the pipeline has no param `{name}`, given as -p {name}=…"));
+            let problem = Diagnostic::error(
+                Code::UNKNOWN_NAME,
+                start,
+                format!("the pipeline has no param `{name}`, given as -p {name}=…"),
+            );
             let problem = match nearest(name, names.iter().map(String::as_str)) {
                 Some(near) => problem.help(format!("did you mean -p {near}=…?")),
                 None => problem.help("kiln list shows its params"),
@@ -48,8 +52,13 @@ impl<'p> Evaluator<'p> {
         let Some(text) = given else {
             let Some(default) = &param.default else {
                 let message = format!("the param `{name}` has no value and no default");
-                let help = format!("give it one: -p {name}=value, or KILN_PARAM_{}=value in the environment", variable(name));
-                return self.fail(Diagnostic::error(Code::PARAM_VALUE, param.name.span, message).help(help));
+                let help = format!(
+                    "give it one: -p {name}=value, or KILN_PARAM_{}=value in the environment",
+                    variable(name)
+                );
+                return self.fail(
+                    Diagnostic::error(Code::PARAM_VALUE, param.name.span, message).help(help),
+                );
             };
             let value = self.expr(default, &mut Frame::new(self.program, module))?;
             self.conform(&value, &param.ty, default.span)?;
@@ -59,7 +68,11 @@ impl<'p> Evaluator<'p> {
             Ok(value) => Ok(value),
             Err(wanted) => {
                 let message = format!("`{name}` takes {wanted}, but was given {text:?}");
-                self.fail(Diagnostic::error(Code::PARAM_VALUE, param.ty.span, message).label("its type is declared here").help(format!("give it such a value: -p {name}=…")))
+                self.fail(
+                    Diagnostic::error(Code::PARAM_VALUE, param.ty.span, message)
+                        .label("its type is declared here")
+                        .help(format!("give it such a value: -p {name}=…")),
+                )
             }
         }
     }
@@ -67,9 +80,15 @@ impl<'p> Evaluator<'p> {
     /// Reports a number outside the range that its place declares.
     pub(super) fn conform(&mut self, value: &Value, ty: &TypeExpr, span: Span) -> Evaluated<()> {
         match (value, &ty.kind) {
-            (Value::Int(number), TypeKind::IntRange(low, high)) if !(low..=high).contains(&number) => {
+            (Value::Int(number), TypeKind::IntRange(low, high))
+                if !(low..=high).contains(&number) =>
+            {
                 let message = format!("{number} is not in {low}..{high}");
-                self.fail(Diagnostic::error(Code::NO_RESULT, span, message).also(ty.span, "the range is declared here").help(format!("use a number from {low} to {high}")))
+                self.fail(
+                    Diagnostic::error(Code::NO_RESULT, span, message)
+                        .also(ty.span, "the range is declared here")
+                        .help(format!("use a number from {low} to {high}")),
+                )
             }
             (value, TypeKind::Optional(inner)) => self.conform(value, inner, span),
             (Value::List(elements), TypeKind::List(inner)) if has_range(inner) => {
@@ -78,9 +97,11 @@ impl<'p> Evaluator<'p> {
             (Value::Record(fields), TypeKind::Map(inner)) if has_range(inner) => {
                 fields.values().try_for_each(|field| self.conform(field, inner, span))
             }
-            (Value::Record(fields), TypeKind::Record(types)) => types.iter().try_for_each(|(name, ty)| {
-                fields.get(&name.text).map_or(Ok(()), |field| self.conform(field, ty, span))
-            }),
+            (Value::Record(fields), TypeKind::Record(types)) => {
+                types.iter().try_for_each(|(name, ty)| {
+                    fields.get(&name.text).map_or(Ok(()), |field| self.conform(field, ty, span))
+                })
+            }
             _ => Ok(()),
         }
     }
@@ -89,7 +110,9 @@ impl<'p> Evaluator<'p> {
 fn has_range(ty: &TypeExpr) -> bool {
     match &ty.kind {
         TypeKind::IntRange(..) | TypeKind::Record(_) => true,
-        TypeKind::List(inner) | TypeKind::Map(inner) | TypeKind::Optional(inner) => has_range(inner),
+        TypeKind::List(inner) | TypeKind::Map(inner) | TypeKind::Optional(inner) => {
+            has_range(inner)
+        }
         TypeKind::Name(_) | TypeKind::Enum(_) => false,
     }
 }
@@ -130,9 +153,12 @@ fn parse_param(text: &str, ty: &TypeKind) -> Result<Value, String> {
             Ok(number) if (low..=high).contains(&&number) => Ok(Value::Int(number)),
             _ => Err(format!("a whole number from {low} to {high}")),
         },
-        TypeKind::Enum(texts) if texts.iter().any(|known| known.text == text) => Ok(Value::string(text)),
+        TypeKind::Enum(texts) if texts.iter().any(|known| known.text == text) => {
+            Ok(Value::string(text))
+        }
         TypeKind::Enum(texts) => {
-            let known: Vec<_> = texts.iter().take(4).map(|known| format!("{:?}", known.text)).collect();
+            let known: Vec<_> =
+                texts.iter().take(4).map(|known| format!("{:?}", known.text)).collect();
             let more = if texts.len() > 4 { " or others" } else { "" };
             Err(format!("{}{more}", known.join(" or ")))
         }
@@ -141,7 +167,9 @@ fn parse_param(text: &str, ty: &TypeKind) -> Result<Value, String> {
         TypeKind::List(_) if text.is_empty() => Ok(Value::list(Vec::new())),
         TypeKind::List(inner) => {
             let elements = text.split(',').map(|element| parse_param(element, &inner.kind));
-            let elements = elements.collect::<Result<_, _>>().map_err(|wanted| format!("a list, separated by commas, of {wanted}"))?;
+            let elements = elements
+                .collect::<Result<_, _>>()
+                .map_err(|wanted| format!("a list, separated by commas, of {wanted}"))?;
             Ok(Value::list(elements))
         }
         TypeKind::Map(_) | TypeKind::Record(_) => Err("no text".to_owned()),

@@ -69,7 +69,8 @@ impl<'p> Evaluator<'p> {
         if too_many {
             return self.too_many_rows(stage, max);
         }
-        let mut rows: Vec<_> = values.into_iter().map(|values| row(stage, values, frame.folder)).collect();
+        let mut rows: Vec<_> =
+            values.into_iter().map(|values| row(stage, values, frame.folder)).collect();
         if let Some(except) = &stage.except {
             self.drop_rows(except, &mut rows, &mut frame)?;
         }
@@ -79,9 +80,13 @@ impl<'p> Evaluator<'p> {
         let mut by_texts = HashMap::new();
         for (at, row) in rows.iter().enumerate() {
             if by_texts.insert(texts_of(row), at as u32).is_some() {
-                let span = stage.axes[0].values.span.to(stage.axes[stage.axes.len() - 1].values.span);
+                let span =
+                    stage.axes[0].values.span.to(stage.axes[stage.axes.len() - 1].values.span);
                 let message = format!("the matrix has the row {} twice", bracketed(&row.texts));
-                return self.fail(Diagnostic::error(Code::DUPLICATE_ROW, span, message).help("take one of the two out of the list"));
+                return self.fail(
+                    Diagnostic::error(Code::DUPLICATE_ROW, span, message)
+                        .help("take one of the two out of the list"),
+                );
             }
         }
         Ok(Matrix { rows, by_texts })
@@ -119,7 +124,9 @@ impl<'p> Evaluator<'p> {
         let span = stage.axes[0].name.span.to(last.span);
         let problem = Diagnostic::error(Code::MATRIX_TOO_LARGE, span, message);
         self.fail(match &stage.max {
-            Some(max) => problem.also(max.span, "the limit is declared here").help(format!("at most {MAX_STEPS} are possible")),
+            Some(max) => problem
+                .also(max.span, "the limit is declared here")
+                .help(format!("at most {MAX_STEPS} are possible")),
             None => {
                 let at = Span::at(span.source, span.end as usize);
                 problem.help("say how many you expect: , max: 1000").edit(at, ", max: 1000")
@@ -127,19 +134,33 @@ impl<'p> Evaluator<'p> {
         })
     }
 
-    fn drop_rows(&mut self, except: &'p Expr, rows: &mut Vec<Row>, frame: &mut Frame<'p>) -> Evaluated<()> {
+    fn drop_rows(
+        &mut self,
+        except: &'p Expr,
+        rows: &mut Vec<Row>,
+        frame: &mut Frame<'p>,
+    ) -> Evaluated<()> {
         let dropped = self.elements(except, frame)?;
         for record in dropped.iter() {
             let Value::Record(fields) = record else { return Err(Stop) };
-            let wanted: Vec<_> = fields.iter().map(|(name, value)| (name, value.text(""))).collect();
+            let wanted: Vec<_> =
+                fields.iter().map(|(name, value)| (name, value.text(""))).collect();
             let before = rows.len();
             rows.retain(|row| {
-                !wanted.iter().all(|(name, text)| row.texts.get(*name).is_some_and(|own| Some(own) == text.as_ref()))
+                !wanted.iter().all(|(name, text)| {
+                    row.texts.get(*name).is_some_and(|own| Some(own) == text.as_ref())
+                })
             });
             if rows.len() == before {
-                let texts: IndexMap<_, _> = wanted.into_iter().map(|(name, text)| (name.clone(), text.unwrap_or_default())).collect();
+                let texts: IndexMap<_, _> = wanted
+                    .into_iter()
+                    .map(|(name, text)| (name.clone(), text.unwrap_or_default()))
+                    .collect();
                 let message = format!("`except` drops no row: none has {}", bracketed(&texts));
-                return self.fail(Diagnostic::error(Code::DEAD_EXCEPT, except.span, message).help("delete it, or name values that the axes have"));
+                return self.fail(
+                    Diagnostic::error(Code::DEAD_EXCEPT, except.span, message)
+                        .help("delete it, or name values that the axes have"),
+                );
             }
         }
         Ok(())
@@ -163,12 +184,14 @@ impl<'p> Evaluator<'p> {
             let message = format!("`{}` has no rows at all", self.stage(stage).name.text);
             return self.fail(Diagnostic::error(Code::NO_SUCH_ROW, span, message));
         };
-        let wanted: Vec<_> = first.texts.keys().map(|axis| texts.get(axis).cloned().unwrap_or_default()).collect();
+        let wanted: Vec<_> =
+            first.texts.keys().map(|axis| texts.get(axis).cloned().unwrap_or_default()).collect();
         match matrix.by_texts.get(&wanted) {
             Some(&row) => Ok(RowRef { stage, row }),
             None => {
                 let wanted = wanted.join(", ");
-                let known: Vec<_> = matrix.rows.iter().take(1000).map(|row| texts_of(row).join(", ")).collect();
+                let known: Vec<_> =
+                    matrix.rows.iter().take(1000).map(|row| texts_of(row).join(", ")).collect();
                 let name = &self.stage(stage).name.text;
                 let message = format!("`{name}` has no row {}", bracketed(&texts));
                 let problem = Diagnostic::error(Code::NO_SUCH_ROW, span, message);
@@ -186,7 +209,9 @@ fn row(stage: &Stage, values: Vec<Value>, _folder: &str) -> Row {
     for (axis, value) in stage.axes.iter().zip(&values) {
         match value {
             Value::Record(fields) => texts.extend(
-                fields.iter().map(|(name, value)| (name.clone(), value.text("").unwrap_or_default())),
+                fields
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.text("").unwrap_or_default())),
             ),
             // Texts count from the project's root, so that a row is named alike from everywhere.
             value => {

@@ -13,12 +13,15 @@ use crate::files;
 use crate::lang::ty::{ItemRef, Type};
 use crate::lang::value::{RowRef, Value};
 use crate::plan::artifact::Out;
-use crate::plan::step::{Command, Language, Limits, Network, Place, Root, Step, StepId, StepKind, Text, Tool};
-use crate::source::Span;
-use crate::syntax::ast::{
-    Clause, ClauseKind, Expr, ExprKind, Name, ScriptLanguage, StageKind, StringLiteral, TypeExpr, TypeKind,
+use crate::plan::step::{
+    Command, Language, Limits, Network, Place, Root, Step, StepId, StepKind, Text, Tool,
 };
+use crate::source::Span;
 use crate::syntax::ast::Piece;
+use crate::syntax::ast::{
+    Clause, ClauseKind, Expr, ExprKind, Name, ScriptLanguage, StageKind, StringLiteral, TypeExpr,
+    TypeKind,
+};
 use crate::syntax::shell;
 
 /// How many templates may be made from one another; the checker has the same limit.
@@ -33,7 +36,10 @@ impl<'p> Evaluator<'p> {
         let mut chain = vec![stage];
         while chain.len() <= MAX_TEMPLATES {
             let last = chain[chain.len() - 1];
-            let Some(Expr { kind: ExprKind::Call { callee, .. }, .. }) = &self.stage(last).from else { break };
+            let Some(Expr { kind: ExprKind::Call { callee, .. }, .. }) = &self.stage(last).from
+            else {
+                break;
+            };
             let Some(template) = self.template(last, callee) else { break };
             chain.push(template);
         }
@@ -57,7 +63,12 @@ impl<'p> Evaluator<'p> {
     }
 
     /// Returns what the clauses of `owner`, the stage or one of its templates, can see in a row.
-    pub(super) fn frame_of(&mut self, stage: ItemRef, row: &Row, owner: ItemRef) -> Evaluated<Frame<'p>> {
+    pub(super) fn frame_of(
+        &mut self,
+        stage: ItemRef,
+        row: &Row,
+        owner: ItemRef,
+    ) -> Evaluated<Frame<'p>> {
         let tree = self.stage(stage);
         let mut frame = Frame::new(self.program, stage.module);
         let axes = tree.axes.iter().map(|axis| axis.name.text.as_str());
@@ -67,7 +78,9 @@ impl<'p> Evaluator<'p> {
                 break;
             }
             let (user, template) = (self.stage(link[0]), self.stage(link[1]));
-            let Some(Expr { kind: ExprKind::Call { arguments, .. }, .. }) = &user.from else { return Err(Stop) };
+            let Some(Expr { kind: ExprKind::Call { arguments, .. }, .. }) = &user.from else {
+                return Err(Stop);
+            };
             let parameters = template.parameters.as_deref().unwrap_or_default();
             let locals = self.bind(link[1], parameters, arguments, &mut frame)?;
             let folder = frame.folder;
@@ -82,7 +95,8 @@ impl<'p> Evaluator<'p> {
         let mut clauses: Vec<OwnedClause<'p>> = Vec::new();
         for owner in self.template_chain(stage).into_iter().rev() {
             for clause in &self.stage(owner).clauses {
-                let replaced = clauses.iter().position(|(_, other)| replaces(&clause.kind, &other.kind));
+                let replaced =
+                    clauses.iter().position(|(_, other)| replaces(&clause.kind, &other.kind));
                 match replaced {
                     Some(at) => clauses[at] = (owner, clause),
                     None => clauses.push((owner, clause)),
@@ -133,7 +147,11 @@ impl<'p> Evaluator<'p> {
             StageKind::Test => StepKind::Test,
         };
         let step = Step {
-            name: if row.texts.is_empty() { name.clone() } else { format!("{name}{}", bracketed(&row.texts)) },
+            name: if row.texts.is_empty() {
+                name.clone()
+            } else {
+                format!("{name}{}", bracketed(&row.texts))
+            },
             stage: name,
             row: row.texts.clone(),
             row_dir: row.dir.clone(),
@@ -156,13 +174,26 @@ impl<'p> Evaluator<'p> {
             keep: Vec::new(),
             platform: None,
         };
-        Ok(Builder { step, inputs: Inputs::default(), tools: Vec::new(), require: Vec::new(), outs: IndexMap::new() })
+        Ok(Builder {
+            step,
+            inputs: Inputs::default(),
+            tools: Vec::new(),
+            require: Vec::new(),
+            outs: IndexMap::new(),
+        })
     }
 
-    fn finish_step(&mut self, builder: Builder, id: &impl Fn(RowRef) -> StepId) -> Evaluated<(Step, Vec<(StepId, Span)>)> {
+    fn finish_step(
+        &mut self,
+        builder: Builder,
+        id: &impl Fn(RowRef) -> StepId,
+    ) -> Evaluated<(Step, Vec<(StepId, Span)>)> {
         let Builder { mut step, mut inputs, tools, require, .. } = builder;
         for (out, span) in inputs.unmentioned() {
-            let message = format!("no script of `{}` mentions `{out}`, which Kiln puts where only a hole can find it", step.stage);
+            let message = format!(
+                "no script of `{}` mentions `{out}`, which Kiln puts where only a hole can find it",
+                step.stage
+            );
             let problem = Diagnostic::warning(Code::INPUT_NEVER_USED, span, message)
                 .help("say where it stands: at \"path\", or mention it in a hole; a hole alone makes it an input, too");
             self.diagnostics.push(problem);
@@ -173,7 +204,8 @@ impl<'p> Evaluator<'p> {
         }
         step.require.sort_unstable();
         step.require.dedup();
-        let mut reasons: Vec<_> = inputs.reasons.iter().map(|(row, span)| (id(*row), *span)).collect();
+        let mut reasons: Vec<_> =
+            inputs.reasons.iter().map(|(row, span)| (id(*row), *span)).collect();
         for tool in tools {
             match tool {
                 Value::Tool(tool) => step.tools.push((*tool).clone()),
@@ -196,7 +228,14 @@ impl<'p> Evaluator<'p> {
     }
 
     /// Takes in the clauses that say where things stand.
-    fn declare(&mut self, stage: ItemRef, row: &Row, owner: ItemRef, clause: &'p Clause, builder: &mut Builder) -> Evaluated<()> {
+    fn declare(
+        &mut self,
+        stage: ItemRef,
+        row: &Row,
+        owner: ItemRef,
+        clause: &'p Clause,
+        builder: &mut Builder,
+    ) -> Evaluated<()> {
         match &clause.kind {
             ClauseKind::In { value, at } => {
                 let mut frame = self.frame_of(stage, row, owner)?;
@@ -247,8 +286,14 @@ impl<'p> Evaluator<'p> {
             files::below(&other.path, &at).is_some() || files::below(&at, &other.path).is_some()
         });
         if let Some(other) = clash {
-            let message = format!("the outs `{}` and `{}` have places in one another: `{at}`", other.name, name.text);
-            return self.fail(Diagnostic::error(Code::CLASHING_PATHS, span, message).help("give one of them another path"));
+            let message = format!(
+                "the outs `{}` and `{}` have places in one another: `{at}`",
+                other.name, name.text
+            );
+            return self.fail(
+                Diagnostic::error(Code::CLASHING_PATHS, span, message)
+                    .help("give one of them another path"),
+            );
         }
         builder.outs.insert(name.text.clone(), at.as_str().into());
         builder.step.outs.push(Out {
@@ -290,7 +335,10 @@ impl<'p> Evaluator<'p> {
                 self.words(&found, argv.span, folder, builder, &mut arguments)?;
                 if arguments.is_empty() {
                     let message = "an empty list runs nothing";
-                    return self.fail(Diagnostic::error(Code::NOTHING_TO_RUN, argv.span, message).help("name a program: run [\"make\", \"all\"]"));
+                    return self.fail(
+                        Diagnostic::error(Code::NOTHING_TO_RUN, argv.span, message)
+                            .help("name a program: run [\"make\", \"all\"]"),
+                    );
                 }
                 let place = self.place_of(clause.span);
                 builder.step.commands.push(Command::Argv { arguments, place });
@@ -319,9 +367,9 @@ impl<'p> Evaluator<'p> {
     ) -> Evaluated<()> {
         match value {
             Value::None => Ok(()),
-            Value::List(elements) => {
-                elements.iter().try_for_each(|element| self.words(element, span, folder, builder, words))
-            }
+            Value::List(elements) => elements
+                .iter()
+                .try_for_each(|element| self.words(element, span, folder, builder, words)),
             value => {
                 words.push(self.step_text(value, span, folder, &mut builder.inputs)?);
                 Ok(())
@@ -358,14 +406,18 @@ impl<'p> Evaluator<'p> {
                     shell::Value::Words(count)
                 }
                 found => {
-                    let text = self.step_text(found, expr.span, frame.folder, &mut builder.inputs)?;
+                    let text =
+                        self.step_text(found, expr.span, frame.folder, &mut builder.inputs)?;
                     holes.insert(shell::variable(hole, None), text);
                     shell::Value::One
                 }
             });
         }
         let text = shell::render(script, &analysis, &values);
-        self.spend_text(text.len(), script.pieces.first().map_or(Span::at(self.tree_source(frame), 0), piece_span))?;
+        self.spend_text(
+            text.len(),
+            script.pieces.first().map_or(Span::at(self.tree_source(frame), 0), piece_span),
+        )?;
         self.uncovered(&analysis, frame.folder, builder);
         let language = match language {
             ScriptLanguage::Sh => Language::Sh,
@@ -381,20 +433,32 @@ impl<'p> Evaluator<'p> {
     /// Warns of words that name a file of the project which the step does not have.
     fn uncovered(&mut self, analysis: &shell::Script, folder: &str, builder: &Builder) {
         // After a `cd` a word may mean something else.
-        let moves = |word: &shell::Word| word.role == shell::Role::Command && ["cd", "pushd"].contains(&word.value.as_str());
+        let moves = |word: &shell::Word| {
+            word.role == shell::Role::Command && ["cd", "pushd"].contains(&word.value.as_str())
+        };
         if analysis.words.iter().any(moves) {
             return;
         }
         let sets = &self.file_sets;
         let paths = |id: crate::plan::artifact::FileSetId| sets[id.index()].paths.clone();
         let mut found = Vec::new();
-        for word in analysis.words.iter().filter(|word| word.role != shell::Role::Output && !word.is_pattern) {
+        for word in analysis
+            .words
+            .iter()
+            .filter(|word| word.role != shell::Role::Output && !word.is_pattern)
+        {
             let is_path = word.value.contains('/') || word.value.contains('.');
             if !is_path || word.value.starts_with(['/', '-', '~']) {
                 continue;
             }
-            let Some(path) = files::project_path(folder, &word.value).filter(|path| !path.is_empty()) else { continue };
-            let is_made = |out: &Out| files::below(&out.path, &path).is_some() || files::below(&path, &out.path).is_some();
+            let Some(path) =
+                files::project_path(folder, &word.value).filter(|path| !path.is_empty())
+            else {
+                continue;
+            };
+            let is_made = |out: &Out| {
+                files::below(&out.path, &path).is_some() || files::below(&path, &out.path).is_some()
+            };
             if builder.step.outs.iter().any(is_made) || builder.inputs.covers(paths, &path) {
                 continue;
             }
@@ -402,16 +466,25 @@ impl<'p> Evaluator<'p> {
         }
         for (word, kind) in found {
             let cure = match kind {
-                files::EntryKind::Folder => format!("in files(\"{}/**\")", word.value.trim_end_matches('/')),
+                files::EntryKind::Folder => {
+                    format!("in files(\"{}/**\")", word.value.trim_end_matches('/'))
+                }
                 _ => format!("in file({:?})", word.value),
             };
             let message = format!("the step does not have `{}`: no input covers it", word.value);
-            let problem = Diagnostic::warning(Code::UNCOVERED_PATH, word.span, message).help(format!("add a clause: {cure}"));
+            let problem = Diagnostic::warning(Code::UNCOVERED_PATH, word.span, message)
+                .help(format!("add a clause: {cure}"));
             self.diagnostics.push(problem);
         }
     }
 
-    fn field(&mut self, name: &Name, value: &'p Expr, frame: &mut Frame<'p>, builder: &mut Builder) -> Evaluated<()> {
+    fn field(
+        &mut self,
+        name: &Name,
+        value: &'p Expr,
+        frame: &mut Frame<'p>,
+        builder: &mut Builder,
+    ) -> Evaluated<()> {
         let found = self.expr(value, frame)?;
         let step = &mut builder.step;
         match (name.text.as_str(), found) {
@@ -419,8 +492,12 @@ impl<'p> Evaluator<'p> {
             ("may_fail", Value::Bool(may_fail)) => step.may_fail = may_fail,
             ("memory", Value::Size(bytes)) => step.limits.memory_bytes = Some(bytes),
             ("timeout", Value::Duration(millis)) => step.limits.timeout_millis = Some(millis),
-            ("cpus", Value::Int(cpus)) => step.limits.cpus = Some(self.bounded(cpus, 1, 1024, value.span)?),
-            ("retries", Value::Int(retries)) => step.retries = self.bounded(retries, 0, 100, value.span)?,
+            ("cpus", Value::Int(cpus)) => {
+                step.limits.cpus = Some(self.bounded(cpus, 1, 1024, value.span)?)
+            }
+            ("retries", Value::Int(retries)) => {
+                step.retries = self.bounded(retries, 0, 100, value.span)?
+            }
             ("network", Value::String(network)) => {
                 step.network = match &*network {
                     "none" => Network::None,
@@ -470,7 +547,10 @@ impl<'p> Evaluator<'p> {
             Ok(value) if (low..=high).contains(&value) => Ok(value),
             _ => {
                 let message = format!("{value} is not in {low}..{high}");
-                self.fail(Diagnostic::error(Code::NO_RESULT, span, message).help(format!("use a number from {low} to {high}")))
+                self.fail(
+                    Diagnostic::error(Code::NO_RESULT, span, message)
+                        .help(format!("use a number from {low} to {high}")),
+                )
             }
         }
     }
@@ -497,7 +577,9 @@ fn replaces(own: &ClauseKind, other: &ClauseKind) -> bool {
     match (own, other) {
         (ClauseKind::Out { name: own, .. }, ClauseKind::Out { name: other, .. })
         | (ClauseKind::Env { name: own, .. }, ClauseKind::Env { name: other, .. })
-        | (ClauseKind::Field { name: own, .. }, ClauseKind::Field { name: other, .. }) => own.text == other.text,
+        | (ClauseKind::Field { name: own, .. }, ClauseKind::Field { name: other, .. }) => {
+            own.text == other.text
+        }
         _ => false,
     }
 }

@@ -62,13 +62,15 @@ impl Inputs {
 
     /// Returns the inputs that an `in` clause placed and nothing mentions, and where.
     pub(super) fn unmentioned(&self) -> impl Iterator<Item = (&str, Span)> {
-        let idle = self.artifacts.iter().filter(|(_, placed)| !placed.is_declared && !placed.is_mentioned);
+        let idle =
+            self.artifacts.iter().filter(|(_, placed)| !placed.is_declared && !placed.is_mentioned);
         idle.map(|((_, out, _), placed)| (out.as_str(), placed.span))
     }
 
     /// Returns the build paths of all files and artifacts.
     pub(super) fn covers(&self, sets: impl Fn(FileSetId) -> Vec<String>, path: &str) -> bool {
-        let is_near = |own: &str| files::below(path, own).is_some() || files::below(own, path).is_some();
+        let is_near =
+            |own: &str| files::below(path, own).is_some() || files::below(own, path).is_some();
         self.mentioned.iter().any(|own| is_near(own))
             || self.artifacts.values().any(|placed| is_near(&placed.at))
             || self.sets.iter().any(|input| match input {
@@ -91,13 +93,17 @@ impl<'p> Evaluator<'p> {
     ) -> Evaluated<()> {
         match value {
             Value::None => Ok(()),
-            Value::List(elements) if elements.iter().all(|element| matches!(element, Value::File(_))) => {
+            Value::List(elements)
+                if elements.iter().all(|element| matches!(element, Value::File(_))) =>
+            {
                 let set = self.set_of(elements);
                 let at = at.map(|at| format!("{at}/")).unwrap_or_default();
                 inputs.sets.push(Input::Files { set, strip: String::new(), at });
                 Ok(())
             }
-            Value::List(elements) => elements.iter().try_for_each(|element| self.place(element, at, span, inputs)),
+            Value::List(elements) => {
+                elements.iter().try_for_each(|element| self.place(element, at, span, inputs))
+            }
             Value::File(path) => {
                 let set = self.file_set(FileSet { paths: vec![path.to_string()] });
                 let (strip, at) = match at {
@@ -221,7 +227,12 @@ impl<'p> Evaluator<'p> {
 
     /// Returns the build path of an artifact, which becomes an input if it is none yet. A part of an
     /// artifact that stands somewhere as a whole is found there.
-    fn artifact_path(&mut self, artifact: &Arc<ArtifactValue>, span: Span, inputs: &mut Inputs) -> Evaluated<String> {
+    fn artifact_path(
+        &mut self,
+        artifact: &Arc<ArtifactValue>,
+        span: Span,
+        inputs: &mut Inputs,
+    ) -> Evaluated<String> {
         if !artifact.part.is_empty() {
             let whole = (artifact.row, artifact.out.clone(), String::new());
             if let Some(placed) = inputs.artifacts.get_mut(&whole) {
