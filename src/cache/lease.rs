@@ -42,6 +42,12 @@ impl Stamp {
         Self { secs: metadata.ctime(), nanos: metadata.ctime_nsec() }
     }
 
+    /// Returns the time that is `duration` later.
+    pub(super) fn later(self, duration: std::time::Duration) -> Self {
+        let secs = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        Self { secs: self.secs.saturating_add(secs), nanos: self.nanos }
+    }
+
     /// Returns the time as the system takes it.
     pub(super) fn timespec(self) -> Timespec {
         Timespec { tv_sec: self.secs, tv_nsec: self.nanos as _ }

@@ -19,7 +19,10 @@
 mod blobs;
 mod copy;
 mod export;
+#[cfg(test)]
+mod faults;
 mod folder;
+mod gc;
 mod lease;
 mod lock;
 mod proto;
@@ -41,6 +44,7 @@ use crate::digest::Digest;
 
 pub(crate) use blobs::{Blob, FIXED_MTIME_SECS};
 pub(crate) use folder::Folder;
+pub(crate) use gc::{Checkup, Collected, Stats};
 pub(crate) use lock::KeyLock;
 pub(crate) use proto::{Malformed, Reader, Value, Writer};
 pub(crate) use reapi::write_digest;
