@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FlockOperation, Timespec};
+use rustix::io::retry_on_intr;
 
 use super::{CacheError, failed};
 
@@ -188,7 +189,7 @@ fn create_locked(leases: &Path) -> io::Result<(PathBuf, File)> {
     loop {
         let made = tempfile::Builder::new().prefix(&prefix).rand_bytes(12).tempfile_in(leases)?;
         let (file, path) = made.keep().map_err(|error| error.error)?;
-        rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
+        retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive))?;
         // A sweep may have seen the file before it was locked, and have removed it.
         if fs::exists(&path)? {
             return Ok((path, file));
