@@ -365,11 +365,12 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let directory = parent.path().join("store");
         fs::create_dir(&directory).unwrap();
-        if chown(&directory, Some(65534), None).is_err() {
+        let owner = rustix::process::geteuid().as_raw() + 1;
+        if chown(&directory, Some(owner), None).is_err() {
             return; // Only root can give a directory away.
         }
         let (store, reason) = Store::open_or_private(&directory, parent.path()).unwrap();
-        let why = Refusal::Foreign { owner: 65534 };
+        let why = Refusal::Foreign { owner };
         assert!(matches!(reason, Some(CacheError::Refused { why: found, .. }) if found == why));
         assert!(store.is_private());
         assert!(fs::read_dir(&directory).unwrap().next().is_none());
