@@ -1,4 +1,6 @@
 //! Kiln: pipelines as code.
+
+mod cache;
 pub mod diagnostic;
 pub mod digest;
 mod files;

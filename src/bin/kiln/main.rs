@@ -1,6 +1,11 @@
 //! The `kiln` command: the face that talks to people. Knows arguments, screens and exit codes; all
 //! work is the library's.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the environment, the current folder and the clock are read here and given to the library"
+)]
+
 mod cli;
 mod commands;
 mod exit;

@@ -1,0 +1,223 @@
+//! Export: an out of a step written to the workspace. Knows files, reflinks and atomic renames;
+//! does not know where outs belong.
+//!
+//! The new out is built in a hidden directory beside its place, `.kiln-restore-…`, and then trades
+//! places with the old one, so a reader sees the one or the other. The directory is locked while
+//! in use; one that a killed run left is removed by the next export to the same place.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
+use rustix::fs::{CWD, FlockOperation, RenameFlags};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::folder::first_error;
+use super::{CacheError, Node, Store, failed};
+
+/// How the hidden directories' names begin.
+const PREFIX: &str = ".kiln-restore-";
+
+/// How many files one thread writes before it is worth asking another.
+const FILES_PER_THREAD: usize = 16;
+
+impl Store {
+    /// Writes `node` to `to` in place of whatever is there; the directories above are made if need
+    /// be. Files share their bytes with the store where the filesystem can, never an inode, and
+    /// get the modes that the user's umask allows.
+    ///
+    /// # Errors
+    /// [`CacheError::Missing`] when a blob is gone or damaged, [`CacheError::Io`]; in either case
+    /// what was at `to` still is, unless only the old one could not be removed.
+    pub(crate) fn restore(&self, node: &Node, to: &Path) -> Result<(), CacheError> {
+        let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new("."));
+        fs::create_dir_all(parent).map_err(failed("make", parent))?;
+        sweep(parent);
+        let made = tempfile::Builder::new().prefix(PREFIX).rand_bytes(12).tempdir_in(parent);
+        let hidden = made.map_err(failed("write in", parent))?;
+        let lease = File::open(hidden.path()).map_err(failed("open", hidden.path()))?;
+        retry_on_intr(|| rustix::fs::flock(&lease, FlockOperation::LockExclusive))
+            .map_err(|error| failed("lock", hidden.path())(error.into()))?;
+        let new = hidden.path().join("new");
+        self.write_node(node, &new)?;
+        replace(&new, to, &hidden.path().join("old")).map_err(failed("replace", to))?;
+        let path = hidden.path().to_owned();
+        hidden.close().map_err(failed("remove", &path))
+    }
+
+    fn write_node(&self, node: &Node, to: &Path) -> Result<(), CacheError> {
+        match node {
+            Node::Link { target } => {
+                symlink(OsStr::from_bytes(target), to).map_err(failed("make", to))
+            }
+            Node::File { blob, executable } => {
+                let mut options = OpenOptions::new();
+                options.mode(if *executable { 0o777 } else { 0o666 });
+                let opened = options.read(true).write(true).create_new(true).open(to);
+                self.copy_out(*blob, &opened.map_err(failed("write", to))?, to)
+            }
+            Node::Directory(tree) => {
+                fs::create_dir(to).map_err(failed("make", to))?;
+                let mut files: Vec<(PathBuf, &Node)> = Vec::new();
+                for (path, node) in tree.walk() {
+                    let path = to.join(path);
+                    if let Node::Directory(_) = node {
+                        fs::create_dir(&path).map_err(failed("make", &path))?;
+                    } else {
+                        files.push((path, node));
+                    }
+                }
+                let write = |(path, node): &(PathBuf, &Node)| self.write_node(node, path);
+                let files = files.par_iter().with_min_len(FILES_PER_THREAD);
+                first_error(files.map(write).collect())
+            }
+        }
+    }
+}
+
+/// Puts `new` at `to`; what was there is at `new` or `old` afterwards, if it is still anywhere.
+fn replace(new: &Path, to: &Path, old: &Path) -> io::Result<()> {
+    match rustix::fs::renameat_with(CWD, new, CWD, to, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(()),
+        Err(Errno::NOENT) => fs::rename(new, to),
+        // Some network filesystems cannot exchange; a moment without the out is the best there is.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            match fs::rename(to, old) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+            fs::rename(new, to)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes the hidden directories of dead runs. Those that resist are only litter.
+fn sweep(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        if !entry.file_name().as_bytes().starts_with(PREFIX.as_bytes()) {
+            continue;
+        }
+        let Ok(lease) = File::open(entry.path()) else { continue };
+        if rustix::fs::flock(&lease, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use super::*;
+    use crate::cache::tree::tests::link;
+    use crate::cache::{Blob, Tree};
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        (directory, store)
+    }
+
+    fn file(store: &Store, text: &str, executable: bool) -> Node {
+        Node::File { blob: store.put(text.as_bytes()).unwrap(), executable }
+    }
+
+    #[test]
+    fn an_out_takes_the_place_of_whatever_is_there() {
+        let (directory, store) = store();
+        let to = directory.path().join("out/site/pages");
+        let mut tree = Tree::default();
+        tree.insert("index", file(&store, "index", false)).unwrap();
+        tree.insert("bin/tool", file(&store, "tool", true)).unwrap();
+        tree.insert("latest", link("index")).unwrap();
+        let nodes = [
+            file(&store, "one", false),
+            Node::Directory(tree),
+            file(&store, "two", true),
+            link("elsewhere"),
+            Node::Directory(Tree::default()),
+        ];
+        for node in nodes.iter().chain(nodes.iter().rev()) {
+            store.restore(node, &to).unwrap();
+            let metadata = fs::symlink_metadata(&to).unwrap();
+            match node {
+                Node::Link { .. } => assert!(metadata.is_symlink()),
+                Node::File { blob, executable } => {
+                    assert_eq!(Blob::of(&fs::read(&to).unwrap()), *blob);
+                    assert_eq!(metadata.mode() & 0o100 != 0, *executable);
+                    assert_eq!(metadata.nlink(), 1, "no inode is shared with the store");
+                }
+                Node::Directory(tree) => {
+                    let names = fs::read_dir(&to).unwrap().count();
+                    assert_eq!(names, tree.nodes().len());
+                    if !tree.is_empty() {
+                        assert_eq!(fs::read(to.join("latest")).unwrap(), b"index");
+                        assert!(fs::metadata(to.join("bin/tool")).unwrap().mode() & 0o100 != 0);
+                    }
+                }
+            }
+            assert_eq!(fs::read_dir(to.parent().unwrap()).unwrap().count(), 1, "no litter");
+        }
+    }
+
+    #[test]
+    fn a_damaged_blob_leaves_the_old_out_in_place() {
+        let (directory, store) = store();
+        let to = directory.path().join("out");
+        let mut tree = Tree::default();
+        tree.insert("good", file(&store, "good", false)).unwrap();
+        tree.insert("bad", file(&store, "bad", false)).unwrap();
+        store.restore(&Node::Directory(tree.clone()), &to).unwrap();
+        let bad = store.blob_path(Blob::of(b"bad").digest, false);
+        fs::write(&bad, "BAD").unwrap();
+        fs::write(to.join("good"), "edited").unwrap();
+        assert!(store.restore(&Node::Directory(tree.clone()), &to).unwrap_err().is_miss());
+        assert_eq!(fs::read(to.join("good")).unwrap(), b"edited");
+        store.put(b"bad").unwrap();
+        store.restore(&Node::Directory(tree), &to).unwrap();
+        assert_eq!(fs::read(to.join("good")).unwrap(), b"good");
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_removed() {
+        let (directory, store) = store();
+        let to = directory.path().join("outs/out");
+        let left = directory.path().join("outs/.kiln-restore-123456789012");
+        let in_use = directory.path().join("outs/.kiln-restore-210987654321");
+        for path in [&left, &in_use] {
+            fs::create_dir_all(path.join("new/deep")).unwrap();
+        }
+        let lease = File::open(&in_use).unwrap();
+        rustix::fs::flock(&lease, FlockOperation::LockExclusive).unwrap();
+        store.restore(&file(&store, "out", false), &to).unwrap();
+        assert!(!left.exists() && in_use.exists());
+    }
+
+    #[test]
+    fn writing_to_a_restored_out_leaves_the_store_whole() {
+        let (directory, store) = store();
+        let to = directory.path().join("out");
+        let node = file(&store, "out", false);
+        store.restore(&node, &to).unwrap();
+        fs::write(&to, "edited").unwrap();
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o400)).unwrap();
+        assert_eq!(store.read(Blob::of(b"out")).unwrap(), b"out");
+        store.restore(&node, &to).unwrap();
+        assert_eq!(fs::read(&to).unwrap(), b"out");
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_an_error_with_its_name() {
+        let (directory, store) = store();
+        fs::write(directory.path().join("file"), "").unwrap();
+        let error = store.restore(&link("x"), &directory.path().join("file/out")).unwrap_err();
+        let parent = directory.path().join("file");
+        assert!(matches!(error, CacheError::Io { path, .. } if path == parent));
+    }
+}
