@@ -252,6 +252,17 @@ pub(crate) fn nearest_package(start: &Path) -> Option<PathBuf> {
     start.ancestors().find(|folder| folder.join("pipeline.pipe").is_file()).map(Path::to_owned)
 }
 
+/// Returns the root of the project that `package` is in: the nearest folder with `.git`, else the
+/// outermost with a `pipeline.pipe`.
+pub(crate) fn project_root(package: &Path) -> &Path {
+    let has = |folder: &&Path, name: &str| folder.join(name).exists();
+    package
+        .ancestors()
+        .find(|folder| has(folder, ".git"))
+        .or_else(|| package.ancestors().filter(|folder| has(folder, "pipeline.pipe")).last())
+        .unwrap_or(package)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,3 +2,7 @@
 //! what it means.
 
 pub(crate) mod ast;
+mod outline;
+pub(crate) mod parse;
+pub(crate) mod scan;
+pub(crate) mod shell;

@@ -111,8 +111,8 @@ impl Store {
         Ok(blob)
     }
 
-    /// Takes over the file at `path`, whose bytes the caller has just found to be `blob`, and
-    /// which nobody writes to any more. It is renamed, not read, if it lies on the store's
+    /// Takes over the file at `path`, whose bytes the caller has just found to be `blob`, which we
+    /// may read, and which nobody writes to any more. It is renamed, not read, if it lies on the store's
     /// filesystem, as [`Store::scratch`] does; else it is copied and removed.
     ///
     /// # Errors

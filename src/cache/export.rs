@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use rustix::fs::{CWD, FlockOperation, RenameFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use super::folder::first_error;
 use super::{CacheError, Node, Store, failed};
@@ -41,7 +41,7 @@ impl Store {
         let made = tempfile::Builder::new().prefix(PREFIX).rand_bytes(12).tempdir_in(parent);
         let hidden = made.map_err(failed("write in", parent))?;
         let lease = File::open(hidden.path()).map_err(failed("open", hidden.path()))?;
-        rustix::fs::flock(&lease, FlockOperation::LockExclusive)
+        retry_on_intr(|| rustix::fs::flock(&lease, FlockOperation::LockExclusive))
             .map_err(|error| failed("lock", hidden.path())(error.into()))?;
         let new = hidden.path().join("new");
         self.write_node(node, &new)?;

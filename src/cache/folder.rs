@@ -25,8 +25,9 @@ use std::sync::{Arc, Weak};
 
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use rustix::fs::{AtFlags, FlockOperation, Mode};
+use rustix::io::retry_on_intr;
 
-use super::blobs::{fixed_times, is_finished, unreadable};
+use super::blobs::{fixed_times, is_finished, open_file, unreadable};
 use super::{Blob, CacheError, Damage, FIXED_MTIME_SECS, Node, Store, Tree, failed, locked};
 use crate::digest::Digest;
 
@@ -67,16 +68,16 @@ impl Store {
     /// at, so [`Store::missing`] tells every such one. [`CacheError::Io`].
     pub(crate) fn materialise(&self, tree: &Tree) -> Result<Arc<Folder>, CacheError> {
         let root = tree.root().digest;
-        if let Some(folder) = self.checked_folder(root) {
+        if let Some(folder) = self.checked_folder(root)? {
             return Ok(folder);
         }
         let only_one = self.tree_locks.lock(root, || false)?;
         debug_assert!(only_one.is_some(), "the wait cannot be given up");
-        if let Some(folder) = self.checked_folder(root) {
+        if let Some(folder) = self.checked_folder(root)? {
             return Ok(folder);
         }
         let place = self.folder_place(root);
-        if let Some(lease) = self.lease_folder(&place) {
+        if let Some(lease) = self.lease_folder(&place)? {
             if self.check_folder(&place, &lease, tree)? {
                 return self.remember_folder(root, lease);
             }
@@ -103,40 +104,47 @@ impl Store {
         self.root.join("trees").join(root.to_hex())
     }
 
-    fn checked_folder(&self, root: Digest) -> Option<Arc<Folder>> {
+    fn checked_folder(&self, root: Digest) -> Result<Option<Arc<Folder>>, CacheError> {
         let manifest = {
             let folders = locked(&self.folders);
-            let checked = folders.get(&root)?;
+            let Some(checked) = folders.get(&root) else { return Ok(None) };
             if let Some(folder) = checked.folder.upgrade() {
-                return Some(folder);
+                return Ok(Some(folder));
             }
             checked.manifest
         };
-        let lease = self.lease_folder(&self.folder_place(root))?;
-        if lease.metadata().ok()?.ino() != manifest {
-            return None;
+        let place = self.folder_place(root);
+        match self.lease_folder(&place)? {
+            Some(lease) if inode(&lease, &place)? == manifest => {
+                self.remember_folder(root, lease).map(Some)
+            }
+            _ => Ok(None),
         }
-        self.remember_folder(root, lease).ok()
     }
 
     fn remember_folder(&self, root: Digest, lease: File) -> Result<Arc<Folder>, CacheError> {
         let place = self.folder_place(root);
-        let manifest = lease.metadata().map_err(failed("look at", &place))?.ino();
+        let manifest = inode(&lease, &place)?;
         let folder = Arc::new(Folder { path: place.join("root"), _lease: lease });
         let checked = Checked { manifest, folder: Arc::downgrade(&folder) };
         locked(&self.folders).insert(root, checked);
         Ok(folder)
     }
 
-    /// Opens and locks the manifest of the folder at `place`, and notes the use.
-    fn lease_folder(&self, place: &Path) -> Option<File> {
+    /// Opens and locks the manifest of the folder at `place`, and notes the use; `None` if there
+    /// is no such folder, or none that can be read.
+    fn lease_folder(&self, place: &Path) -> Result<Option<File>, CacheError> {
         let path = place.join("manifest");
-        let lease = File::open(&path).ok()?;
-        rustix::fs::flock(&lease, FlockOperation::LockShared).ok()?;
+        let lease = match open_file(&path) {
+            Ok(lease) => lease,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return unreadable(error).map(|_| None).map_err(failed("open", &path)),
+        };
+        share(&lease, &path)?;
         // A collection may have had the lock before, and have taken the folder away.
-        let (ours, there) = (lease.metadata().ok()?, fs::symlink_metadata(&path).ok()?);
-        let same = (ours.dev(), ours.ino()) == (there.dev(), there.ino());
-        (same && self.touch(&path, &there)).then_some(lease)
+        let Ok(there) = fs::symlink_metadata(&path) else { return Ok(None) };
+        let is_there = there.ino() == inode(&lease, &path)? && self.touch(&path, &there);
+        Ok(is_there.then_some(lease))
     }
 
     /// Returns whether the folder at `place` is what was built for `tree`.
@@ -210,8 +218,7 @@ impl Store {
         fs::write(&manifest, encode_manifest(&self.boot, &inodes))
             .map_err(failed("write", &manifest))?;
         let lease = File::open(&manifest).map_err(failed("open", &manifest))?;
-        rustix::fs::flock(&lease, FlockOperation::LockShared)
-            .map_err(|error| failed("lock", &manifest)(error.into()))?;
+        share(&lease, &manifest)?;
         self.note_use(&manifest);
         self.rename_into(&unfinished.0, place)?;
         Ok(lease)
@@ -297,6 +304,16 @@ pub(super) fn first_error(results: Vec<Result<(), CacheError>>) -> Result<(), Ca
         }
     }
     first_miss
+}
+
+/// Locks a manifest together with all others who use the folder.
+fn share(manifest: &File, path: &Path) -> Result<(), CacheError> {
+    let shared = retry_on_intr(|| rustix::fs::flock(manifest, FlockOperation::LockShared));
+    shared.map_err(|error| failed("lock", path)(error.into()))
+}
+
+fn inode(file: &File, path: &Path) -> Result<u64, CacheError> {
+    file.metadata().map(|metadata| metadata.ino()).map_err(failed("look at", path))
 }
 
 fn make_directory(path: &Path) -> Result<(), CacheError> {

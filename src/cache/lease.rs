@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FlockOperation, Timespec};
+use rustix::io::retry_on_intr;
 
 use super::{CacheError, failed};
 
@@ -40,6 +41,12 @@ impl Stamp {
     /// Returns when the file was last changed in any way, a rename among them.
     pub(super) fn changed(metadata: &Metadata) -> Self {
         Self { secs: metadata.ctime(), nanos: metadata.ctime_nsec() }
+    }
+
+    /// Returns the time that is `duration` later.
+    pub(super) fn later(self, duration: std::time::Duration) -> Self {
+        let secs = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        Self { secs: self.secs.saturating_add(secs), nanos: self.nanos }
     }
 
     /// Returns the time as the system takes it.
@@ -182,7 +189,7 @@ fn create_locked(leases: &Path) -> io::Result<(PathBuf, File)> {
     loop {
         let made = tempfile::Builder::new().prefix(&prefix).rand_bytes(12).tempfile_in(leases)?;
         let (file, path) = made.keep().map_err(|error| error.error)?;
-        rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
+        retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive))?;
         // A sweep may have seen the file before it was locked, and have removed it.
         if fs::exists(&path)? {
             return Ok((path, file));

@@ -19,7 +19,10 @@
 mod blobs;
 mod copy;
 mod export;
+#[cfg(test)]
+mod faults;
 mod folder;
+mod gc;
 mod lease;
 mod lock;
 mod proto;
@@ -41,6 +44,7 @@ use crate::digest::Digest;
 
 pub(crate) use blobs::{Blob, FIXED_MTIME_SECS};
 pub(crate) use folder::Folder;
+pub(crate) use gc::{Checkup, Collected, Stats};
 pub(crate) use lock::KeyLock;
 pub(crate) use proto::{Malformed, Reader, Value, Writer};
 pub(crate) use reapi::write_digest;
@@ -361,11 +365,12 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let directory = parent.path().join("store");
         fs::create_dir(&directory).unwrap();
-        if chown(&directory, Some(65534), None).is_err() {
+        let owner = rustix::process::geteuid().as_raw() + 1;
+        if chown(&directory, Some(owner), None).is_err() {
             return; // Only root can give a directory away.
         }
         let (store, reason) = Store::open_or_private(&directory, parent.path()).unwrap();
-        let why = Refusal::Foreign { owner: 65534 };
+        let why = Refusal::Foreign { owner };
         assert!(matches!(reason, Some(CacheError::Refused { why: found, .. }) if found == why));
         assert!(store.is_private());
         assert!(fs::read_dir(&directory).unwrap().next().is_none());

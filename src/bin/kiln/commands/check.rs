@@ -1,0 +1,21 @@
+//! `kiln check`: finds every mistake in the pipeline; nothing runs.
+
+use kiln::session::Depth;
+
+use crate::cli::{PipelineArgs, Ui};
+use crate::exit::Exit;
+use crate::ui;
+
+pub(crate) fn run(arguments: &PipelineArgs, form: Ui) -> Result<Exit, Exit> {
+    let pipeline = super::load(arguments, Depth::Check, form)?;
+    if form == Ui::Plain {
+        let files = ui::count(pipeline.sources.iter().count(), "file");
+        let stages = ui::count(pipeline.catalog.stages.len(), "stage");
+        let steps = pipeline
+            .plan
+            .as_ref()
+            .map(|(plan, _)| format!(", {}", ui::count(plan.steps.len(), "step")));
+        ui::say(&format!("ok: {files}, {stages}{}", steps.unwrap_or_default()));
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,11 @@
+//! The meaning of the language: modules in, diagnostics and a plan out. Knows names, types and
+//! values; does not know how a step is run, cached or shown.
+
+pub(crate) mod builtins;
+pub(crate) mod catalog;
+pub(crate) mod check;
+pub(crate) mod eval;
+pub(crate) mod module;
+pub(crate) mod scope;
+pub(crate) mod ty;
+pub(crate) mod value;

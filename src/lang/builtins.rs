@@ -1,0 +1,276 @@
+//! The names of the language itself: functions, `host` and the fields of stages. Knows what each
+//! takes and gives; does not know how a call is evaluated.
+
+pub(crate) mod fields;
+
+use super::ty::Type;
+
+/// A function of the language.
+#[derive(Debug)]
+pub(crate) struct Builtin {
+    /// Which one.
+    pub(crate) function: Function,
+    /// Its name as it is called.
+    pub(crate) name: &'static str,
+    /// How it is called, for help.
+    pub(crate) signature: &'static str,
+    /// What it takes, in order; those after a rest are given by name.
+    pub(crate) slots: &'static [Slot],
+}
+
+impl PartialEq for Builtin {
+    fn eq(&self, other: &Self) -> bool {
+        self.function == other.function
+    }
+}
+
+/// The functions, one for each [`Builtin`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Function {
+    Files,
+    File,
+    Dir,
+    Len,
+    Join,
+    Split,
+    Keys,
+    Values,
+    Replace,
+    Matches,
+    Range,
+    Tree,
+    Host,
+    HostTool,
+}
+
+/// A parameter of a [`Builtin`].
+#[derive(Debug)]
+pub(crate) struct Slot {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// What fits.
+    pub(crate) accepts: Accepts,
+    /// How often it is given.
+    pub(crate) count: Count,
+}
+
+/// How often a parameter is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Count {
+    One,
+    /// By name only, or not at all.
+    Optional,
+    /// Once or more, in order.
+    Rest,
+}
+
+/// What fits a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accepts {
+    Text,
+    Int,
+    Bool,
+    /// Globs, files, folders and lists of them, nested.
+    Paths,
+    /// A list of texts, ints or files.
+    Words,
+    /// A record or map.
+    Map,
+    /// A list, map, record or string.
+    Countable,
+}
+
+impl Accepts {
+    /// Returns whether a value of `ty` fits.
+    pub(crate) fn fits(self, ty: &Type) -> bool {
+        match self {
+            Self::Text => ty.fits(&Type::String),
+            Self::Int => ty.fits(&Type::INT),
+            Self::Bool => ty.fits(&Type::Bool),
+            Self::Paths => match ty {
+                Type::List(element) => self.fits(element),
+                Type::String | Type::Enum(_) | Type::File | Type::Dir | Type::Unknown => true,
+                _ => false,
+            },
+            Self::Words => match ty {
+                Type::List(element) => element.certain().is_text(),
+                ty => *ty == Type::Unknown,
+            },
+            Self::Map => matches!(ty, Type::Map(_) | Type::Record(_) | Type::Unknown),
+            Self::Countable => {
+                self::Accepts::Map.fits(ty)
+                    || matches!(ty, Type::List(_) | Type::String | Type::Enum(_))
+            }
+        }
+    }
+
+    /// Returns what fits, in words.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Text => "`string`",
+            Self::Int => "`int`",
+            Self::Bool => "`bool`",
+            Self::Paths => "globs, files, folders or lists of them",
+            Self::Words => "a list of texts",
+            Self::Map => "a map or record",
+            Self::Countable => "a list, map, record or string",
+        }
+    }
+}
+
+const fn one(name: &'static str, accepts: Accepts) -> Slot {
+    Slot { name, accepts, count: Count::One }
+}
+
+const fn optional(name: &'static str, accepts: Accepts) -> Slot {
+    Slot { name, accepts, count: Count::Optional }
+}
+
+/// The functions that are called by a plain name, by name.
+static FUNCTIONS: &[Builtin] = &[
+    Builtin {
+        function: Function::Dir,
+        name: "dir",
+        signature: "dir(path: string) -> dir",
+        slots: &[one("path", Accepts::Text)],
+    },
+    Builtin {
+        function: Function::File,
+        name: "file",
+        signature: "file(path: string) -> file",
+        slots: &[one("path", Accepts::Text)],
+    },
+    Builtin {
+        function: Function::Files,
+        name: "files",
+        signature: "files(globs…, except: globs, optional: bool, ignored: bool) -> files",
+        slots: &[
+            Slot { name: "globs", accepts: Accepts::Paths, count: Count::Rest },
+            optional("except", Accepts::Paths),
+            optional("optional", Accepts::Bool),
+            optional("ignored", Accepts::Bool),
+        ],
+    },
+    Builtin { function: Function::Host, name: "host", signature: "host() -> image", slots: &[] },
+    Builtin {
+        function: Function::Join,
+        name: "join",
+        signature: "join(words: list<string>, by: string) -> string",
+        slots: &[one("words", Accepts::Words), one("by", Accepts::Text)],
+    },
+    Builtin {
+        function: Function::Keys,
+        name: "keys",
+        signature: "keys(map: map<string, T>) -> list<string>",
+        slots: &[one("map", Accepts::Map)],
+    },
+    Builtin {
+        function: Function::Len,
+        name: "len",
+        signature: "len(of: list<T>) -> int",
+        slots: &[one("of", Accepts::Countable)],
+    },
+    Builtin {
+        function: Function::Matches,
+        name: "matches",
+        signature: "matches(text: string, regex: string) -> bool",
+        slots: &[one("text", Accepts::Text), one("regex", Accepts::Text)],
+    },
+    Builtin {
+        function: Function::Range,
+        name: "range",
+        signature: "range(from: int, to: int) -> list<int>",
+        slots: &[one("from", Accepts::Int), one("to", Accepts::Int)],
+    },
+    Builtin {
+        function: Function::Replace,
+        name: "replace",
+        signature: "replace(text: string, old: string, new: string) -> string",
+        slots: &[one("text", Accepts::Text), one("old", Accepts::Text), one("new", Accepts::Text)],
+    },
+    Builtin {
+        function: Function::Split,
+        name: "split",
+        signature: "split(text: string, by: string) -> list<string>",
+        slots: &[one("text", Accepts::Text), one("by", Accepts::Text)],
+    },
+    Builtin {
+        function: Function::Tree,
+        name: "tree",
+        signature: "tree(path: string) -> tool",
+        slots: &[one("path", Accepts::Text)],
+    },
+    Builtin {
+        function: Function::Values,
+        name: "values",
+        signature: "values(map: map<string, T>) -> list<T>",
+        slots: &[one("map", Accepts::Map)],
+    },
+];
+
+/// `host.tool("cargo")`
+pub(crate) static HOST_TOOL: Builtin = Builtin {
+    function: Function::HostTool,
+    name: "host.tool",
+    signature: "host.tool(name: string) -> tool",
+    slots: &[one("name", Accepts::Text)],
+};
+
+/// Functions of the language that this version does not have.
+const LATER: &[&str] = &[
+    "canary", "command", "copy", "docker", "exec", "http", "json", "local", "oci", "rootfs",
+    "secret", "shift", "ssh", "tcp", "toml",
+];
+
+/// Returns the function called `name`.
+pub(crate) fn find(name: &str) -> Option<&'static Builtin> {
+    FUNCTIONS.iter().find(|builtin| builtin.name == name)
+}
+
+/// Returns all names of the language that an expression may use.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS.iter().map(|builtin| builtin.name)
+}
+
+/// Returns whether `name` is a function that later versions have.
+pub(crate) fn is_later(name: &str) -> bool {
+    LATER.contains(&name)
+}
+
+/// Returns the type that a call gives for arguments of these types.
+pub(crate) fn result(function: Function, arguments: &[Type]) -> Type {
+    match function {
+        Function::Files => Type::list(Type::File),
+        Function::File => Type::File,
+        Function::Dir => Type::Dir,
+        Function::Len => Type::INT,
+        Function::Join | Function::Replace => Type::String,
+        Function::Split | Function::Keys => Type::list(Type::String),
+        Function::Values => match arguments.first() {
+            Some(Type::Map(element)) => Type::List(element.clone()),
+            Some(Type::Record(fields)) => Type::list(
+                fields
+                    .values()
+                    .try_fold(Type::Unknown, |all, ty| all.join(ty))
+                    .unwrap_or(Type::Unknown),
+            ),
+            _ => Type::list(Type::Unknown),
+        },
+        Function::Matches => Type::Bool,
+        Function::Range => Type::list(Type::INT),
+        Function::Tree | Function::HostTool => Type::Tool,
+        Function::Host => Type::Image,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_stand_in_the_order_of_the_alphabet() {
+        assert!(FUNCTIONS.is_sorted_by_key(|builtin| builtin.name));
+        assert!(LATER.is_sorted());
+        assert!(FUNCTIONS.iter().all(|builtin| builtin.signature.starts_with(builtin.name)));
+    }
+}

@@ -1,0 +1,299 @@
+//! The checker: finds every mistake that can be known before anything is evaluated. Knows names and
+//! types; does not know values, nor which files there are.
+
+mod call;
+mod expr;
+mod script;
+mod stage;
+mod types;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::module::{ModuleId, Program};
+use super::scope::{Locals, Symbols, declared};
+use super::ty::{ItemRef, Type};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::source::Span;
+use crate::syntax::ast::{Item, ItemKind, Stage};
+
+/// How many values may need one another in a row.
+const MAX_CHAIN: usize = 1000;
+
+/// What the evaluator needs to know beside the trees.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// The top-level names of each module.
+    pub(crate) symbols: Vec<Symbols>,
+}
+
+/// Checks all modules of `program`.
+pub(crate) fn check(program: &Program) -> (Checked, Vec<Diagnostic>) {
+    let mut checker = Checker::new(program);
+    for (module, tree) in program.iter() {
+        for (item, tree) in tree.ast.items.iter().enumerate() {
+            checker.item(ItemRef { module, item }, tree);
+        }
+    }
+    checker.recursion();
+    checker.unused();
+    (Checked { symbols: checker.symbols }, checker.diagnostics)
+}
+
+/// Walks all items once. Types of items are found when they are first asked for.
+struct Checker<'p> {
+    program: &'p Program,
+    symbols: Vec<Symbols>,
+    diagnostics: Vec<Diagnostic>,
+    /// Types of values; `None` while one is being found.
+    types: HashMap<ItemRef, Option<Type>>,
+    /// Outs of stages and templates.
+    outs: HashMap<ItemRef, Arc<IndexMap<String, OutInfo>>>,
+    /// Axes of stages.
+    axes: HashMap<ItemRef, Arc<Vec<AxisInfo>>>,
+    /// Items that something mentions.
+    used: BTreeSet<ItemRef>,
+    /// Values and functions that mention one another, and where.
+    mentions: BTreeMap<ItemRef, Vec<(ItemRef, Span)>>,
+    /// How many types of items are being found, each for the one before.
+    chain: usize,
+}
+
+/// An out as declared.
+#[derive(Clone, Debug)]
+struct OutInfo {
+    ty: Type,
+    span: Span,
+    has_path: bool,
+}
+
+/// An axis of a matrix as its users name it.
+#[derive(Clone, Debug)]
+struct AxisInfo {
+    name: String,
+    ty: Type,
+}
+
+/// What an expression can see.
+struct Scope {
+    /// The item it stands in.
+    item: ItemRef,
+    locals: Locals,
+    /// The outs of the stage it stands in; `out` names them.
+    outs: Arc<IndexMap<String, OutInfo>>,
+    /// The out names that a hole has mentioned.
+    written: BTreeSet<String>,
+}
+
+impl Scope {
+    fn new(item: ItemRef) -> Self {
+        Self { item, locals: Locals::default(), outs: Arc::default(), written: BTreeSet::new() }
+    }
+}
+
+impl<'p> Checker<'p> {
+    fn new(program: &'p Program) -> Self {
+        let mut diagnostics = Vec::new();
+        let symbols = program.modules.iter().map(|module| {
+            let (symbols, problems) = Symbols::of(module);
+            diagnostics.extend(problems);
+            symbols
+        });
+        Self {
+            symbols: symbols.collect(),
+            program,
+            diagnostics,
+            types: HashMap::new(),
+            outs: HashMap::new(),
+            axes: HashMap::new(),
+            used: BTreeSet::new(),
+            mentions: BTreeMap::new(),
+            chain: 0,
+        }
+    }
+
+    fn tree(&self, item: ItemRef) -> &'p Item {
+        &self.program.module(item.module).ast.items[item.item]
+    }
+
+    fn stage_tree(&self, item: ItemRef) -> &'p Stage {
+        match &self.tree(item).kind {
+            ItemKind::Stage(stage) => stage,
+            _ => unreachable!("the type named a stage"),
+        }
+    }
+
+    fn report(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    fn item(&mut self, item: ItemRef, tree: &'p Item) {
+        match &tree.kind {
+            ItemKind::Use(_) | ItemKind::Broken(_) => {}
+            ItemKind::Param(_) | ItemKind::Let(_) => {
+                self.type_of(item, tree.span);
+            }
+            ItemKind::Function(function) => {
+                let mut scope = Scope::new(item);
+                self.parameters(&function.parameters, &mut scope);
+                let wanted = self.written(&function.result);
+                let found = self.expr(&function.body, &mut scope);
+                let result = Some((function.result.span, "the result is declared here"));
+                self.expect(&found, &wanted, function.body.span, "the function's result", result);
+            }
+            ItemKind::Stage(stage) => self.stage(item, stage),
+        }
+    }
+
+    /// Returns the type of what an item declares. `span` is where it is asked for.
+    fn type_of(&mut self, item: ItemRef, span: Span) -> Type {
+        match &self.tree(item).kind {
+            ItemKind::Use(used) => {
+                let imports = &self.program.module(item.module).imports;
+                let import = super::module::alias(used).and_then(|alias| imports.get(&alias));
+                import.and_then(|import| import.module).map_or(Type::Unknown, Type::Module)
+            }
+            ItemKind::Function(_) => Type::Function(item),
+            ItemKind::Stage(stage) if stage.parameters.is_some() => Type::Template(item),
+            ItemKind::Stage(_) => Type::Stage(item),
+            ItemKind::Broken(_) => Type::Unknown,
+            ItemKind::Param(_) | ItemKind::Let(_) => self.value_type(item, span),
+        }
+    }
+
+    fn value_type(&mut self, item: ItemRef, span: Span) -> Type {
+        match self.types.get(&item) {
+            Some(Some(ty)) => return ty.clone(),
+            // A circle; `recursion` words it.
+            Some(None) => return Type::Unknown,
+            None => {}
+        }
+        if self.chain >= MAX_CHAIN {
+            let message = format!("more than {MAX_CHAIN} values need one another in a row");
+            self.report(Diagnostic::error(Code::NESTED_TOO_DEEPLY, span, message));
+            return Type::Unknown;
+        }
+        self.types.insert(item, None);
+        self.chain += 1;
+        let ty = match &self.tree(item).kind {
+            ItemKind::Param(param) => self.param(item, param),
+            ItemKind::Let(binding) => {
+                let found = self.expr(&binding.value, &mut Scope::new(item));
+                match &binding.ty {
+                    Some(written) => {
+                        let wanted = self.written(written);
+                        let declared = Some((written.span, "its type is declared here"));
+                        let what = format!("`{}`", binding.name.text);
+                        self.expect(&found, &wanted, binding.value.span, &what, declared);
+                        wanted
+                    }
+                    None => self.nameable(found, &binding.value),
+                }
+            }
+            _ => unreachable!("only params and lets have values"),
+        };
+        self.chain -= 1;
+        self.types.insert(item, Some(ty.clone()));
+        ty
+    }
+
+    /// Finds values and functions that need themselves.
+    fn recursion(&mut self) {
+        let mentions = std::mem::take(&mut self.mentions);
+        let mut done = BTreeSet::new();
+        for &start in mentions.keys() {
+            let mut way: Vec<(ItemRef, usize)> = vec![(start, 0)];
+            while let Some((here, followed)) = way.last_mut() {
+                let next = mentions.get(here).and_then(|edges| edges.get(*followed));
+                let Some(&(next, span)) = next else {
+                    done.insert(*here);
+                    way.pop();
+                    continue;
+                };
+                *followed += 1;
+                if done.contains(&next) {
+                    continue;
+                }
+                match way.iter().position(|(item, _)| *item == next) {
+                    Some(at) => self.recursive(&way[at..], span),
+                    None => way.push((next, 0)),
+                }
+            }
+        }
+    }
+
+    fn recursive(&mut self, way: &[(ItemRef, usize)], span: Span) {
+        let name =
+            |item: ItemRef| declared(self.tree(item)).map_or(String::new(), |(name, _)| name);
+        let mut path: Vec<_> = way.iter().map(|(item, _)| format!("`{}`", name(*item))).collect();
+        path.push(path[0].clone());
+        let message = match way {
+            [_] => format!("{} needs itself", path[0]),
+            _ => format!("values need each other in a circle: {}", path.join(" → ")),
+        };
+        let (_, first) = declared(self.tree(way[0].0)).expect("it has a name");
+        let problem = Diagnostic::error(Code::RECURSION, span, message)
+            .label("needed here")
+            .also(first, "declared here")
+            .help("the language has no recursion; `[f(x) for x in list]` goes through a list");
+        self.report(problem);
+    }
+
+    /// Warns of private values that nothing mentions.
+    fn unused(&mut self) {
+        for (module, tree) in self.program.iter() {
+            for (item, tree) in tree.ast.items.iter().enumerate() {
+                let reference = ItemRef { module, item };
+                if tree.is_pub || self.used.contains(&reference) {
+                    continue;
+                }
+                let (what, cure) = match &tree.kind {
+                    ItemKind::Param(_) => ("param", "mention it or delete it"),
+                    ItemKind::Let(_) => {
+                        ("let", "mention it, delete it, or make it `pub` for other files")
+                    }
+                    ItemKind::Function(_) => {
+                        ("fn", "call it, delete it, or make it `pub` for other files")
+                    }
+                    ItemKind::Use(_) if !self.brings_stages(reference) => {
+                        ("use", "mention it or delete it")
+                    }
+                    _ => continue,
+                };
+                let Some((name, span)) = declared(tree) else { continue };
+                let message = format!("nothing uses the {what} `{name}`");
+                self.report(Diagnostic::warning(Code::UNUSED, span, message).help(cure));
+            }
+        }
+    }
+
+    /// A file whose stages run with the rest is used by that.
+    fn brings_stages(&self, item: ItemRef) -> bool {
+        let imports = &self.program.module(item.module).imports;
+        let mut open: Vec<ModuleId> = imports
+            .values()
+            .filter(|import| import.item == item.item)
+            .filter_map(|import| import.module)
+            .collect();
+        if open.is_empty() {
+            return true;
+        }
+        let mut seen = BTreeSet::new();
+        while let Some(module) = open.pop().filter(|module| seen.insert(*module)) {
+            let module = self.program.module(module);
+            let is_stage = |item: &Item| matches!(&item.kind, ItemKind::Stage(stage) if stage.parameters.is_none());
+            if module
+                .ast
+                .items
+                .iter()
+                .any(|item| is_stage(item) || matches!(item.kind, ItemKind::Broken(_)))
+            {
+                return true;
+            }
+            open.extend(module.imports.values().filter_map(|import| import.module));
+        }
+        false
+    }
+}

@@ -1,0 +1,335 @@
+//! Checking calls: of functions, of functions of the language, and of templates.
+
+use super::expr::list_of;
+use super::types::quoted;
+use super::{Checker, Scope};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::lang::builtins::{self, Builtin, Count, Slot};
+use crate::lang::scope::nearest;
+use crate::lang::ty::{ItemRef, Type};
+use crate::source::Span;
+use crate::syntax::ast::{Argument, Expr, ItemKind, Parameter};
+
+impl<'p> Checker<'p> {
+    pub(super) fn call(
+        &mut self,
+        whole: &'p Expr,
+        callee: &'p Expr,
+        arguments: &'p [Argument],
+        scope: &mut Scope,
+    ) -> Type {
+        let ty = self.expr(callee, scope);
+        match ty {
+            Type::Host => self.builtin_call(
+                builtins::find("host").expect("it is in the table"),
+                whole.span,
+                arguments,
+                scope,
+            ),
+            Type::Builtin(builtin) => self.builtin_call(builtin, whole.span, arguments, scope),
+            Type::Function(item) => {
+                let ItemKind::Function(function) = &self.tree(item).kind else {
+                    unreachable!("the type named a function");
+                };
+                self.arguments(
+                    &function.name.text,
+                    &function.parameters,
+                    whole.span,
+                    arguments,
+                    scope,
+                );
+                // Its own diagnostics come when it is checked itself.
+                self.silently(|checker| checker.written(&function.result))
+            }
+            ty => {
+                for argument in arguments {
+                    self.expr(&argument.value, scope);
+                }
+                self.not_callable(&ty, whole, callee);
+                Type::Unknown
+            }
+        }
+    }
+
+    fn not_callable(&mut self, ty: &Type, whole: &Expr, callee: &Expr) {
+        let problem = match ty {
+            Type::Unknown => return,
+            Type::Template(item) => {
+                let stage = self.stage_tree(*item);
+                let text = self.program.sources.text(whole.span);
+                let message =
+                    format!("`{}` is a template: it makes stages, not values", stage.name.text);
+                let keyword = stage.kind.keyword();
+                Diagnostic::error(Code::NO_SUCH_OPERATION, whole.span, message)
+                    .help(format!("make a stage from it: {keyword} name = {text}"))
+            }
+            ty => Diagnostic::error(
+                Code::NO_SUCH_OPERATION,
+                callee.span,
+                format!("{} cannot be called", quoted(ty)),
+            ),
+        };
+        self.report(problem);
+    }
+
+    /// Does something without keeping the diagnostics it finds.
+    pub(super) fn silently<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
+        let kept = self.diagnostics.len();
+        let result = act(self);
+        self.diagnostics.truncate(kept);
+        result
+    }
+
+    fn builtin_call(
+        &mut self,
+        builtin: &'static Builtin,
+        span: Span,
+        arguments: &'p [Argument],
+        scope: &mut Scope,
+    ) -> Type {
+        let mut types = Vec::new();
+        let mut given: Vec<usize> = vec![0; builtin.slots.len()];
+        for (at, argument) in arguments.iter().enumerate() {
+            let found = self.expr(&argument.value, scope);
+            match slot(builtin, at, argument) {
+                Some(place) => {
+                    given[place] += 1;
+                    self.slot(builtin, &builtin.slots[place], &found, argument, given[place]);
+                }
+                None => self.no_slot(builtin, argument),
+            }
+            types.push(found);
+        }
+        let missing = builtin
+            .slots
+            .iter()
+            .zip(&given)
+            .find(|(slot, given)| slot.count != Count::Optional && **given == 0);
+        if let Some((slot, _)) = missing {
+            let message =
+                format!("`{}` needs {}, its `{}`", builtin.name, slot.accepts.words(), slot.name);
+            self.report(
+                Diagnostic::error(Code::WRONG_ARGUMENTS, span, message)
+                    .help(format!("call it as {}", builtin.signature)),
+            );
+        }
+        builtins::result(builtin.function, &types)
+    }
+
+    fn slot(
+        &mut self,
+        builtin: &Builtin,
+        slot: &Slot,
+        found: &Type,
+        argument: &Argument,
+        count: usize,
+    ) {
+        if slot.count != Count::Rest && count > 1 {
+            let message = format!("`{}` is given twice", slot.name);
+            self.report(
+                Diagnostic::error(Code::DUPLICATE, argument.value.span, message)
+                    .help("delete one of the two"),
+            );
+        } else if !slot.accepts.fits(found) {
+            let message = format!(
+                "`{}` of `{}` takes {}, found {}",
+                slot.name,
+                builtin.name,
+                slot.accepts.words(),
+                quoted(found)
+            );
+            self.report(
+                Diagnostic::error(Code::TYPE_MISMATCH, argument.value.span, message)
+                    .label(format!("this is {}", quoted(found)))
+                    .help(format!("call it as {}", builtin.signature)),
+            );
+        }
+    }
+
+    fn no_slot(&mut self, builtin: &Builtin, argument: &Argument) {
+        let help = format!("call it as {}", builtin.signature);
+        let problem = match &argument.name {
+            Some(name) => {
+                let problem = Diagnostic::error(
+                    Code::UNKNOWN_FIELD,
+                    name.span,
+                    format!("`{}` has no argument `{}`", builtin.name, name.text),
+                );
+                match nearest(&name.text, builtin.slots.iter().map(|slot| slot.name)) {
+                    Some(near) => {
+                        problem.help(format!("did you mean `{near}`?")).edit(name.span, near)
+                    }
+                    None => problem.help(help),
+                }
+            }
+            None => {
+                let message = format!(
+                    "`{}` takes {}, this is one more",
+                    builtin.name,
+                    arguments_words(builtin.slots.len())
+                );
+                Diagnostic::error(Code::WRONG_ARGUMENTS, argument.value.span, message).help(help)
+            }
+        };
+        self.report(problem);
+    }
+
+    /// Checks the arguments of a function or template against its parameters.
+    pub(super) fn arguments(
+        &mut self,
+        name: &str,
+        parameters: &'p [Parameter],
+        span: Span,
+        arguments: &'p [Argument],
+        scope: &mut Scope,
+    ) {
+        let mut given: Vec<Option<Span>> = vec![None; parameters.len()];
+        for (at, argument) in arguments.iter().enumerate() {
+            let found = self.expr(&argument.value, scope);
+            let place = match &argument.name {
+                Some(name) => {
+                    parameters.iter().position(|parameter| parameter.name.text == name.text)
+                }
+                None => (at < parameters.len()).then_some(at),
+            };
+            let Some(place) = place else {
+                self.no_parameter(name, parameters, argument);
+                continue;
+            };
+            let parameter = &parameters[place];
+            if let Some(first) = given[place].replace(argument.value.span) {
+                let message = format!("`{}` is given twice", parameter.name.text);
+                self.report(
+                    Diagnostic::error(Code::DUPLICATE, argument.value.span, message)
+                        .also(first, "first here")
+                        .help("delete one of the two"),
+                );
+                continue;
+            }
+            let wanted = self.silently(|checker| checker.written(&parameter.ty));
+            let declared = Some((parameter.ty.span, "its type is declared here"));
+            let what = format!("`{}` of `{name}`", parameter.name.text);
+            self.expect(&found, &wanted, argument.value.span, &what, declared);
+        }
+        let missing = parameters
+            .iter()
+            .zip(&given)
+            .filter(|(parameter, given)| given.is_none() && parameter.default.is_none());
+        let missing: Vec<_> = missing.map(|(parameter, _)| parameter).collect();
+        if let Some(first) = missing.first() {
+            let names: Vec<_> =
+                missing.iter().map(|parameter| parameter.name.text.clone()).collect();
+            let message = format!("`{name}` is called without {}", list_of(&names));
+            let example = format!("{}: …", first.name.text);
+            self.report(
+                Diagnostic::error(Code::WRONG_ARGUMENTS, span, message)
+                    .also(first.name.span, "declared here")
+                    .help(format!("add {example}")),
+            );
+        }
+    }
+
+    fn no_parameter(&mut self, callee: &str, parameters: &[Parameter], argument: &Argument) {
+        let names: Vec<_> =
+            parameters.iter().map(|parameter| parameter.name.text.clone()).collect();
+        let problem = match &argument.name {
+            Some(name) => {
+                let problem = Diagnostic::error(
+                    Code::UNKNOWN_FIELD,
+                    name.span,
+                    format!("`{callee}` has no parameter `{}`", name.text),
+                );
+                match nearest(&name.text, names.iter().map(String::as_str)) {
+                    Some(near) => {
+                        problem.help(format!("did you mean `{near}`?")).edit(name.span, near)
+                    }
+                    None => problem.help(format!("it has {}", list_of(&names))),
+                }
+            }
+            None => {
+                let message =
+                    format!("`{callee}` takes {}, this is one more", arguments_words(names.len()));
+                Diagnostic::error(Code::WRONG_ARGUMENTS, argument.value.span, message)
+                    .help(format!("it has {}", list_of(&names)))
+            }
+        };
+        self.report(problem);
+    }
+
+    /// Returns the template that a stage is made from, with its arguments.
+    pub(super) fn template(
+        &mut self,
+        user: ItemRef,
+        from: &'p Expr,
+        scope: &mut Scope,
+    ) -> Option<(ItemRef, &'p [Argument])> {
+        use crate::syntax::ast::ExprKind;
+        let ExprKind::Call { callee, arguments } = &from.kind else {
+            let found = self.expr(from, scope);
+            if found != Type::Unknown {
+                let message =
+                    format!("a stage is made from a call of a template, found {}", quoted(&found));
+                let text = self.program.sources.text(from.span);
+                let problem = Diagnostic::error(Code::TYPE_MISMATCH, from.span, message);
+                self.report(match found {
+                    Type::Template(_) => problem
+                        .help(format!("call it: {text}()"))
+                        .edit(Span::at(from.span.source, from.span.end as usize), "()"),
+                    _ => problem.help("give the stage a body: { … }"),
+                });
+            }
+            return None;
+        };
+        match self.expr(callee, scope) {
+            Type::Template(item) => {
+                let (own, template) = (self.stage_tree(user).kind, self.stage_tree(item));
+                if own != template.kind {
+                    let message = format!(
+                        "`{}` is a template of {} stages",
+                        template.name.text,
+                        template.kind.keyword()
+                    );
+                    self.report(
+                        Diagnostic::error(Code::TYPE_MISMATCH, callee.span, message)
+                            .also(template.name.span, "declared here")
+                            .help(format!("begin the stage with `{}`", template.kind.keyword())),
+                    );
+                }
+                Some((item, arguments))
+            }
+            found => {
+                for argument in arguments {
+                    self.expr(&argument.value, scope);
+                }
+                if found != Type::Unknown {
+                    let message =
+                        format!("a stage is made from a template, found {}", quoted(&found));
+                    self.report(
+                        Diagnostic::error(Code::TYPE_MISMATCH, callee.span, message)
+                            .help("give the stage a body: { … }"),
+                    );
+                }
+                None
+            }
+        }
+    }
+}
+
+/// Returns the parameter that an argument is for.
+fn slot(builtin: &Builtin, at: usize, argument: &Argument) -> Option<usize> {
+    if let Some(name) = &argument.name {
+        return builtin.slots.iter().position(|slot| slot.name == name.text);
+    }
+    match builtin.slots.first() {
+        Some(slot) if slot.count == Count::Rest => Some(0),
+        _ => builtin.slots.get(at).filter(|slot| slot.count == Count::One).map(|_| at),
+    }
+}
+
+fn arguments_words(count: usize) -> String {
+    match count {
+        0 => "no argument".to_owned(),
+        1 => "one argument".to_owned(),
+        count => format!("{count} arguments"),
+    }
+}

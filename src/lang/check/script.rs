@@ -1,0 +1,152 @@
+//! Checking what a stage runs: scripts with the places of their holes, and argument lists.
+
+use std::collections::BTreeSet;
+
+use super::types::quoted;
+use super::{Checker, Scope};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::lang::ty::Type;
+use crate::syntax::ast::{ClauseKind, Expr, ExprKind, Piece, ScriptLanguage, StringLiteral};
+use crate::syntax::shell::{self, Takes};
+
+/// Variables that every step has.
+const STEP_VARIABLES: &[&str] =
+    &["HOME", "PATH", "PWD", "OLDPWD", "TMPDIR", "USER", "IFS", "LANG", "TZ", "SOURCE_DATE_EPOCH"];
+
+impl<'p> Checker<'p> {
+    pub(super) fn script(&mut self, language: ScriptLanguage, script: &'p Expr, scope: &mut Scope) {
+        let ExprKind::String(literal) = &script.kind else {
+            let found = self.expr(script, scope);
+            if found != Type::Unknown {
+                let message =
+                    format!("a script is a text written where it runs, found {}", quoted(&found));
+                let text = self.program.sources.text(script.span);
+                let help = format!(
+                    "put a value into a hole of a script, where it is data: run sh \"program {{{{{text}}}}}\""
+                );
+                self.report(
+                    Diagnostic::error(Code::TYPE_MISMATCH, script.span, message).help(help),
+                );
+            }
+            return;
+        };
+        let analysis = shell::analyse(language, literal);
+        for problem in shell::diagnostics(literal, &analysis) {
+            self.report(problem);
+        }
+        let holes = literal.pieces.iter().filter_map(|piece| match piece {
+            Piece::Hole { expr, span } => Some((expr, *span)),
+            Piece::Text { .. } => None,
+        });
+        for ((expr, span), context) in holes.zip(&analysis.holes) {
+            let found = self.hole(expr, &analysis, scope);
+            match (&context.takes, found.certain()) {
+                (_, Type::Unknown) | (Takes::Nothing(_), _) => {}
+                (Takes::Int, Type::Int(..)) => {}
+                (Takes::Int, ty) => self.report(shell::not_an_int(expr, span, &quoted(ty))),
+                (Takes::Words, Type::List(element)) if is_word(element) => {}
+                (Takes::Word, Type::List(element)) if is_word(element) => {
+                    self.report(shell::list_in_word(expr, span));
+                }
+                (_, ty) if is_word(ty) => {}
+                (_, ty) => self.printable(ty, expr, scope),
+            }
+        }
+        self.shell_variables(literal, &analysis, scope);
+    }
+
+    /// Returns the type of a hole. A name that only the script knows is the shell's.
+    fn hole(&mut self, expr: &'p Expr, analysis: &shell::Script, scope: &mut Scope) -> Type {
+        if let ExprKind::Name(name) = &expr.kind
+            && analysis.sets.contains(name)
+            && !self.is_visible(name, scope)
+        {
+            let message =
+                format!("`{name}` is a variable of the script, not a value of the pipeline");
+            self.report(
+                Diagnostic::error(Code::SHELL_VARIABLE, expr.span, message)
+                    .help(format!("write it as the shell does: \"${name}\"")),
+            );
+            return Type::Unknown;
+        }
+        self.expr(expr, scope)
+    }
+
+    fn is_visible(&self, name: &str, scope: &Scope) -> bool {
+        scope.locals.get(name).is_some()
+            || self.symbols[scope.item.module.index()].get(name).is_some()
+            || crate::lang::builtins::find(name).is_some()
+    }
+
+    /// Reports `$name` where only the pipeline has such a name.
+    fn shell_variables(
+        &mut self,
+        _script: &StringLiteral,
+        analysis: &shell::Script,
+        scope: &Scope,
+    ) {
+        if analysis.sets_unknown {
+            return;
+        }
+        let stage = self.stage_tree(scope.item);
+        let mut known: BTreeSet<&str> = STEP_VARIABLES.iter().copied().collect();
+        known.extend(analysis.sets.iter().map(String::as_str));
+        known.extend(stage.clauses.iter().filter_map(|clause| match &clause.kind {
+            ClauseKind::Env { name, .. } => Some(name.text.as_str()),
+            _ => None,
+        }));
+        let mut problems = Vec::new();
+        for variable in analysis.variables.iter().filter(|variable| !variable.has_default) {
+            if known.contains(variable.name.as_str()) || !self.is_visible(&variable.name, scope) {
+                continue;
+            }
+            let name = &variable.name;
+            let text = self.program.sources.text(variable.span);
+            let is_whole = text == format!("${name}") || text == format!("${{{name}}}");
+            let problem = Diagnostic::error(
+                Code::SHELL_VARIABLE,
+                variable.span,
+                format!(
+                    "nothing sets the shell variable `{name}`; `{name}` is a value of the pipeline"
+                ),
+            )
+            .help(format!("write {{{{{name}}}}}"));
+            problems.push(if is_whole {
+                problem.edit(variable.span, format!("{{{{{name}}}}}"))
+            } else {
+                problem
+            });
+        }
+        for problem in problems {
+            self.report(problem);
+        }
+    }
+
+    pub(super) fn argv(&mut self, argv: &'p Expr, scope: &mut Scope) {
+        let found = self.expr(argv, scope);
+        let is_argv = match &found {
+            Type::List(element) => {
+                is_word(element) || matches!(&**element, Type::List(inner) if is_word(inner))
+            }
+            Type::Unknown => true,
+            _ => false,
+        };
+        if !is_argv {
+            let text = self.program.sources.text(argv.span);
+            let message = format!(
+                "`run` takes `sh` or `bash` and a script, or a list of arguments, found {}",
+                quoted(&found)
+            );
+            let problem = Diagnostic::error(Code::TYPE_MISMATCH, argv.span, message);
+            self.report(match found.fits(&Type::String) {
+                true => problem.help(format!("write: run sh {text}")),
+                false => problem.help("write: run [\"program\", \"argument\"]"),
+            });
+        }
+    }
+}
+
+/// Returns whether a value is a word of a command, or no word if it is `none`.
+fn is_word(ty: &Type) -> bool {
+    matches!(ty, Type::None) || ty.certain().is_text()
+}

@@ -1,0 +1,248 @@
+//! Checking what is declared: types as written, params, parameters, and whether a value fits.
+
+use std::sync::Arc;
+
+use super::{Checker, Scope};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::lang::scope::nearest;
+use crate::lang::ty::{ItemRef, Type};
+use crate::source::Span;
+use crate::syntax::ast::{Expr, Param, Parameter, TypeExpr, TypeKind};
+
+/// The types that are one word.
+const NAMED: &[(&str, Type)] = &[
+    ("bool", Type::Bool),
+    ("dir", Type::Dir),
+    ("duration", Type::Duration),
+    ("file", Type::File),
+    ("image", Type::Image),
+    ("int", Type::INT),
+    ("junit", Type::Junit),
+    ("percent", Type::Percent),
+    ("size", Type::Size),
+    ("string", Type::String),
+    ("tool", Type::Tool),
+    ("verdict", Type::Verdict),
+];
+
+/// The types that later versions have.
+const LATER: &[&str] = &["float", "secret", "service", "target"];
+
+impl<'p> Checker<'p> {
+    /// Returns the type that is written.
+    pub(super) fn written(&mut self, written: &TypeExpr) -> Type {
+        match &written.kind {
+            TypeKind::Name(name) => self.named_type(name, written.span),
+            TypeKind::IntRange(low, high) if low > high => {
+                let message = format!("the range `{low}..{high}` holds no number");
+                let help = format!("write the smaller end first: int({high}..{low})");
+                let edit = format!("int({high}..{low})");
+                self.report(
+                    Diagnostic::error(Code::BAD_LITERAL, written.span, message)
+                        .help(help)
+                        .edit(written.span, edit),
+                );
+                Type::Unknown
+            }
+            TypeKind::IntRange(low, high) => Type::Int(*low, *high),
+            TypeKind::List(element) => Type::list(self.written(element)),
+            TypeKind::Map(element) => Type::Map(Arc::new(self.written(element))),
+            TypeKind::Optional(inner) => Type::optional(self.written(inner)),
+            TypeKind::Record(fields) => {
+                let fields = fields.iter().map(|(name, ty)| (name.text.clone(), self.written(ty)));
+                Type::Record(Arc::new(fields.collect()))
+            }
+            TypeKind::Enum(texts) => {
+                Type::Enum(texts.iter().map(|text| text.text.clone()).collect())
+            }
+        }
+    }
+
+    fn named_type(&mut self, name: &str, span: Span) -> Type {
+        if name == "files" {
+            return Type::list(Type::File);
+        }
+        if let Some((_, ty)) = NAMED.iter().find(|(known, _)| *known == name) {
+            return ty.clone();
+        }
+        if LATER.contains(&name) {
+            let message = format!("the type `{name}` is not in this version of Kiln");
+            self.report(Diagnostic::error(Code::NOT_IN_THIS_VERSION, span, message));
+            return Type::Unknown;
+        }
+        let known = NAMED.iter().map(|(name, _)| *name).chain(["files", "list", "map"]);
+        let mut problem =
+            Diagnostic::error(Code::UNKNOWN_NAME, span, format!("there is no type `{name}`"));
+        let cure = match name {
+            "str" | "text" | "String" => Some("string"),
+            "boolean" => Some("bool"),
+            "integer" | "number" | "i64" | "u32" => Some("int"),
+            "path" => Some("file"),
+            "directory" | "folder" => Some("dir"),
+            name => nearest(name, known),
+        };
+        problem = match cure {
+            Some(cure) => problem.help(format!("did you mean `{cure}`?")).edit(span, cure),
+            None => problem.help("types are `string`, `int`, `bool`, `file`, `dir`, `list<…>`, and others in docs/reference.md"),
+        };
+        self.report(problem);
+        Type::Unknown
+    }
+
+    /// Checks a param and returns its type.
+    pub(super) fn param(&mut self, item: ItemRef, param: &'p Param) -> Type {
+        let wanted = self.written(&param.ty);
+        if !is_settable(&wanted) {
+            let message = format!("a param cannot be of type `{wanted}`");
+            let help = "a param is set from outside as text: use `string`, `int`, `bool`, `duration`, `size`, `percent`, texts joined by `|`, or a list of these";
+            self.report(Diagnostic::error(Code::TYPE_MISMATCH, param.ty.span, message).help(help));
+        }
+        if let Some(default) = &param.default {
+            let found = self.expr(default, &mut Scope::new(item));
+            let declared = Some((param.ty.span, "its type is declared here"));
+            self.expect(
+                &found,
+                &wanted,
+                default.span,
+                &format!("the default of `{}`", param.name.text),
+                declared,
+            );
+        }
+        wanted
+    }
+
+    /// Checks the parameters of a function or template and puts them in scope.
+    pub(super) fn parameters(&mut self, parameters: &'p [Parameter], scope: &mut Scope) {
+        for parameter in parameters {
+            let wanted = self.written(&parameter.ty);
+            if let Some(default) = &parameter.default {
+                let found = self.expr(default, scope);
+                let declared = Some((parameter.ty.span, "its type is declared here"));
+                let what = format!("the default of `{}`", parameter.name.text);
+                self.expect(&found, &wanted, default.span, &what, declared);
+            }
+            self.bind(&parameter.name, wanted, false, scope);
+        }
+    }
+
+    /// Returns the type of a `let`, which must be of something that can have a name.
+    pub(super) fn nameable(&mut self, ty: Type, value: &Expr) -> Type {
+        match ty {
+            Type::Module(_)
+            | Type::Template(_)
+            | Type::Function(_)
+            | Type::Builtin(_)
+            | Type::Host
+            | Type::Outs => {
+                let message = format!("a {ty} is not a value that can be named");
+                let help = "call it, or mention one of its members";
+                self.report(Diagnostic::error(Code::TYPE_MISMATCH, value.span, message).help(help));
+                Type::Unknown
+            }
+            ty => ty,
+        }
+    }
+
+    /// Reports a value that does not fit its place. `what` names the place.
+    pub(super) fn expect(
+        &mut self,
+        found: &Type,
+        wanted: &Type,
+        span: Span,
+        what: &str,
+        declared: Option<(Span, &str)>,
+    ) {
+        if found.fits(wanted) {
+            return;
+        }
+        let code = match found {
+            Type::Optional(inner) if inner.fits(wanted) => Code::MAYBE_NONE,
+            _ => Code::TYPE_MISMATCH,
+        };
+        let mut problem = Diagnostic::error(
+            code,
+            span,
+            format!("{what} takes {}, found {}", quoted(wanted), quoted(found)),
+        )
+        .label(format!("this is {}", quoted(found)));
+        if let Some((place, text)) =
+            declared.filter(|(place, _)| place.source == span.source || *place != span)
+        {
+            problem = problem.also(place, text);
+        }
+        problem = match cure(found, wanted, self.program.sources.text(span)) {
+            Some((help, Some(edit))) => problem.help(help).edit(span, edit),
+            Some((help, None)) => problem.help(help),
+            None => problem,
+        };
+        self.report(problem);
+    }
+}
+
+/// Returns what to do about a value that does not fit, and the text to put in its place.
+fn cure(found: &Type, wanted: &Type, text: &str) -> Option<(String, Option<String>)> {
+    let exact = |edit: String| Some((format!("write: {edit}"), Some(edit)));
+    match (found, wanted.certain()) {
+        (Type::Optional(inner), place) if inner.fits(place) => {
+            Some((format!("say what stands in for `none`: {text} ?? other"), None))
+        }
+        (found, Type::List(element)) if found.fits(element) => exact(format!("[{text}]")),
+        (Type::List(_), place) if place.is_text() && *place != Type::File => Some((
+            format!("make one text of the list: join({text}, \" \")"),
+            Some(format!("join({text}, \" \")")),
+        )),
+        (Type::Dir, Type::File) => {
+            Some((format!("name the file in it: {text} / \"index.html\""), None))
+        }
+        (Type::String | Type::Enum(_), Type::File) => exact(format!("file({text})")),
+        (Type::String | Type::Enum(_), Type::Dir) => exact(format!("dir({text})")),
+        (Type::Enum(_), Type::Tool) => exact(format!("host.tool({text})")),
+        (
+            Type::Enum(_),
+            Type::Duration | Type::Size | Type::Percent | Type::Bool | Type::Int(..),
+        ) => Some((
+            "write it without the quotes".to_owned(),
+            Some(text.trim_matches('"').to_owned()),
+        )),
+        (Type::Int(..), Type::Duration) => exact(format!("{text}s")),
+        (Type::Int(..), Type::Size) => exact(format!("{text}MiB")),
+        (Type::Int(..), Type::Percent) => exact(format!("{text}%")),
+        (found, Type::String) if found.is_text() => exact(format!("\"{{{{{text}}}}}\"")),
+        (Type::Stage(_) | Type::Row(_), Type::File | Type::Dir | Type::List(_)) => {
+            Some((format!("name one of its outs: {text}.name"), None))
+        }
+        _ => None,
+    }
+}
+
+/// Returns the type for a message.
+pub(super) fn quoted(ty: &Type) -> String {
+    match ty {
+        Type::Enum(texts) if texts.len() == 1 => format!("the text {:?}", texts[0]),
+        Type::Stage(_)
+        | Type::Template(_)
+        | Type::Module(_)
+        | Type::Function(_)
+        | Type::Builtin(_) => format!("a {ty}"),
+        Type::Row(_) => "a row of a stage".to_owned(),
+        Type::AllRows(_) | Type::Outs => ty.to_string(),
+        ty => format!("`{ty}`"),
+    }
+}
+
+/// Returns whether a value of the type can be given as text.
+fn is_settable(ty: &Type) -> bool {
+    match ty {
+        Type::List(element) => is_settable(element) && !matches!(**element, Type::List(_)),
+        Type::Optional(inner) => is_settable(inner),
+        Type::Unknown
+        | Type::Bool
+        | Type::Int(..)
+        | Type::String
+        | Type::Enum(_)
+        | Type::Duration
+        | Type::Size
+        | Type::Percent => true,
+        _ => false,
+    }
+}

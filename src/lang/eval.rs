@@ -1,0 +1,354 @@
+//! The evaluator: a checked program in, a plan out. Knows values, files and rows; does not know how
+//! a step is run. It trusts what the checker proved and reports only what needs values to be known.
+
+mod call;
+mod expr;
+mod param;
+mod rows;
+mod step;
+mod text;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use indexmap::{IndexMap, IndexSet};
+
+use super::check::Checked;
+use super::module::{ModuleId, Program};
+use super::ty::{ItemRef, Type};
+use super::value::Value;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::files::{Globber, Pattern, Selection};
+use crate::plan::artifact::{FileSet, FileSetId};
+use crate::plan::graph::{Cycle, Graph};
+use crate::plan::step::{Step, StepId};
+use crate::plan::{Plan, VERSION};
+use crate::source::Span;
+use crate::syntax::ast::{Item, ItemKind, Stage};
+
+pub(crate) use param::variable;
+
+use rows::Matrix;
+
+/// The most steps a plan may have.
+pub(crate) const MAX_STEPS: usize = 100_000;
+
+/// The most operations one evaluation may take.
+const MAX_OPERATIONS: u64 = 20_000_000;
+
+/// The most bytes of text that an evaluation may make.
+const MAX_TEXT_BYTES: u64 = 64 << 20;
+
+/// The most elements a list may have.
+const MAX_ELEMENTS: usize = 1_000_000;
+
+/// How many calls and values may need one another in a row.
+const MAX_DEPTH: usize = 1000;
+
+/// An evaluation ended early; the reason was reported.
+#[derive(Clone, Copy, Debug)]
+struct Stop;
+
+type Evaluated<T> = Result<T, Stop>;
+
+/// Evaluates `program` for params given as text, by name. `globber` finds its files.
+///
+/// Returns the plan and its graph, or none of both if there were errors.
+pub(crate) fn evaluate(
+    program: &Program,
+    checked: &Checked,
+    globber: &Globber<'_>,
+    params: &IndexMap<String, String>,
+) -> (Option<(Plan, Graph)>, Vec<Diagnostic>) {
+    let mut evaluator = Evaluator::new(program, checked, globber);
+    evaluator.params(params);
+    let plan = evaluator.plan();
+    let mut diagnostics = evaluator.diagnostics;
+    let mut seen = IndexSet::new();
+    diagnostics.retain(|found| seen.insert((found.code, found.span)));
+    (plan, diagnostics)
+}
+
+struct Evaluator<'p> {
+    program: &'p Program,
+    checked: &'p Checked,
+    globber: &'p Globber<'p>,
+    diagnostics: Vec<Diagnostic>,
+    /// Values of lets and params; `None` for one that could not be computed.
+    values: HashMap<ItemRef, Option<Value>>,
+    /// The params that have a value, as text, for the plan.
+    params: IndexMap<String, String>,
+    /// The rows of stages; `None` while they are being found or if they could not be.
+    matrices: HashMap<ItemRef, Option<Arc<Matrix>>>,
+    /// What globs have found, so that rows share it.
+    globs: HashMap<(String, String, bool), Arc<Vec<Value>>>,
+    file_sets: IndexSet<FileSet>,
+    /// File sets of lists already seen, by the list's address; the list is kept alive beside it.
+    set_of_list: HashMap<usize, (Arc<Vec<Value>>, FileSetId)>,
+    operations: u64,
+    text_bytes: u64,
+    depth: usize,
+}
+
+/// What an expression can see while it is evaluated.
+struct Frame<'a> {
+    /// The module whose names it sees.
+    module: ModuleId,
+    /// The folder that its globs and paths start from.
+    folder: &'a str,
+    /// Axes, parameters and the names of comprehensions, innermost last.
+    locals: Vec<(&'a str, Value)>,
+    /// The build paths of the outs of the step it stands in.
+    outs: IndexMap<String, Arc<str>>,
+}
+
+impl<'a> Frame<'a> {
+    fn new(program: &'a Program, module: ModuleId) -> Self {
+        let folder = program.module(module).folder();
+        Self { module, folder, locals: Vec::new(), outs: IndexMap::new() }
+    }
+}
+
+impl<'p> Evaluator<'p> {
+    fn new(program: &'p Program, checked: &'p Checked, globber: &'p Globber<'p>) -> Self {
+        Self {
+            program,
+            checked,
+            globber,
+            diagnostics: Vec::new(),
+            values: HashMap::new(),
+            params: IndexMap::new(),
+            matrices: HashMap::new(),
+            globs: HashMap::new(),
+            file_sets: IndexSet::new(),
+            set_of_list: HashMap::new(),
+            operations: 0,
+            text_bytes: 0,
+            depth: 0,
+        }
+    }
+
+    fn tree(&self, item: ItemRef) -> &'p Item {
+        &self.program.module(item.module).ast.items[item.item]
+    }
+
+    fn stage(&self, item: ItemRef) -> &'p Stage {
+        match &self.tree(item).kind {
+            ItemKind::Stage(stage) => stage,
+            _ => unreachable!("the checker saw a stage"),
+        }
+    }
+
+    /// Reports a mistake and stops what needs the value.
+    fn fail<T>(&mut self, diagnostic: Diagnostic) -> Evaluated<T> {
+        self.diagnostics.push(diagnostic);
+        Err(Stop)
+    }
+
+    /// Counts one operation against the budget.
+    fn spend(&mut self, span: Span) -> Evaluated<()> {
+        self.operations += 1;
+        if self.operations <= MAX_OPERATIONS {
+            return Ok(());
+        }
+        if self.operations == MAX_OPERATIONS + 1 {
+            let message =
+                format!("the pipeline takes more than {MAX_OPERATIONS} operations to evaluate");
+            return self.fail(
+                Diagnostic::error(Code::OVER_BUDGET, span, message)
+                    .help("make its lists and matrices smaller"),
+            );
+        }
+        Err(Stop)
+    }
+
+    /// Counts text against the budget.
+    fn spend_text(&mut self, bytes: usize, span: Span) -> Evaluated<()> {
+        let before = self.text_bytes;
+        self.text_bytes += bytes as u64;
+        if self.text_bytes <= MAX_TEXT_BYTES {
+            return Ok(());
+        }
+        if before <= MAX_TEXT_BYTES {
+            let message = "the pipeline makes more than 64 MiB of text".to_owned();
+            return self.fail(
+                Diagnostic::error(Code::OVER_BUDGET, span, message)
+                    .help("make its texts and lists smaller"),
+            );
+        }
+        Err(Stop)
+    }
+
+    /// Returns the value of what an item declares.
+    fn item(&mut self, item: ItemRef, span: Span) -> Evaluated<Value> {
+        if let Some(value) = self.values.get(&item) {
+            return value.clone().ok_or(Stop);
+        }
+        let value = match &self.tree(item).kind {
+            ItemKind::Let(binding) => {
+                let mut frame = Frame::new(self.program, item.module);
+                self.deeper(span, |evaluator| evaluator.expr(&binding.value, &mut frame))
+            }
+            // Params were set before; one that is not there has no value.
+            ItemKind::Param(_) | ItemKind::Broken(_) => Err(Stop),
+            ItemKind::Function(_) => Ok(Value::Named(Type::Function(item))),
+            ItemKind::Stage(stage) if stage.parameters.is_some() => {
+                Ok(Value::Named(Type::Template(item)))
+            }
+            ItemKind::Stage(_) => Ok(Value::Named(Type::Stage(item))),
+            ItemKind::Use(used) => {
+                let imports = &self.program.module(item.module).imports;
+                let import = super::module::alias(used).and_then(|alias| imports.get(&alias));
+                import
+                    .and_then(|import| import.module)
+                    .map(|module| Value::Named(Type::Module(module)))
+                    .ok_or(Stop)
+            }
+        };
+        self.values.insert(item, value.as_ref().ok().cloned());
+        value
+    }
+
+    /// Does something one level deeper, within the limit.
+    fn deeper<T>(
+        &mut self,
+        span: Span,
+        act: impl FnOnce(&mut Self) -> Evaluated<T>,
+    ) -> Evaluated<T> {
+        if self.depth >= MAX_DEPTH {
+            let message =
+                format!("more than {MAX_DEPTH} calls and values need one another in a row");
+            return self.fail(Diagnostic::error(Code::OVER_BUDGET, span, message));
+        }
+        self.depth += 1;
+        let result = act(self);
+        self.depth -= 1;
+        result
+    }
+
+    /// Returns the files that a glob in a file of `folder` matches, sorted.
+    fn glob(
+        &mut self,
+        folder: &str,
+        glob: &str,
+        span: Span,
+        with_ignored: bool,
+    ) -> Evaluated<Arc<Vec<Value>>> {
+        let key = (folder.to_owned(), glob.to_owned(), with_ignored);
+        if let Some(known) = self.globs.get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let pattern = match Pattern::new(folder, glob) {
+            Ok(pattern) => pattern,
+            Err(error) => {
+                return self.fail(Diagnostic::error(
+                    Code::BAD_PATH,
+                    span,
+                    format!("`{glob}` {error}"),
+                ));
+            }
+        };
+        let paths = match self.globber.find(&pattern, Selection { with_ignored }) {
+            Ok(paths) => paths,
+            Err(error) => {
+                return self.fail(Diagnostic::error(
+                    Code::UNREADABLE,
+                    span,
+                    format!("`{glob}` {error}"),
+                ));
+            }
+        };
+        let files =
+            Arc::new(paths.into_iter().map(|path| Value::File(path.into())).collect::<Vec<_>>());
+        self.globs.insert(key, Arc::clone(&files));
+        Ok(files)
+    }
+
+    /// Evaluates all stages.
+    fn plan(&mut self) -> Option<(Plan, Graph)> {
+        let stages: Vec<_> = self
+            .program
+            .iter()
+            .flat_map(|(module, tree)| (0..tree.ast.items.len()).map(move |item| ItemRef { module, item }))
+            .filter(|item| matches!(&self.tree(*item).kind, ItemKind::Stage(stage) if stage.parameters.is_none()))
+            .collect();
+        let first_ids = self.number(&stages)?;
+        let mut steps = Vec::new();
+        let mut reasons = Vec::new();
+        for stage in stages {
+            let Some(Some(matrix)) = self.matrices.get(&stage).cloned() else { continue };
+            for row in 0..matrix.rows.len() {
+                if let Ok((step, needs)) = self.row_step(stage, &matrix, row, &first_ids) {
+                    steps.push(step);
+                    reasons.push(needs);
+                }
+            }
+        }
+        if self.diagnostics.iter().any(|found| found.severity == crate::diagnostic::Severity::Error)
+        {
+            return None;
+        }
+        let plan = Plan {
+            version: VERSION,
+            params: std::mem::take(&mut self.params),
+            file_sets: std::mem::take(&mut self.file_sets).into_iter().collect(),
+            steps,
+            late_stages: Vec::new(),
+            services: Vec::new(),
+        };
+        match Graph::new(&plan) {
+            Ok(graph) => Some((plan, graph)),
+            Err(cycles) => {
+                for cycle in cycles {
+                    let problem = self.cycle(&plan.steps, &reasons, &cycle);
+                    self.diagnostics.push(problem);
+                }
+                None
+            }
+        }
+    }
+
+    /// Finds the rows of all stages and returns the id of each one's first row.
+    fn number(&mut self, stages: &[ItemRef]) -> Option<HashMap<ItemRef, StepId>> {
+        let mut first_ids = HashMap::new();
+        let mut next = 0;
+        for &stage in stages {
+            let rows = self.matrix(stage).map_or(0, |matrix| matrix.rows.len());
+            first_ids.insert(stage, StepId::new(next));
+            next += rows;
+            if next > MAX_STEPS {
+                let span = self.stage(stage).name.span;
+                let message = format!("the pipeline has more than {MAX_STEPS} steps");
+                let _ = self.fail::<()>(Diagnostic::error(Code::MATRIX_TOO_LARGE, span, message));
+                return None;
+            }
+        }
+        Some(first_ids)
+    }
+
+    fn cycle(&self, steps: &[Step], reasons: &[Vec<(StepId, Span)>], cycle: &Cycle) -> Diagnostic {
+        let steps_of = |id: &StepId| &steps[id.index()].name;
+        let Cycle(ids) = cycle;
+        let mut path: Vec<_> = ids.iter().map(|id| format!("`{}`", steps_of(id))).collect();
+        path.push(path[0].clone());
+        let edge = |from: StepId, to: StepId| {
+            let reason = reasons[from.index()].iter().find(|(need, _)| *need == to);
+            reason.expect("every need has its reason").1
+        };
+        let next = |at: usize| ids[(at + 1) % ids.len()];
+        let message = match ids[..] {
+            [only] => format!("`{}` needs itself", steps_of(&only)),
+            _ => format!("stages need each other in a circle: {}", path.join(" → ")),
+        };
+        let mut problem = Diagnostic::error(Code::STAGE_CYCLE, edge(ids[0], next(0)), message)
+            .label(format!("`{}` needs `{}`", steps_of(&ids[0]), steps_of(&next(0))))
+            .help("take one of these away, or split the stage that both need");
+        for (at, id) in ids.iter().enumerate().skip(1) {
+            problem = problem.also(
+                edge(*id, next(at)),
+                format!("`{}` needs `{}`", steps_of(id), steps_of(&next(at))),
+            );
+        }
+        problem
+    }
+}

@@ -1,0 +1,261 @@
+//! Rows: the matrix of a stage. Knows axes and the names of rows; does not know what a row runs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::{Evaluated, Evaluator, Frame, MAX_STEPS, Stop};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::digest::Digest;
+use crate::lang::scope::nearest;
+use crate::lang::ty::ItemRef;
+use crate::lang::value::{RowRef, Value};
+use crate::source::Span;
+use crate::syntax::ast::{Axis, Expr, Name, Stage};
+
+/// The most rows of a matrix that does not say `max:`.
+const MAX_ROWS: usize = 256;
+
+/// The most bytes of a row's folder name.
+const MAX_DIR_BYTES: usize = 100;
+
+/// The rows of a stage; one without values if it has no axes.
+#[derive(Debug)]
+pub(super) struct Matrix {
+    pub(super) rows: Vec<Row>,
+    /// The place of a row by the texts of its axes.
+    by_texts: HashMap<Vec<String>, u32>,
+}
+
+/// One row.
+#[derive(Debug)]
+pub(super) struct Row {
+    /// What each axis is bound to, in order.
+    pub(super) values: Vec<Value>,
+    /// The texts of the axes as users name them.
+    pub(super) texts: IndexMap<String, String>,
+    /// The row as one path component, unique in its stage; empty without axes.
+    pub(super) dir: String,
+}
+
+impl<'p> Evaluator<'p> {
+    /// Returns the rows of a stage.
+    pub(super) fn matrix(&mut self, item: ItemRef) -> Evaluated<Arc<Matrix>> {
+        if let Some(known) = self.matrices.get(&item) {
+            return match known {
+                Some(matrix) => Ok(Arc::clone(matrix)),
+                None => Err(Stop),
+            };
+        }
+        self.matrices.insert(item, None);
+        let stage = self.stage(item);
+        let matrix = Arc::new(self.rows(item, stage)?);
+        self.matrices.insert(item, Some(Arc::clone(&matrix)));
+        Ok(matrix)
+    }
+
+    fn rows(&mut self, item: ItemRef, stage: &'p Stage) -> Evaluated<Matrix> {
+        let mut frame = Frame::new(self.program, item.module);
+        let max = match &stage.max {
+            Some(max) => match self.expr(max, &mut frame)? {
+                Value::Int(max) => usize::try_from(max).unwrap_or(0),
+                _ => return Err(Stop),
+            },
+            None => MAX_ROWS,
+        };
+        let mut values = Vec::new();
+        let too_many = self.cross(stage, &stage.axes, &mut frame, max, &mut values)?;
+        if too_many {
+            return self.too_many_rows(stage, max);
+        }
+        let mut rows: Vec<_> =
+            values.into_iter().map(|values| row(stage, values, frame.folder)).collect();
+        if let Some(except) = &stage.except {
+            self.drop_rows(except, &mut rows, &mut frame)?;
+        }
+        if !stage.axes.is_empty() {
+            name_dirs(&mut rows);
+        }
+        let mut by_texts = HashMap::new();
+        for (at, row) in rows.iter().enumerate() {
+            if by_texts.insert(texts_of(row), at as u32).is_some() {
+                let span =
+                    stage.axes[0].values.span.to(stage.axes[stage.axes.len() - 1].values.span);
+                let message = format!("the matrix has the row {} twice", bracketed(&row.texts));
+                return self.fail(
+                    Diagnostic::error(Code::DUPLICATE_ROW, span, message)
+                        .help("take one of the two out of the list"),
+                );
+            }
+        }
+        Ok(Matrix { rows, by_texts })
+    }
+
+    /// Binds every axis to each of its values in turn, the last one fastest. Returns whether there
+    /// are more than `max` rows.
+    fn cross(
+        &mut self,
+        stage: &'p Stage,
+        axes: &'p [Axis],
+        frame: &mut Frame<'p>,
+        max: usize,
+        rows: &mut Vec<Vec<Value>>,
+    ) -> Evaluated<bool> {
+        let Some((axis, rest)) = axes.split_first() else {
+            rows.push(frame.locals.iter().map(|(_, value)| value.clone()).collect());
+            return Ok(rows.len() > max);
+        };
+        for value in self.elements(&axis.values, frame)?.iter() {
+            self.spend(axis.values.span)?;
+            frame.locals.push((&axis.name.text, value.clone()));
+            let too_many = self.cross(stage, rest, frame, max, rows);
+            frame.locals.pop();
+            if too_many? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn too_many_rows(&mut self, stage: &Stage, max: usize) -> Evaluated<Matrix> {
+        let message = format!("`{}` has more than {max} rows", stage.name.text);
+        let last = &stage.axes[stage.axes.len() - 1].values;
+        let span = stage.axes[0].name.span.to(last.span);
+        let problem = Diagnostic::error(Code::MATRIX_TOO_LARGE, span, message);
+        self.fail(match &stage.max {
+            Some(max) => problem
+                .also(max.span, "the limit is declared here")
+                .help(format!("at most {MAX_STEPS} are possible")),
+            None => {
+                let at = Span::at(span.source, span.end as usize);
+                problem.help("say how many you expect: , max: 1000").edit(at, ", max: 1000")
+            }
+        })
+    }
+
+    fn drop_rows(
+        &mut self,
+        except: &'p Expr,
+        rows: &mut Vec<Row>,
+        frame: &mut Frame<'p>,
+    ) -> Evaluated<()> {
+        let dropped = self.elements(except, frame)?;
+        for record in dropped.iter() {
+            let Value::Record(fields) = record else { return Err(Stop) };
+            let wanted: Vec<_> =
+                fields.iter().map(|(name, value)| (name, value.text(""))).collect();
+            let before = rows.len();
+            rows.retain(|row| {
+                !wanted.iter().all(|(name, text)| {
+                    row.texts.get(*name).is_some_and(|own| Some(own) == text.as_ref())
+                })
+            });
+            if rows.len() == before {
+                let texts: IndexMap<_, _> = wanted
+                    .into_iter()
+                    .map(|(name, text)| (name.clone(), text.unwrap_or_default()))
+                    .collect();
+                let message = format!("`except` drops no row: none has {}", bracketed(&texts));
+                return self.fail(
+                    Diagnostic::error(Code::DEAD_EXCEPT, except.span, message)
+                        .help("delete it, or name values that the axes have"),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the row that `stage[axis: value, …]` names.
+    pub(super) fn find_row(
+        &mut self,
+        stage: ItemRef,
+        given: &'p [(Name, Expr)],
+        span: Span,
+        frame: &mut Frame<'p>,
+    ) -> Evaluated<RowRef> {
+        let mut texts = IndexMap::new();
+        for (name, value) in given {
+            let value = self.expr(value, frame)?;
+            texts.insert(name.text.clone(), value.text("").unwrap_or_default());
+        }
+        let matrix = self.matrix(stage)?;
+        let Some(first) = matrix.rows.first() else {
+            let message = format!("`{}` has no rows at all", self.stage(stage).name.text);
+            return self.fail(Diagnostic::error(Code::NO_SUCH_ROW, span, message));
+        };
+        let wanted: Vec<_> =
+            first.texts.keys().map(|axis| texts.get(axis).cloned().unwrap_or_default()).collect();
+        match matrix.by_texts.get(&wanted) {
+            Some(&row) => Ok(RowRef { stage, row }),
+            None => {
+                let wanted = wanted.join(", ");
+                let known: Vec<_> =
+                    matrix.rows.iter().take(1000).map(|row| texts_of(row).join(", ")).collect();
+                let name = &self.stage(stage).name.text;
+                let message = format!("`{name}` has no row {}", bracketed(&texts));
+                let problem = Diagnostic::error(Code::NO_SUCH_ROW, span, message);
+                self.fail(match nearest(&wanted, known.iter().map(String::as_str)) {
+                    Some(near) => problem.help(format!("the nearest row has {near}")),
+                    None => problem.help("name values that its axes have"),
+                })
+            }
+        }
+    }
+}
+
+fn row(stage: &Stage, values: Vec<Value>, _folder: &str) -> Row {
+    let mut texts = IndexMap::new();
+    for (axis, value) in stage.axes.iter().zip(&values) {
+        match value {
+            Value::Record(fields) => texts.extend(
+                fields
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.text("").unwrap_or_default())),
+            ),
+            // Texts count from the project's root, so that a row is named alike from everywhere.
+            value => {
+                texts.insert(axis.name.text.clone(), value.text("").unwrap_or_default());
+            }
+        }
+    }
+    Row { values, texts, dir: String::new() }
+}
+
+fn texts_of(row: &Row) -> Vec<String> {
+    row.texts.values().cloned().collect()
+}
+
+/// Returns a row as users name it: `[toolchain: 1.88, shard: 2]`.
+pub(super) fn bracketed(texts: &IndexMap<String, String>) -> String {
+    let axes: Vec<_> = texts.iter().map(|(axis, text)| format!("{axis}: {text}")).collect();
+    format!("[{}]", axes.join(", "))
+}
+
+/// Names the folder of each row by its texts; those that would be alike or too long get a digest.
+fn name_dirs(rows: &mut [Row]) {
+    let plain: Vec<_> = rows.iter().map(plain_dir).collect();
+    let mut count: HashMap<&str, usize> = HashMap::new();
+    for dir in &plain {
+        *count.entry(dir).or_default() += 1;
+    }
+    for (row, dir) in rows.iter_mut().zip(&plain) {
+        row.dir = match dir.len() <= MAX_DIR_BYTES && count[dir.as_str()] == 1 {
+            true => dir.clone(),
+            false => {
+                let digest = Digest::of(texts_of(row).join("\0").as_bytes()).short();
+                let start: String = dir.chars().take(MAX_DIR_BYTES - 13).collect();
+                format!("{start}~{digest}")
+            }
+        };
+    }
+}
+
+fn plain_dir(row: &Row) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._+-=".contains(c);
+    let name = |text: &String| -> String {
+        text.chars().map(|c| if is_plain(c) { c } else { '_' }).collect()
+    };
+    let dir = row.texts.values().map(name).collect::<Vec<_>>().join(",");
+    if dir.is_empty() || dir.starts_with('.') { format!("_{dir}") } else { dir }
+}

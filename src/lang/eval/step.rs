@@ -1,0 +1,585 @@
+//! Steps: one row of a stage with its clauses, made into a step of the plan.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::rows::{Matrix, Row, bracketed};
+use super::text::Inputs;
+use super::{Evaluated, Evaluator, Frame, Stop};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::files;
+use crate::lang::ty::{ItemRef, Type};
+use crate::lang::value::{RowRef, Value};
+use crate::plan::artifact::Out;
+use crate::plan::step::{
+    Command, Language, Limits, Network, Place, Root, Step, StepId, StepKind, Text, Tool,
+};
+use crate::source::Span;
+use crate::syntax::ast::Piece;
+use crate::syntax::ast::{
+    Clause, ClauseKind, Expr, ExprKind, Name, ScriptLanguage, StageKind, StringLiteral, TypeExpr,
+    TypeKind,
+};
+use crate::syntax::shell;
+
+/// How many templates may be made from one another; the checker has the same limit.
+const MAX_TEMPLATES: usize = 64;
+
+/// A clause and whose it is: the stage's own or one of its templates'.
+type OwnedClause<'p> = (ItemRef, &'p Clause);
+
+impl<'p> Evaluator<'p> {
+    /// Returns the stage and the templates it is made from, the stage first.
+    pub(super) fn template_chain(&self, stage: ItemRef) -> Vec<ItemRef> {
+        let mut chain = vec![stage];
+        while chain.len() <= MAX_TEMPLATES {
+            let last = chain[chain.len() - 1];
+            let Some(Expr { kind: ExprKind::Call { callee, .. }, .. }) = &self.stage(last).from
+            else {
+                break;
+            };
+            let Some(template) = self.template(last, callee) else { break };
+            chain.push(template);
+        }
+        chain
+    }
+
+    fn template(&self, user: ItemRef, callee: &Expr) -> Option<ItemRef> {
+        let (module, name) = match &callee.kind {
+            ExprKind::Name(name) => (user.module, name),
+            ExprKind::Member { base, name, .. } => match &base.kind {
+                ExprKind::Name(alias) => {
+                    let import = self.program.module(user.module).imports.get(alias)?;
+                    (import.module?, &name.text)
+                }
+                _ => return None,
+            },
+            _ => return None,
+        };
+        let item = self.checked.symbols[module.index()].get(name)?;
+        Some(ItemRef { module, item })
+    }
+
+    /// Returns what the clauses of `owner`, the stage or one of its templates, can see in a row.
+    pub(super) fn frame_of(
+        &mut self,
+        stage: ItemRef,
+        row: &Row,
+        owner: ItemRef,
+    ) -> Evaluated<Frame<'p>> {
+        let tree = self.stage(stage);
+        let mut frame = Frame::new(self.program, stage.module);
+        let axes = tree.axes.iter().map(|axis| axis.name.text.as_str());
+        frame.locals = axes.zip(row.values.iter().cloned()).collect();
+        for link in self.template_chain(stage).windows(2) {
+            if link[0] == owner {
+                break;
+            }
+            let (user, template) = (self.stage(link[0]), self.stage(link[1]));
+            let Some(Expr { kind: ExprKind::Call { arguments, .. }, .. }) = &user.from else {
+                return Err(Stop);
+            };
+            let parameters = template.parameters.as_deref().unwrap_or_default();
+            let locals = self.bind(link[1], parameters, arguments, &mut frame)?;
+            let folder = frame.folder;
+            // A template sees its own names, and works in the folder of the stage.
+            frame = Frame { folder, locals, ..Frame::new(self.program, link[1].module) };
+        }
+        Ok(frame)
+    }
+
+    /// Returns the clauses of a stage, its templates' first. One of the same name replaces.
+    fn clauses(&self, stage: ItemRef) -> Vec<OwnedClause<'p>> {
+        let mut clauses: Vec<OwnedClause<'p>> = Vec::new();
+        for owner in self.template_chain(stage).into_iter().rev() {
+            for clause in &self.stage(owner).clauses {
+                let replaced =
+                    clauses.iter().position(|(_, other)| replaces(&clause.kind, &other.kind));
+                match replaced {
+                    Some(at) => clauses[at] = (owner, clause),
+                    None => clauses.push((owner, clause)),
+                }
+            }
+        }
+        clauses
+    }
+
+    /// Returns the name of a stage with its module.
+    pub(super) fn stage_name(&self, stage: ItemRef) -> String {
+        format!("{}{}", self.program.module(stage.module).prefix, self.stage(stage).name.text)
+    }
+
+    fn place_of(&self, span: Span) -> Place {
+        let source = self.program.sources.get(span.source);
+        let (line, _) = source.line_column(span.start as usize);
+        Place { file: source.name.clone(), line: line as u32, start: span.start, end: span.end }
+    }
+
+    /// Returns a row as a step, and which steps it needs and why.
+    pub(super) fn row_step(
+        &mut self,
+        stage: ItemRef,
+        matrix: &Matrix,
+        row: usize,
+        first_ids: &HashMap<ItemRef, StepId>,
+    ) -> Evaluated<(Step, Vec<(StepId, Span)>)> {
+        let id = |row: RowRef| StepId::new(first_ids[&row.stage].index() + row.row as usize);
+        let row = &matrix.rows[row];
+        let mut builder = self.step_of(stage, row)?;
+        let clauses = self.clauses(stage);
+        // Inputs have their places and outs their paths before anything mentions them.
+        for (owner, clause) in &clauses {
+            self.declare(stage, row, *owner, clause, &mut builder)?;
+        }
+        for (owner, clause) in &clauses {
+            self.clause(stage, row, *owner, clause, &mut builder)?;
+        }
+        self.finish_step(builder, &id)
+    }
+
+    fn step_of(&mut self, stage: ItemRef, row: &Row) -> Evaluated<Builder> {
+        let tree = self.stage(stage);
+        let name = self.stage_name(stage);
+        let kind = match tree.kind {
+            StageKind::Build => StepKind::Build,
+            StageKind::Test => StepKind::Test,
+        };
+        let step = Step {
+            name: if row.texts.is_empty() {
+                name.clone()
+            } else {
+                format!("{name}{}", bracketed(&row.texts))
+            },
+            stage: name,
+            row: row.texts.clone(),
+            row_dir: row.dir.clone(),
+            kind,
+            place: self.place_of(tree.name.span),
+            folder: self.program.module(stage.module).folder().to_owned(),
+            root: Root::Host,
+            tools: Vec::new(),
+            inputs: Vec::new(),
+            env: IndexMap::new(),
+            secrets: Vec::new(),
+            services: Vec::new(),
+            commands: Vec::new(),
+            outs: Vec::new(),
+            require: Vec::new(),
+            network: if kind == StepKind::Test { Network::Loopback } else { Network::None },
+            limits: Limits::default(),
+            retries: 0,
+            may_fail: false,
+            keep: Vec::new(),
+            platform: None,
+        };
+        Ok(Builder {
+            step,
+            inputs: Inputs::default(),
+            tools: Vec::new(),
+            require: Vec::new(),
+            outs: IndexMap::new(),
+        })
+    }
+
+    fn finish_step(
+        &mut self,
+        builder: Builder,
+        id: &impl Fn(RowRef) -> StepId,
+    ) -> Evaluated<(Step, Vec<(StepId, Span)>)> {
+        let Builder { mut step, mut inputs, tools, require, .. } = builder;
+        for (out, span) in inputs.unmentioned() {
+            let message = format!(
+                "no script of `{}` mentions `{out}`, which Kiln puts where only a hole can find it",
+                step.stage
+            );
+            let problem = Diagnostic::warning(Code::INPUT_NEVER_USED, span, message)
+                .help("say where it stands: at \"path\", or mention it in a hole; a hole alone makes it an input, too");
+            self.diagnostics.push(problem);
+        }
+        for (row, span) in &require {
+            inputs.reasons.push((*row, *span));
+            step.require.push(id(*row));
+        }
+        step.require.sort_unstable();
+        step.require.dedup();
+        let mut reasons: Vec<_> =
+            inputs.reasons.iter().map(|(row, span)| (id(*row), *span)).collect();
+        for tool in tools {
+            match tool {
+                Value::Tool(tool) => step.tools.push((*tool).clone()),
+                Value::Artifact(artifact) => {
+                    let place = crate::plan::artifact::Artifact {
+                        step: id(artifact.row),
+                        out: artifact.out.clone(),
+                        part: artifact.part.clone(),
+                    };
+                    step.tools.push(Tool::Artifact(place));
+                }
+                _ => return Err(Stop),
+            }
+        }
+        reasons.dedup();
+        let file_sets = &mut self.file_sets;
+        let mut intern = |set| crate::plan::artifact::FileSetId::new(file_sets.insert_full(set).0);
+        step.inputs = inputs.finish(&mut intern, id);
+        Ok((step, reasons))
+    }
+
+    /// Takes in the clauses that say where things stand.
+    fn declare(
+        &mut self,
+        stage: ItemRef,
+        row: &Row,
+        owner: ItemRef,
+        clause: &'p Clause,
+        builder: &mut Builder,
+    ) -> Evaluated<()> {
+        match &clause.kind {
+            ClauseKind::In { value, at } => {
+                let mut frame = self.frame_of(stage, row, owner)?;
+                let taken = self.expr(value, &mut frame)?;
+                let at = match at {
+                    Some(at) => Some(self.build_path(at, &mut frame)?),
+                    None => None,
+                };
+                self.place(&taken, at.as_deref(), value.span, &mut builder.inputs)
+            }
+            ClauseKind::Out { name, ty, path } => {
+                let mut frame = self.frame_of(stage, row, owner)?;
+                self.out(name, ty, path.as_ref(), &mut frame, builder)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the build path that a text written in a clause means.
+    fn build_path(&mut self, written: &'p Expr, frame: &mut Frame<'p>) -> Evaluated<String> {
+        let text = self.plain(written, frame)?;
+        let why = match files::project_path(frame.folder, &text) {
+            None => "leaves the project",
+            Some(path) if path.is_empty() => "is the whole project",
+            Some(path) if files::below(".kiln", &path).is_some() => "is Kiln's own place",
+            Some(path) => return Ok(path),
+        };
+        let message = format!("the path {text:?} {why}");
+        let help = "paths count from the folder of the stage's file; start with `/` to count from the project's root";
+        self.fail(Diagnostic::error(Code::BAD_PATH, written.span, message).help(help))
+    }
+
+    fn out(
+        &mut self,
+        name: &Name,
+        ty: &TypeExpr,
+        path: Option<&'p Expr>,
+        frame: &mut Frame<'p>,
+        builder: &mut Builder,
+    ) -> Evaluated<()> {
+        let at = match path {
+            Some(path) => self.build_path(path, frame)?,
+            None => format!(".kiln/out/{}", name.text),
+        };
+        let span = path.map_or(name.span, |path| path.span);
+        let outs = &builder.step.outs;
+        let clash = outs.iter().find(|other| {
+            files::below(&other.path, &at).is_some() || files::below(&at, &other.path).is_some()
+        });
+        if let Some(other) = clash {
+            let message = format!(
+                "the outs `{}` and `{}` have places in one another: `{at}`",
+                other.name, name.text
+            );
+            return self.fail(
+                Diagnostic::error(Code::CLASHING_PATHS, span, message)
+                    .help("give one of them another path"),
+            );
+        }
+        builder.outs.insert(name.text.clone(), at.as_str().into());
+        builder.step.outs.push(Out {
+            name: name.text.clone(),
+            kind: super::expr::out_kind(&ty.kind),
+            path: at,
+            is_placed: path.is_none(),
+            is_optional: matches!(ty.kind, TypeKind::Optional(_)),
+        });
+        Ok(())
+    }
+
+    /// Takes in the clauses that say what runs, and how.
+    fn clause(
+        &mut self,
+        stage: ItemRef,
+        row: &Row,
+        owner: ItemRef,
+        clause: &'p Clause,
+        builder: &mut Builder,
+    ) -> Evaluated<()> {
+        let mut frame = self.frame_of(stage, row, owner)?;
+        frame.outs.clone_from(&builder.outs);
+        let folder = frame.folder;
+        match &clause.kind {
+            ClauseKind::In { .. } | ClauseKind::Out { .. } => Ok(()),
+            ClauseKind::Env { name, value } => {
+                let found = self.expr(value, &mut frame)?;
+                if found != Value::None {
+                    let text = self.step_text(&found, value.span, folder, &mut builder.inputs)?;
+                    builder.step.env.insert(name.text.clone(), text);
+                }
+                Ok(())
+            }
+            ClauseKind::Field { name, value } => self.field(name, value, &mut frame, builder),
+            ClauseKind::Argv(argv) => {
+                let found = self.expr(argv, &mut frame)?;
+                let mut arguments = Vec::new();
+                self.words(&found, argv.span, folder, builder, &mut arguments)?;
+                if arguments.is_empty() {
+                    let message = "an empty list runs nothing";
+                    return self.fail(
+                        Diagnostic::error(Code::NOTHING_TO_RUN, argv.span, message)
+                            .help("name a program: run [\"make\", \"all\"]"),
+                    );
+                }
+                let place = self.place_of(clause.span);
+                builder.step.commands.push(Command::Argv { arguments, place });
+                Ok(())
+            }
+            ClauseKind::Script { language, script } => match &script.kind {
+                ExprKind::String(literal) => {
+                    let place = self.place_of(clause.span);
+                    let command = self.script(*language, literal, place, &mut frame, builder)?;
+                    builder.step.commands.push(command);
+                    Ok(())
+                }
+                _ => Err(Stop),
+            },
+        }
+    }
+
+    /// Puts the elements of nested lists behind each other as texts; `none` is no word.
+    fn words(
+        &mut self,
+        value: &Value,
+        span: Span,
+        folder: &str,
+        builder: &mut Builder,
+        words: &mut Vec<Text>,
+    ) -> Evaluated<()> {
+        match value {
+            Value::None => Ok(()),
+            Value::List(elements) => elements
+                .iter()
+                .try_for_each(|element| self.words(element, span, folder, builder, words)),
+            value => {
+                words.push(self.step_text(value, span, folder, &mut builder.inputs)?);
+                Ok(())
+            }
+        }
+    }
+
+    fn script(
+        &mut self,
+        language: ScriptLanguage,
+        script: &'p StringLiteral,
+        place: Place,
+        frame: &mut Frame<'p>,
+        builder: &mut Builder,
+    ) -> Evaluated<Command> {
+        let analysis = shell::analyse(language, script);
+        let mut holes = IndexMap::new();
+        let mut values = Vec::new();
+        for piece in &script.pieces {
+            let Piece::Hole { expr, .. } = piece else { continue };
+            let found = self.expr(expr, frame)?;
+            let hole = values.len();
+            values.push(match &found {
+                Value::None => {
+                    holes.insert(shell::variable(hole, None), Text::default());
+                    shell::Value::Nothing
+                }
+                Value::List(_) => {
+                    let mut words = Vec::new();
+                    self.words(&found, expr.span, frame.folder, builder, &mut words)?;
+                    let count = words.len();
+                    let named = words.into_iter().enumerate();
+                    holes.extend(named.map(|(at, word)| (shell::variable(hole, Some(at)), word)));
+                    shell::Value::Words(count)
+                }
+                found => {
+                    let text =
+                        self.step_text(found, expr.span, frame.folder, &mut builder.inputs)?;
+                    holes.insert(shell::variable(hole, None), text);
+                    shell::Value::One
+                }
+            });
+        }
+        let text = shell::render(script, &analysis, &values);
+        self.spend_text(
+            text.len(),
+            script.pieces.first().map_or(Span::at(self.tree_source(frame), 0), piece_span),
+        )?;
+        self.uncovered(&analysis, frame.folder, builder);
+        let language = match language {
+            ScriptLanguage::Sh => Language::Sh,
+            ScriptLanguage::Bash => Language::Bash,
+        };
+        Ok(Command::Script { language, text, holes, place })
+    }
+
+    fn tree_source(&self, frame: &Frame<'p>) -> crate::source::SourceId {
+        self.program.module(frame.module).ast.source
+    }
+
+    /// Warns of words that name a file of the project which the step does not have.
+    fn uncovered(&mut self, analysis: &shell::Script, folder: &str, builder: &Builder) {
+        // After a `cd` a word may mean something else.
+        let moves = |word: &shell::Word| {
+            word.role == shell::Role::Command && ["cd", "pushd"].contains(&word.value.as_str())
+        };
+        if analysis.words.iter().any(moves) {
+            return;
+        }
+        let sets = &self.file_sets;
+        let paths = |id: crate::plan::artifact::FileSetId| sets[id.index()].paths.clone();
+        let mut found = Vec::new();
+        for word in analysis
+            .words
+            .iter()
+            .filter(|word| word.role != shell::Role::Output && !word.is_pattern)
+        {
+            let is_path = word.value.contains('/') || word.value.contains('.');
+            if !is_path || word.value.starts_with(['/', '-', '~']) {
+                continue;
+            }
+            let Some(path) =
+                files::project_path(folder, &word.value).filter(|path| !path.is_empty())
+            else {
+                continue;
+            };
+            let is_made = |out: &Out| {
+                files::below(&out.path, &path).is_some() || files::below(&path, &out.path).is_some()
+            };
+            if builder.step.outs.iter().any(is_made) || builder.inputs.covers(paths, &path) {
+                continue;
+            }
+            found.extend(self.globber.kind(&path).map(|kind| (word, kind)));
+        }
+        for (word, kind) in found {
+            let cure = match kind {
+                files::EntryKind::Folder => {
+                    format!("in files(\"{}/**\")", word.value.trim_end_matches('/'))
+                }
+                _ => format!("in file({:?})", word.value),
+            };
+            let message = format!("the step does not have `{}`: no input covers it", word.value);
+            let problem = Diagnostic::warning(Code::UNCOVERED_PATH, word.span, message)
+                .help(format!("add a clause: {cure}"));
+            self.diagnostics.push(problem);
+        }
+    }
+
+    fn field(
+        &mut self,
+        name: &Name,
+        value: &'p Expr,
+        frame: &mut Frame<'p>,
+        builder: &mut Builder,
+    ) -> Evaluated<()> {
+        let found = self.expr(value, frame)?;
+        let step = &mut builder.step;
+        match (name.text.as_str(), found) {
+            ("image", Value::HostRoot) => step.root = Root::Host,
+            ("may_fail", Value::Bool(may_fail)) => step.may_fail = may_fail,
+            ("memory", Value::Size(bytes)) => step.limits.memory_bytes = Some(bytes),
+            ("timeout", Value::Duration(millis)) => step.limits.timeout_millis = Some(millis),
+            ("cpus", Value::Int(cpus)) => {
+                step.limits.cpus = Some(self.bounded(cpus, 1, 1024, value.span)?)
+            }
+            ("retries", Value::Int(retries)) => {
+                step.retries = self.bounded(retries, 0, 100, value.span)?
+            }
+            ("network", Value::String(network)) => {
+                step.network = match &*network {
+                    "none" => Network::None,
+                    "loopback" => Network::Loopback,
+                    _ => Network::Full,
+                };
+            }
+            ("tools", Value::List(tools)) => {
+                for tool in tools.iter() {
+                    match tool {
+                        Value::Folder(path) => {
+                            let tree = Tool::Tree { path: path.to_string() };
+                            builder.tools.push(Value::Tool(Arc::new(tree)));
+                        }
+                        Value::Artifact(artifact) => {
+                            builder.inputs.reasons.push((artifact.row, value.span));
+                            builder.tools.push(tool.clone());
+                        }
+                        tool => builder.tools.push(tool.clone()),
+                    }
+                }
+            }
+            ("require", Value::List(stages)) => {
+                for stage in stages.iter() {
+                    self.requirement(stage, value.span, builder)?;
+                }
+            }
+            _ => return Err(Stop),
+        }
+        Ok(())
+    }
+
+    fn requirement(&mut self, stage: &Value, span: Span, builder: &mut Builder) -> Evaluated<()> {
+        match stage {
+            Value::Row(row) => builder.require.push((*row, span)),
+            Value::Named(Type::Stage(stage) | Type::AllRows(stage)) => {
+                let rows = self.matrix(*stage)?.rows.len() as u32;
+                builder.require.extend((0..rows).map(|row| (RowRef { stage: *stage, row }, span)));
+            }
+            _ => return Err(Stop),
+        }
+        Ok(())
+    }
+
+    fn bounded(&mut self, value: i64, low: u32, high: u32, span: Span) -> Evaluated<u32> {
+        match u32::try_from(value) {
+            Ok(value) if (low..=high).contains(&value) => Ok(value),
+            _ => {
+                let message = format!("{value} is not in {low}..{high}");
+                self.fail(
+                    Diagnostic::error(Code::NO_RESULT, span, message)
+                        .help(format!("use a number from {low} to {high}")),
+                )
+            }
+        }
+    }
+}
+
+/// A step while it is being put together.
+struct Builder {
+    step: Step,
+    inputs: Inputs,
+    tools: Vec<Value>,
+    require: Vec<(RowRef, Span)>,
+    /// The build paths of its outs, for holes.
+    outs: IndexMap<String, Arc<str>>,
+}
+
+fn piece_span(piece: &Piece) -> Span {
+    match piece {
+        Piece::Text { span, .. } | Piece::Hole { span, .. } => *span,
+    }
+}
+
+/// Returns whether a clause takes the place of another: a field, variable or out of the same name.
+fn replaces(own: &ClauseKind, other: &ClauseKind) -> bool {
+    match (own, other) {
+        (ClauseKind::Out { name: own, .. }, ClauseKind::Out { name: other, .. })
+        | (ClauseKind::Env { name: own, .. }, ClauseKind::Env { name: other, .. })
+        | (ClauseKind::Field { name: own, .. }, ClauseKind::Field { name: other, .. }) => {
+            own.text == other.text
+        }
+        _ => false,
+    }
+}

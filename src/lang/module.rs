@@ -1,0 +1,451 @@
+//! Modules: the files of a pipeline, read and parsed. Knows which file uses which; does not know
+//! what the names in them mean.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use indexmap::IndexMap;
+use rayon::prelude::*;
+
+use crate::diagnostic::{Code, Diagnostic};
+use crate::files::{self, EntryKind, Files, FilesError};
+use crate::source::{MAX_SOURCE_BYTES, SourceId, Sources, Span};
+use crate::syntax::ast::{self, ItemKind, Use};
+use crate::syntax::{parse, scan};
+
+/// The most files one pipeline may have.
+pub(crate) const MAX_MODULES: usize = 1024;
+
+/// The most `use` clauses from the first file to any other.
+pub(crate) const MAX_IMPORT_DEPTH: usize = 64;
+
+/// The name of the file that makes a folder a package.
+pub(crate) const PACKAGE_FILE: &str = "pipeline.pipe";
+
+/// The place of a module in its [`Program`]; the root is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ModuleId(pub(crate) u32);
+
+impl ModuleId {
+    /// The module that Kiln was asked for.
+    pub(crate) const ROOT: Self = Self(0);
+
+    /// Returns the place in `Program::modules`.
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// All files of a pipeline.
+#[derive(Debug, Default)]
+pub(crate) struct Program {
+    /// The texts.
+    pub(crate) sources: Sources,
+    /// The parsed files, the root first, then in order of first use, breadth first.
+    pub(crate) modules: Vec<Module>,
+}
+
+/// One file.
+#[derive(Debug)]
+pub(crate) struct Module {
+    /// Its project path.
+    pub(crate) path: String,
+    /// What stands before its stages' names: empty for the root, else the way of aliases to it.
+    pub(crate) prefix: String,
+    /// Its tree.
+    pub(crate) ast: ast::Module,
+    /// What its `use` items name, by alias; `None` for one that could not be loaded.
+    pub(crate) imports: IndexMap<String, Import>,
+}
+
+/// One `use`.
+#[derive(Clone, Debug)]
+pub(crate) struct Import {
+    /// The file; `None` if it could not be loaded, which was reported.
+    pub(crate) module: Option<ModuleId>,
+    /// The place of the item in the file's items.
+    pub(crate) item: usize,
+}
+
+impl Module {
+    /// Returns the project path of the folder that globs and commands start from.
+    pub(crate) fn folder(&self) -> &str {
+        files::parent(&self.path)
+    }
+}
+
+impl Program {
+    /// Returns the module with that id.
+    pub(crate) fn module(&self, id: ModuleId) -> &Module {
+        &self.modules[id.index()]
+    }
+
+    /// Returns the modules with their ids.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ModuleId, &Module)> {
+        self.modules.iter().enumerate().map(|(at, module)| (ModuleId(at as u32), module))
+    }
+}
+
+/// Reads and parses the file at `root`, a project path, and all it uses.
+///
+/// # Errors
+/// If the root itself cannot be read. Everything else is a diagnostic.
+pub(crate) fn load(
+    project: &dyn Files,
+    root: &str,
+) -> Result<(Program, Vec<Diagnostic>), FilesError> {
+    let mut loader = Loader {
+        project,
+        program: Program::default(),
+        diagnostics: Vec::new(),
+        by_path: BTreeMap::new(),
+    };
+    let text = read(project, root)?;
+    loader.by_path.insert(root.to_owned(), ModuleId::ROOT);
+    loader.add_wave(vec![NewFile { path: root.to_owned(), prefix: String::new(), text }]);
+    let mut wave = vec![ModuleId::ROOT];
+    for depth in 0.. {
+        let uses = loader.uses(&wave);
+        let next = loader.resolve(uses, depth);
+        if next.is_empty() {
+            break;
+        }
+        wave = loader.add_wave(next);
+    }
+    let Loader { program, mut diagnostics, .. } = loader;
+    diagnostics.extend(import_cycles(&program));
+    Ok((program, diagnostics))
+}
+
+/// Returns the text of a file, or what is wrong with it.
+fn read(project: &dyn Files, path: &str) -> Result<Result<String, Box<Diagnostic>>, FilesError> {
+    match project.read(path, MAX_SOURCE_BYTES) {
+        Ok(bytes) => Ok(scan::decode(SourceId(0), bytes)),
+        Err(FilesError::TooLarge { .. }) => Ok(Err(Box::new(scan::too_large()))),
+        Err(error) => Err(error),
+    }
+}
+
+/// A file that was read and has no id yet.
+struct NewFile {
+    path: String,
+    prefix: String,
+    text: Result<String, Box<Diagnostic>>,
+}
+
+struct Loader<'a> {
+    project: &'a dyn Files,
+    program: Program,
+    diagnostics: Vec<Diagnostic>,
+    by_path: BTreeMap<String, ModuleId>,
+}
+
+/// A `use` to follow: who says it, which item it is, and what it says.
+struct OpenUse {
+    user: ModuleId,
+    item: usize,
+    used: Use,
+}
+
+impl Loader<'_> {
+    /// Parses files side by side and gives them the next ids.
+    fn add_wave(&mut self, files: Vec<NewFile>) -> Vec<ModuleId> {
+        let mut texts = Vec::new();
+        for NewFile { path, prefix, text } in files {
+            let (text, problem) = match text {
+                Ok(text) => (text, None),
+                Err(problem) => (String::new(), Some(problem)),
+            };
+            let source = self.program.sources.add(path.clone(), text);
+            if let Some(mut problem) = problem {
+                problem.span.source = source;
+                self.diagnostics.push(*problem);
+            }
+            texts.push((path, prefix, source));
+        }
+        let sources = &self.program.sources;
+        let parsed: Vec<_> = texts
+            .par_iter()
+            .map(|(.., source)| parse::parse(*source, &sources.get(*source).text))
+            .collect();
+        let mut ids = Vec::new();
+        for ((path, prefix, _), (ast, problems)) in texts.into_iter().zip(parsed) {
+            ids.push(ModuleId(self.program.modules.len() as u32));
+            self.diagnostics.extend(problems);
+            self.program.modules.push(Module { path, prefix, ast, imports: IndexMap::new() });
+        }
+        ids
+    }
+
+    fn uses(&self, wave: &[ModuleId]) -> Vec<OpenUse> {
+        let mut uses = Vec::new();
+        for &user in wave {
+            for (item, used) in self.program.module(user).ast.items.iter().enumerate() {
+                if let ItemKind::Use(used) = &used.kind {
+                    uses.push(OpenUse { user, item, used: used.clone() });
+                }
+            }
+        }
+        uses
+    }
+
+    /// Binds each `use` and returns the files that are new.
+    fn resolve(&mut self, uses: Vec<OpenUse>, depth: usize) -> Vec<NewFile> {
+        let mut next = Vec::new();
+        for OpenUse { user, item, used } in uses {
+            let Some(alias) = self.alias(&used) else { continue };
+            let module = match self.find(user, &used) {
+                Ok(path) => self.module_at(user, &alias, &path, &used, depth, &mut next),
+                Err(problem) => {
+                    self.diagnostics.push(problem);
+                    None
+                }
+            };
+            let imports = &mut self.program.modules[user.index()].imports;
+            imports.entry(alias).or_insert(Import { module, item });
+        }
+        next
+    }
+
+    /// The name after `as`, or the last name of the path.
+    fn alias(&mut self, used: &Use) -> Option<String> {
+        let alias = alias(used);
+        if alias.is_none() {
+            let path = &used.path.text;
+            self.diagnostics.push(
+                Diagnostic::error(
+                    Code::SYNTAX,
+                    used.path.span,
+                    format!("`{path}` gives no name that the language can use"),
+                )
+                .help(format!("name it: use \"{path}\" as lib")),
+            );
+        }
+        alias
+    }
+
+    /// Returns the id of the file at `path`, reading it if it is new.
+    fn module_at(
+        &mut self,
+        user: ModuleId,
+        alias: &str,
+        path: &str,
+        used: &Use,
+        depth: usize,
+        next: &mut Vec<NewFile>,
+    ) -> Option<ModuleId> {
+        if let Some(&id) = self.by_path.get(path) {
+            return Some(id);
+        }
+        let limit = match () {
+            () if self.by_path.len() >= MAX_MODULES => {
+                Some(format!("more than {MAX_MODULES} files"))
+            }
+            () if depth >= MAX_IMPORT_DEPTH => {
+                Some(format!("more than {MAX_IMPORT_DEPTH} `use` in a row"))
+            }
+            () => None,
+        };
+        let read = match limit {
+            Some(limit) => Err((Code::OVER_BUDGET, format!("the pipeline has {limit}"))),
+            None => read(self.project, path)
+                .map_err(|error| (Code::MODULE_NOT_FOUND, error.to_string())),
+        };
+        match read {
+            Ok(text) => {
+                let id = ModuleId(self.by_path.len() as u32);
+                self.by_path.insert(path.to_owned(), id);
+                let prefix = format!("{}{alias}.", self.program.module(user).prefix);
+                next.push(NewFile { path: path.to_owned(), prefix, text });
+                Some(id)
+            }
+            Err((code, message)) => {
+                self.diagnostics.push(Diagnostic::error(code, used.path.span, message));
+                None
+            }
+        }
+    }
+
+    /// Returns the project path of the file that a `use` names.
+    fn find(&self, user: ModuleId, used: &Use) -> Result<String, Diagnostic> {
+        let (text, span) = (&used.path.text, used.path.span);
+        let folder = self.program.module(user).folder();
+        let Some(path) = files::project_path(folder, text) else {
+            let message = format!("`{text}` leaves the project");
+            return Err(Diagnostic::error(Code::BAD_PATH, span, message)
+                .help("a pipeline uses files of its own project; start the path with `/` to count from the project's root"));
+        };
+        if text.ends_with(".pipe") {
+            return match self.project.kind(&path) {
+                Some(_) => Ok(path),
+                None => Err(self.not_found(span, text, &path)),
+            };
+        }
+        let file = files::join(&path, PACKAGE_FILE);
+        match self.project.kind(&path) {
+            Some(EntryKind::Folder) if self.project.kind(&file).is_some() => Ok(file),
+            Some(EntryKind::Folder) => {
+                let message = format!("the folder `{text}` has no `{PACKAGE_FILE}`");
+                let help = format!(
+                    "a folder with a `{PACKAGE_FILE}` is a package; a single file is used as \"{text}/name.pipe\""
+                );
+                Err(Diagnostic::error(Code::MODULE_NOT_FOUND, span, message).help(help))
+            }
+            _ => Err(self.not_found(span, text, &path)),
+        }
+    }
+
+    fn not_found(&self, span: Span, text: &str, path: &str) -> Diagnostic {
+        let problem =
+            Diagnostic::error(Code::MODULE_NOT_FOUND, span, format!("nothing stands at `{text}`"));
+        let entries = self.project.list(files::parent(path)).unwrap_or_default();
+        let names = entries
+            .iter()
+            .filter(|entry| entry.kind == EntryKind::Folder || entry.name.ends_with(".pipe"));
+        let wanted = path.rsplit('/').next().unwrap_or_default();
+        match super::scope::nearest(wanted, names.map(|entry| entry.name.as_str())) {
+            Some(name) => {
+                let near = match text.rsplit_once('/') {
+                    Some((start, _)) => format!("{start}/{name}"),
+                    None => format!("./{name}"),
+                };
+                problem.help(format!("did you mean \"{near}\"?")).edit(span, format!("\"{near}\""))
+            }
+            None => problem.help("the path counts from the folder of this file; start it with `/` to count from the project's root"),
+        }
+    }
+}
+
+/// Returns the name that a `use` gives: the one after `as`, else the last name of its path without
+/// `.pipe`; `None` if that is no name of the language.
+pub(crate) fn alias(used: &Use) -> Option<String> {
+    if let Some(alias) = &used.alias {
+        return Some(alias.text.clone());
+    }
+    let last = used.path.text.trim_end_matches('/').rsplit('/').next()?;
+    let name = last.strip_suffix(".pipe").unwrap_or(last);
+    scan::is_word(name).then(|| name.to_owned())
+}
+
+/// Reports each circle of files once, at the `use` that closes it.
+fn import_cycles(program: &Program) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
+    let mut done = BTreeSet::new();
+    // The way from the root to here: each module and how many of its imports were followed.
+    let mut way: Vec<(ModuleId, usize)> = vec![(ModuleId::ROOT, 0)];
+    while let Some((here, followed)) = way.last_mut() {
+        let Some((_, import)) = program.module(*here).imports.get_index(*followed) else {
+            done.insert(*here);
+            way.pop();
+            continue;
+        };
+        *followed += 1;
+        let Some(next) = import.module.filter(|next| !done.contains(next)) else { continue };
+        match way.iter().position(|(module, _)| *module == next) {
+            Some(start) => diagnostics.push(cycle(program, &way[start..])),
+            None => way.push((next, 0)),
+        }
+    }
+    diagnostics
+}
+
+/// Words one circle: each module of `way` uses the next, the last uses the first.
+fn cycle(program: &Program, way: &[(ModuleId, usize)]) -> Diagnostic {
+    let name = |id: ModuleId| &program.module(id).path;
+    let edge = |&(user, followed): &(ModuleId, usize)| {
+        let module = program.module(user);
+        let item = module.imports[followed - 1].item;
+        match &module.ast.items[item].kind {
+            ItemKind::Use(used) => used.path.span,
+            _ => module.ast.items[item].span,
+        }
+    };
+    let mut path: Vec<_> = way.iter().map(|(module, _)| format!("`{}`", name(*module))).collect();
+    path.push(path[0].clone());
+    let last = way.last().expect("a circle has a module");
+    let mut problem = Diagnostic::error(
+        Code::IMPORT_CYCLE,
+        edge(last),
+        format!("files use each other in a circle: {}", path.join(" → ")),
+    )
+    .label("closes the circle")
+    .help("move what both need into a third file and `use` that from both");
+    for (at, step) in way[..way.len() - 1].iter().enumerate() {
+        problem = problem.also(edge(step), format!("uses `{}`", name(way[at + 1].0)));
+    }
+    problem
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::Memory;
+
+    fn load_all(files: &[(&str, &str)]) -> (Program, Vec<String>) {
+        let mut memory = Memory::default();
+        files.iter().for_each(|(path, text)| memory.insert(*path, *text));
+        let (program, diagnostics) = load(&memory, "pipeline.pipe").unwrap();
+        let messages = diagnostics.iter().map(|found| format!("{}: {}", found.code, found.message));
+        (program, messages.collect())
+    }
+
+    #[test]
+    fn folders_files_and_aliases_name_modules() {
+        let (program, problems) = load_all(&[
+            ("pipeline.pipe", "use \"./web\"\nuse \"./ci/box.pipe\" as tools\n"),
+            ("web/pipeline.pipe", "use \"/ci/box.pipe\"\n"),
+            ("ci/box.pipe", ""),
+        ]);
+        assert_eq!(problems, [""; 0]);
+        let paths: Vec<_> = program.modules.iter().map(|module| module.path.as_str()).collect();
+        assert_eq!(paths, ["pipeline.pipe", "web/pipeline.pipe", "ci/box.pipe"]);
+        let prefixes: Vec<_> =
+            program.modules.iter().map(|module| module.prefix.as_str()).collect();
+        assert_eq!(prefixes, ["", "web.", "tools."]);
+        assert_eq!(program.modules[1].imports["box"].module, Some(ModuleId(2)));
+    }
+
+    #[test]
+    fn circles_are_shown_with_their_whole_path() {
+        let (_, problems) = load_all(&[
+            ("pipeline.pipe", "use \"./a.pipe\"\n"),
+            ("a.pipe", "use \"./b.pipe\"\n"),
+            ("b.pipe", "use \"./a.pipe\"\n"),
+        ]);
+        assert_eq!(
+            problems,
+            ["K0208: files use each other in a circle: `a.pipe` → `b.pipe` → `a.pipe`"]
+        );
+    }
+
+    #[test]
+    fn a_wrong_path_offers_the_nearest() {
+        let (_, problems) = load_all(&[
+            ("pipeline.pipe", "use \"./wbe\"\nuse \"../x\"\nuse \"./empty\"\n"),
+            ("web/pipeline.pipe", ""),
+            ("empty/readme", ""),
+        ]);
+        assert_eq!(
+            problems,
+            [
+                "K0210: nothing stands at `./wbe`",
+                "K0503: `../x` leaves the project",
+                "K0210: the folder `./empty` has no `pipeline.pipe`",
+            ]
+        );
+    }
+
+    #[test]
+    fn too_deep_imports_stop() {
+        let files: Vec<_> = (0..80)
+            .map(|at| {
+                let name = if at == 0 { "pipeline.pipe".into() } else { format!("m{at}.pipe") };
+                (name, format!("use \"./m{}.pipe\"\n", at + 1))
+            })
+            .collect();
+        let files: Vec<_> =
+            files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        let (program, problems) = load_all(&files);
+        assert_eq!(program.modules.len(), MAX_IMPORT_DEPTH + 1);
+        assert_eq!(problems, ["K0802: the pipeline has more than 64 `use` in a row"]);
+    }
+}

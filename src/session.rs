@@ -1,0 +1,222 @@
+//! The session: one pipeline of one project, from its files to a plan. The façade that the faces of
+//! Kiln call, and the embedding API. Knows the order of the phases; does not know how anything is
+//! shown.
+
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::files::{self, Disk, FilesError, Globber};
+use crate::lang::{check, eval, module};
+use crate::plan::Plan;
+use crate::plan::graph::Graph;
+use crate::plan::step::StepId;
+use crate::source::Sources;
+use crate::syntax::parse::PARSE_STACK_BYTES;
+
+pub use crate::lang::catalog::{Catalog, CatalogParam, CatalogStage};
+
+/// The folder that outs are written to, beside the pipeline's file.
+pub const OUT_FOLDER: &str = "out";
+
+/// A project and the pipeline in it that is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Project {
+    /// The project's root: an absolute path.
+    pub root: PathBuf,
+    /// The pipeline's file, as a path below the root with `/`.
+    pub file: String,
+}
+
+/// Why no pipeline was found.
+#[derive(Debug, thiserror::Error)]
+pub enum FindError {
+    /// Neither the folder nor one above it has a `pipeline.pipe`.
+    #[error("no `pipeline.pipe` in `{}` or any folder above it", .0.display())]
+    NoPipeline(PathBuf),
+    /// The file that was named cannot be read.
+    #[error("cannot read `{}`: {source}", path.display())]
+    Unreadable {
+        /// The file as it was named.
+        path: PathBuf,
+        /// What the file system says.
+        source: std::io::Error,
+    },
+    /// The path of the file is not UTF-8, so no message could name it.
+    #[error("the path `{}` is not UTF-8", .0.display())]
+    NotUtf8(PathBuf),
+}
+
+impl Project {
+    /// Finds the pipeline: `file` if one is named (relative to `folder`), else the `pipeline.pipe`
+    /// of `folder` or of the nearest folder above it.
+    ///
+    /// The project's root is the nearest folder at or above the pipeline that holds `.git`; without
+    /// one, the outermost folder above it that has a `pipeline.pipe`.
+    ///
+    /// # Errors
+    /// If there is no such file.
+    pub fn find(folder: &Path, file: Option<&Path>) -> Result<Self, FindError> {
+        let path = match file {
+            Some(file) => folder.join(file),
+            None => {
+                let package = files::nearest_package(folder);
+                let package = package.ok_or_else(|| FindError::NoPipeline(folder.to_owned()))?;
+                package.join(module::PACKAGE_FILE)
+            }
+        };
+        let unreadable = |source| FindError::Unreadable { path: path.clone(), source };
+        let path = path.canonicalize().map_err(unreadable)?;
+        if path.is_dir() {
+            let source = std::io::Error::from(std::io::ErrorKind::IsADirectory);
+            return Err(FindError::Unreadable { path, source });
+        }
+        let package = path.parent().unwrap_or(&path);
+        let root = files::project_root(package).to_owned();
+        let file = path
+            .strip_prefix(&root)
+            .expect("the root is above the file")
+            .to_str()
+            .map(str::to_owned);
+        match file {
+            Some(file) => Ok(Self { root, file }),
+            None => Err(FindError::NotUtf8(path)),
+        }
+    }
+
+    /// Returns the folder of the pipeline's file: an absolute path. Outs and state stand in it.
+    pub fn package(&self) -> PathBuf {
+        let folder = files::parent(&self.file);
+        if folder.is_empty() { self.root.clone() } else { self.root.join(folder) }
+    }
+}
+
+/// How far to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Find all mistakes. Params that have no value are no mistake.
+    Check,
+    /// Make a plan.
+    Plan,
+}
+
+/// What became of a pipeline's files.
+#[derive(Debug)]
+pub struct Pipeline {
+    /// The texts that diagnostics point into.
+    pub sources: Sources,
+    /// All that was found, by place.
+    pub diagnostics: Vec<Diagnostic>,
+    /// What the pipeline offers; complete only without errors.
+    pub catalog: Catalog,
+    /// The plan and its graph, unless there were errors or only a check was wanted and params have
+    /// no value.
+    pub plan: Option<(Plan, Graph)>,
+}
+
+impl Pipeline {
+    /// Returns whether anything found keeps the pipeline from running.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(|found| found.severity == Severity::Error)
+    }
+}
+
+/// A pipeline's file could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct LoadError(#[from] FilesError);
+
+/// Loads, checks and evaluates the pipeline of `project` with params given as text, by name.
+///
+/// # Errors
+/// If the pipeline's own file cannot be read. Everything else is a diagnostic.
+pub fn load(
+    project: &Project,
+    params: &IndexMap<String, String>,
+    depth: Depth,
+) -> Result<Pipeline, LoadError> {
+    let disk = Disk::new(&project.root);
+    on_large_stack(|| load_from(&disk, &project.file, params, depth))
+}
+
+fn load_from(
+    disk: &Disk,
+    file: &str,
+    params: &IndexMap<String, String>,
+    depth: Depth,
+) -> Result<Pipeline, LoadError> {
+    let (program, mut diagnostics) = module::load(disk, file)?;
+    let (checked, found) = check::check(&program);
+    diagnostics.extend(found);
+    let catalog = crate::lang::catalog::catalog(&program);
+    let has_errors = diagnostics.iter().any(|found| found.severity == Severity::Error);
+    let lacks_params = catalog
+        .params
+        .iter()
+        .any(|param| param.default.is_none() && !params.contains_key(&param.name));
+    let mut plan = None;
+    if !has_errors && !(depth == Depth::Check && lacks_params) {
+        let outs = program.modules.iter().map(|module| files::join(module.folder(), OUT_FOLDER));
+        let globber = Globber::new(disk, outs.collect());
+        let (made, found) = eval::evaluate(&program, &checked, &globber, params);
+        plan = made;
+        diagnostics.extend(found);
+    }
+    diagnostics.sort_by_key(|found| (found.span, found.code));
+    diagnostics.dedup();
+    Ok(Pipeline { sources: program.sources, diagnostics, catalog, plan })
+}
+
+/// Trees of the language are walked by recursion, within limits that fit such a stack.
+fn on_large_stack<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    const THREADS: usize = 0; // As many as there are processors.
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(THREADS)
+        .stack_size(4 * PARSE_STACK_BYTES)
+        .build();
+    pool.expect("threads can be started").install(act)
+}
+
+/// A name on the command line that means no step.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no stage is called `{name}`")]
+pub struct NoSuchStage {
+    /// The name.
+    pub name: String,
+    /// The nearest name there is.
+    pub nearest: Option<String>,
+}
+
+/// Returns the steps that names on the command line mean: a stage with all its rows, one row as it is
+/// named in the plan, or all stages of a module. No names mean all steps.
+///
+/// # Errors
+/// If a name means nothing.
+pub fn select(plan: &Plan, names: &[String]) -> Result<Vec<StepId>, NoSuchStage> {
+    if names.is_empty() {
+        return Ok(plan.iter().map(|(id, _)| id).collect());
+    }
+    let mut selected = Vec::new();
+    for name in names {
+        let module = format!("{name}.");
+        let before = selected.len();
+        let means = |step: &crate::plan::step::Step| {
+            step.stage == *name || step.name == *name || step.stage.starts_with(&module)
+        };
+        selected.extend(plan.iter().filter(|(_, step)| means(step)).map(|(id, _)| id));
+        if selected.len() == before {
+            let known = plan.steps.iter().map(|step| step.stage.as_str());
+            let nearest = crate::lang::scope::nearest(name, known).map(str::to_owned);
+            return Err(NoSuchStage { name: name.clone(), nearest });
+        }
+    }
+    selected.sort_unstable();
+    selected.dedup();
+    Ok(selected)
+}
+
+/// Returns the part of the variable `KILN_PARAM_…` that sets a param.
+pub fn param_variable(name: &str) -> String {
+    format!("KILN_PARAM_{}", eval::variable(name))
+}
