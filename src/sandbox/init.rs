@@ -152,6 +152,8 @@ fn prepare(step: &Step) -> Result<(), (Stage, io::Error)> {
     if step.program.network == Network::Loopback {
         system::bring_up_loopback().map_err(at(Stage::Loopback))?;
     }
+    // When memory runs out, a step goes first: before its launcher, and before the user's own work.
+    drop(std::fs::write(format!("{}/proc/self/oom_score_adj", mounts::HOST), "1000"));
     attach_trees(step).map_err(at(Stage::Trees))?;
     bind_places(&step.root).map_err(at(Stage::Places))?;
     mount_proc(&step.root).map_err(at(Stage::Proc))?;

@@ -148,10 +148,40 @@ fn a_fork_bomb_is_over_in_time() {
         spec.limits.timeout = Some(Duration::from_millis(300));
     });
     let start = Instant::now();
-    let tried = tried.run();
+    let tried = tried.run_in(&own_cells(), &Cancel::new().unwrap()).unwrap();
     assert!(start.elapsed() < Duration::from_millis(3500), "{:?}", start.elapsed());
     assert!(matches!(tried.outcome.exit, Exit::TimedOut | Exit::Code(_)));
     assert_eq!(survivors(&mark), 0);
+}
+
+/// Returns a sandbox for a step with limits: its control groups go with it.
+fn own_cells() -> Cells {
+    Cells::new(Launcher::this_program().unwrap(), scratch()).unwrap()
+}
+
+#[test]
+fn memory_has_a_limit_where_the_system_offers_one() {
+    let cells = own_cells();
+    let hog = "python3 -c 'x = bytearray(400 << 20)'";
+    let limits = Limits { memory: Some(100 << 20), ..Limits::default() };
+    let hog = Try::shell(hog).with(|spec| spec.limits = limits);
+    let tried = hog.run_in(&cells, &Cancel::new().unwrap()).unwrap();
+    match tried.outcome.enforced.memory {
+        Enforcement::Whole => assert_eq!(tried.outcome.exit, Exit::OutOfMemory),
+        _ => assert_eq!(tried.outcome.exit, Exit::Code(1)),
+    }
+    // The next step in the same cell has none.
+    let tried = Try::shell("python3 -c 'x = bytearray(200 << 20)'");
+    tried.run_in(&cells, &Cancel::new().unwrap()).unwrap().text();
+}
+
+#[test]
+fn processes_have_a_limit_where_the_system_offers_one() {
+    let script = "for i in 1 2 3 4 5 6 7 8 9; do sleep 0.2 & done; wait";
+    let tried = Try::shell(script).with(|spec| spec.limits.processes = Some(5));
+    let tried = tried.run_in(&own_cells(), &Cancel::new().unwrap()).unwrap();
+    let refused = String::from_utf8_lossy(&tried.stderr).contains("Cannot fork");
+    assert_eq!(refused, tried.outcome.enforced.processes == Enforcement::Whole);
 }
 
 /// The other half of the next test: a Kiln that is killed while a step runs.
