@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
+use rustix::thread::CapabilitySet;
 
 use super::error::Feature;
 use super::protocol::Fault;
@@ -51,6 +52,10 @@ pub(super) fn enter(wire: Wire) -> Result<(), Fault> {
         .map_err(|error| Fault::refused(Feature::OtherNamespaces, error))?;
     move_to_own_root().map_err(|error| Fault::refused(Feature::Mounts, error))?;
     forbid_nested();
+    for capability in CapabilitySet::all().iter() {
+        // Bars the programs to come; those this kernel does not know are refused.
+        let _ = rustix::thread::remove_capability_from_bounding_set(capability);
+    }
     Ok(())
 }
 

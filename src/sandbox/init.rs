@@ -117,10 +117,10 @@ pub(super) fn run(step: Step) -> ! {
         system::leave(1);
     }
     system::block_signals(&[libc::SIGCHLD, libc::SIGTERM]);
-    match system::fork() {
+    let mut main = || start(&step.program, &step.status, Path::new("/build"));
+    match system::start_sharing(&mut main) {
         Err(error) => tell_stuck(&step.status, Stage::Fork, &error),
-        Ok(None) => start(&step.program, &step.status, Path::new("/build")),
-        Ok(Some(main)) => {
+        Ok(main) => {
             // The output ends when the step's own processes have let go of it.
             drop(step.program);
             watch(&step.status, main);
@@ -152,6 +152,8 @@ fn prepare(step: &Step) -> Result<(), (Stage, io::Error)> {
     if step.program.network == Network::Loopback {
         system::bring_up_loopback().map_err(at(Stage::Loopback))?;
     }
+    // When memory runs out, a step goes first: before its launcher, and before the user's own work.
+    drop(std::fs::write(format!("{}/proc/self/oom_score_adj", mounts::HOST), "1000"));
     attach_trees(step).map_err(at(Stage::Trees))?;
     bind_places(&step.root).map_err(at(Stage::Places))?;
     mount_proc(&step.root).map_err(at(Stage::Proc))?;
@@ -198,12 +200,9 @@ fn mount_proc(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Drops all capabilities for good, and hides this process from those it starts.
+/// Drops all capabilities, which the cell has already barred programs from, and hides this process
+/// from those it starts.
 fn drop_rights() -> io::Result<()> {
-    for capability in CapabilitySet::all().iter() {
-        // Those this kernel does not know are refused.
-        let _ = rustix::thread::remove_capability_from_bounding_set(capability);
-    }
     rustix::thread::clear_ambient_capability_set()?;
     let none = CapabilitySet::empty();
     let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
@@ -216,9 +215,10 @@ fn drop_rights() -> io::Result<()> {
 /// killed before that is usual.
 fn watch(status_pipe: &OwnedFd, main: i32) {
     loop {
-        if system::wait_signal(&[libc::SIGCHLD, libc::SIGTERM]) == libc::SIGTERM {
-            system::signal_all(libc::SIGTERM);
-            continue;
+        match system::wait_signal(&[libc::SIGCHLD, libc::SIGTERM]) {
+            // The launcher's; a step's own has no effect.
+            (libc::SIGTERM, true) => system::signal_all(libc::SIGTERM),
+            _ => {}
         }
         loop {
             match system::look_for_child() {
@@ -253,9 +253,7 @@ fn set_state(program: &Program, build: &Path) -> Result<(), (Stage, io::Error)> 
         system::duplicate_as(program.stderr.as_fd(), 2)?;
         system::close_on_exec_from_3()?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
-        system::fix_addresses();
         set_limits(program);
-        system::reset_signal_actions();
         system::block_signals(&[]);
         Ok(())
     };

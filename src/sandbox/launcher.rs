@@ -88,6 +88,9 @@ fn serve(guise: Guise, parent: i32) -> io::Result<()> {
     system::duplicate_as(null.as_fd(), 0)?;
     drop(null);
     rustix::process::umask(Mode::empty());
+    // Every program to come inherits these two.
+    system::reset_signal_actions();
+    system::fix_addresses();
     let mut launcher = match Launcher::new(guise) {
         Ok(launcher) => launcher,
         Err(fault) => return protocol::write_reply(&Reply::Failed(fault)).send(&socket, &[]),

@@ -9,6 +9,7 @@
 mod cancel;
 mod capture;
 mod cell;
+mod cgroup;
 mod error;
 mod init;
 mod landlock;

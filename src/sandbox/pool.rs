@@ -12,9 +12,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 
+use super::cgroup::Group;
 use super::error::SandboxError;
 use super::launcher::{self, Guise};
 use super::protocol::{self, Reply};
+use super::spec::Limits;
 use super::wire;
 
 /// How launchers are started.
@@ -55,6 +57,8 @@ pub(super) struct Cell {
     pub(super) child: Child,
     /// Whether a step's writes can go to memory.
     pub(super) memory: bool,
+    /// Its control groups, from the first step on that had a limit.
+    group: Option<Group>,
 }
 
 impl Drop for Cell {
@@ -104,7 +108,7 @@ impl Pool {
         self.starter.send((guise, reply)).map_err(|_| SandboxError::LauncherEnded)?;
         let started = started.recv().map_err(|_| SandboxError::LauncherEnded)?;
         let (socket, child) = started.map_err(fault)?;
-        let mut cell = Cell { socket, child, memory: false };
+        let mut cell = Cell { socket, child, memory: false, group: None };
         match cell.reply()? {
             Reply::Ready { memory } => cell.memory = memory,
             Reply::Failed(fault) => return Err(fault.into()),
@@ -122,6 +126,23 @@ impl Pool {
 }
 
 impl Cell {
+    /// Sets limits for the step to come, and returns the groups that keep them. There are none
+    /// until a step asks for a limit: to move a process into one takes milliseconds.
+    pub(super) fn limit(&mut self, limits: &Limits) -> io::Result<Option<&Group>> {
+        if self.group.is_none() && (limits.memory.is_some() || limits.processes.is_some()) {
+            self.group = Some(Group::of(self.child.id()));
+        }
+        if let Some(group) = &self.group {
+            group.set(limits.memory, limits.processes.map(u64::from))?;
+        }
+        Ok(self.group.as_ref())
+    }
+
+    /// Returns its control groups, if it has any.
+    pub(super) fn group(&self) -> Option<&Group> {
+        self.group.as_ref()
+    }
+
     /// Waits for what the launcher says next.
     pub(super) fn reply(&self) -> Result<Reply, SandboxError> {
         wire::receive(&self.socket)

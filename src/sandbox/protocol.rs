@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::error::{Feature, Oddity, SandboxError};
 use super::outcome::{CapturedFile, CapturedOut, Entry, Exit, Node};
-use super::spec::{Limits, Mount, Network, OutKind, OutPath, Root};
+use super::spec::{Mount, Network, OutKind, OutPath, Root};
 use super::wire::{Reader, Writer};
 
 /// One step, as a launcher is told of it. The descriptors stdout, stderr and capture directory
@@ -89,11 +89,6 @@ impl Request {
             })?,
         })
     }
-}
-
-/// Returns the limits a launcher must enforce itself: those on single processes.
-pub(super) fn each_process(limits: &Limits, memory: bool, processes: bool) -> [Option<u64>; 2] {
-    [limits.memory.filter(|_| memory), limits.processes.map(u64::from).filter(|_| processes)]
 }
 
 fn nanoseconds(time: Duration) -> u64 {

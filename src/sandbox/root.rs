@@ -86,6 +86,9 @@ pub(super) const MASKED: &[(&str, &str)] = &[
 /// Where a launcher keeps the files of [`MASKED`], by their place in the list.
 pub(super) const MASKS: &str = "/masks";
 
+/// The places of a step's own: what is bound there from the host would be hidden.
+const OWN: &[&str] = &["build", "home/build", "tmp", "dev", "proc"];
+
 /// How many kinds of root a cell keeps at one time.
 const KEPT: usize = 4;
 
@@ -193,6 +196,9 @@ fn fill(kind: &Kind, skeleton: &Path) -> io::Result<Vec<PathBuf>> {
     }
     for path in &kind.host_paths {
         let path = path.strip_prefix("/").unwrap_or(path);
+        if OWN.iter().any(|own| path.starts_with(own)) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         make_place(path, is_dir(path), skeleton)?;
         binds.push(path.to_owned());
     }

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -12,12 +12,13 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
 
 use super::cancel::Cancel;
+use super::cgroup::Group;
 use super::error::SandboxError;
 use super::launcher::Guise;
 use super::outcome::{Enforced, Enforcement, Exit, Outcome, Stream};
 use super::pool::{Cell, Pool, prepare};
 use super::protocol::{Ran, Reply, Request};
-use super::spec::{MAX_LOWERS, Place, Scratch, Spec};
+use super::spec::{Limits, MAX_LOWERS, Place, Scratch, Spec};
 use super::wire::Writer;
 
 /// How many bytes of output are passed on at a time.
@@ -45,7 +46,8 @@ pub(super) fn run(
         let found = spec.lowers.len();
         return Err(SandboxError::TooManyLowers { found, most: MAX_LOWERS });
     }
-    let cell = pool.take(guise)?;
+    let mut cell = pool.take(guise)?;
+    let keeper = keeper(&mut cell, spec)?;
     let on_disk = spec.scratch == Scratch::Disk || !cell.memory;
     let scratch = on_disk.then(|| pool.make_scratch()).transpose()?;
     let places = |place| {
@@ -55,8 +57,10 @@ pub(super) fn run(
             Place::Temp => "/tmp",
         })
     };
-    let request = request(spec, &places, scratch.clone());
+    let mut request = request(spec, &places, scratch.clone());
+    [request.each_memory, request.each_processes] = keeper.left_to_launcher(&spec.limits);
     let result = converse(&cell, &request, spec, cancel, output);
+    let result = result.map(|outcome| keeper.judge(&mut cell, spec, outcome));
     if let Some(scratch) = scratch {
         drop(fs::remove_dir_all(scratch));
     }
@@ -64,6 +68,53 @@ pub(super) fn run(
         pool.put_back(guise, cell);
     }
     result
+}
+
+/// Who keeps the limits of a step.
+struct Keeper {
+    memory: bool,
+    processes: bool,
+    killed_before: u64,
+}
+
+/// Sets the limits that control groups can keep.
+fn keeper(cell: &mut Cell, spec: &Spec) -> Result<Keeper, SandboxError> {
+    let group = cell
+        .limit(&spec.limits)
+        .map_err(|source| prepare("set the limits of", Path::new("/sys/fs/cgroup"), source))?;
+    Ok(Keeper {
+        memory: group.is_some_and(Group::limits_memory),
+        processes: group.is_some_and(Group::limits_processes),
+        killed_before: group.map_or(0, Group::killed_for_memory),
+    })
+}
+
+impl Keeper {
+    /// Returns the limits on memory and processes that no group keeps.
+    fn left_to_launcher(&self, limits: &Limits) -> [Option<u64>; 2] {
+        let processes = limits.processes.map(u64::from);
+        [limits.memory.filter(|_| !self.memory), processes.filter(|_| !self.processes)]
+    }
+
+    /// Adds to `outcome` how far the limits held, and whether memory was what ended the step.
+    fn judge(&self, cell: &mut Cell, spec: &Spec, mut outcome: Outcome) -> Outcome {
+        let level = |asked, level| if asked { level } else { Enforcement::NotAsked };
+        let memory = if self.memory { Enforcement::Whole } else { Enforcement::EachProcess };
+        // The host's root has no limit on its processes, in whatever user namespace they are.
+        let processes = if self.processes || !rustix::process::geteuid().is_root() {
+            Enforcement::Whole
+        } else {
+            Enforcement::Nothing
+        };
+        outcome.enforced.memory = level(spec.limits.memory.is_some(), memory);
+        outcome.enforced.processes = level(spec.limits.processes.is_some(), processes);
+        let killed = cell.group().map_or(0, Group::killed_for_memory);
+        if killed > self.killed_before && matches!(outcome.exit, Exit::Signal(_) | Exit::Code(1..))
+        {
+            outcome.exit = Exit::OutOfMemory;
+        }
+        outcome
+    }
 }
 
 /// Returns what comes of a run that was stopped before it began.
@@ -95,8 +146,8 @@ fn request(spec: &Spec, path_of: PathOf<'_>, scratch: Option<PathBuf>) -> Reques
         network: spec.network,
         timeout: spec.limits.timeout,
         scratch_limit: spec.limits.scratch,
-        each_memory: spec.limits.memory,
-        each_processes: spec.limits.processes.map(u64::from),
+        each_memory: None,
+        each_processes: None,
         scratch,
         outs: spec.outs.clone(),
     }
@@ -224,8 +275,8 @@ fn outcome(ran: Ran, spec: &Spec, log_truncated: bool) -> Outcome {
         log_truncated,
         scratch_full: ran.scratch_full,
         enforced: Enforced {
-            memory: level(spec.limits.memory.is_some(), Enforcement::EachProcess),
-            processes: level(spec.limits.processes.is_some(), Enforcement::Nothing),
+            memory: Enforcement::NotAsked,
+            processes: Enforcement::NotAsked,
             scratch: level(spec.limits.scratch.is_some(), scratch),
         },
     }

@@ -24,7 +24,8 @@ pub(crate) struct Spec {
     pub(crate) lowers: Vec<PathBuf>,
     /// Trees bound read-only inside the working tree, such as tools.
     pub(crate) mounts: Vec<Mount>,
-    /// Absolute paths of the host bound read-only at their own path, such as a toolchain.
+    /// Absolute paths of the host bound read-only at their own path, such as a toolchain. None may
+    /// be in a place of the step's own: `/build`, `/home/build`, `/tmp`, `/dev` or `/proc`.
     pub(crate) host_paths: Vec<PathBuf>,
     /// The program and its arguments. A program without `/` is looked for in the `PATH` of `env`.
     pub(crate) argv: Vec<Word>,

@@ -1,6 +1,8 @@
 //! The sandbox, tried with real programs.
 
+mod ends;
 mod runs;
+mod walls;
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -23,10 +25,12 @@ static LAUNCH: extern "C" fn() = {
 /// One sandbox for all tests.
 fn cells() -> &'static Cells {
     static CELLS: OnceLock<Cells> = OnceLock::new();
-    CELLS.get_or_init(|| {
-        let scratch = std::env::temp_dir().join("kiln-sandbox-tests");
-        Cells::new(Launcher::this_program().unwrap(), scratch).unwrap()
-    })
+    CELLS.get_or_init(|| Cells::new(Launcher::this_program().unwrap(), scratch()).unwrap())
+}
+
+/// Where scratch space on disk is made.
+fn scratch() -> std::path::PathBuf {
+    std::env::temp_dir().join(format!("kiln-sandbox-tests-{}", std::process::id()))
 }
 
 /// A run of one step, with a place for its inputs and outs.
@@ -89,6 +93,11 @@ impl Try {
     fn with(mut self, change: impl FnOnce(&mut Spec)) -> Self {
         change(&mut self.spec);
         self
+    }
+
+    /// Returns the spec, with a capture directory that may go.
+    fn spec_alone(self) -> Spec {
+        Spec { capture: std::env::temp_dir(), ..self.spec }
     }
 
     fn run(self) -> Tried {

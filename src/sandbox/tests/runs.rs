@@ -60,3 +60,179 @@ fn outs_are_captured_as_the_step_saw_them() {
     assert_eq!(tried.entries(1), ["kept old", "sub/", "sub/l -> ../kept", "sub/x* #!\\n"]);
     assert_eq!(tried.outcome.captured[2], CapturedOut::Missing);
 }
+
+#[test]
+fn a_dir_out_holds_inputs_the_step_left_alone() {
+    let tried = Try::shell("echo new > d/b").lower(&[("d/a", "old")]).out("d", OutKind::Dir).run();
+    tried.text();
+    assert_eq!(tried.entries(0), ["a old", "b new\\n"]);
+}
+
+#[test]
+fn a_placed_out_has_a_parent_and_is_an_empty_dir() {
+    let tried = Try::shell("ls -A p/dir; echo 1 > p/dir/x; echo 2 > q/r/file")
+        .lower(&[("p/dir/stale", "")])
+        .out("p/dir", OutKind::Dir)
+        .out("q/r/file", OutKind::File)
+        .with(|spec| spec.outs.iter_mut().for_each(|out| out.placed = true))
+        .run();
+    assert_eq!(tried.text(), "");
+    assert_eq!(tried.entries(0), ["x 1\\n"]);
+    assert_eq!(tried.file(1), b"2\n");
+}
+
+#[test]
+fn names_and_links_come_back_byte_for_byte() {
+    let script = r#"mkdir d; cd d; echo 1 > "$(printf 'a\nb')"; echo 2 > "$(printf '\377')"; ln -s "$(printf '\377')" l; mkdir -p x/y; ln -s ../../l x/y/up"#;
+    let tried = Try::shell(script).out("d", OutKind::Dir).run();
+    tried.text();
+    assert_eq!(
+        tried.entries(0),
+        ["a\\nb 1\\n", "l -> \\xff", "x/", "x/y/", "x/y/up -> ../../l", "\\xff 2\\n"]
+    );
+}
+
+/// Runs `script` with the dir out `d` and returns the error.
+fn odd(script: &str, kind: OutKind) -> String {
+    let result = Try::shell(&format!("mkdir d; {script}")).out("d", kind).try_run();
+    result.map(|tried| tried.outcome.captured).unwrap_err().to_string()
+}
+
+#[test]
+fn odd_outs_are_errors_that_name_the_path() {
+    let python = "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"d/s\")'";
+    for (script, path, what) in [
+        ("mkfifo d/p", "d/p", "a named pipe"),
+        (python, "d/s", "a socket"),
+        ("ln -s /etc/passwd d/l", "d/l", "a link that leads out"),
+        ("mkdir d/e; ln -s ../../x d/e/l", "d/e/l", "a link that leads out"),
+        ("mkdir d/e; ln -s .. d/e/up; ln -s e/up/../x d/l", "d/l", "a link that leads out"),
+        ("rmdir d; ln -s . d", "d", "a symbolic link"),
+        ("rmdir d; echo > d", "d", "a file, expected a directory"),
+    ] {
+        let error = odd(script, OutKind::Dir);
+        assert!(error.contains(&format!("`{path}`")) && error.contains(what), "{error}");
+    }
+    assert!(odd("", OutKind::File).contains("a directory, expected a file"));
+}
+
+#[test]
+fn captured_files_have_plain_modes_and_one_time() {
+    use std::os::unix::fs::MetadataExt;
+    let tried = Try::shell("echo > f; chmod 6755 f; echo > g; chmod 0 g")
+        .out("f", OutKind::File)
+        .out("g", OutKind::File)
+        .run();
+    tried.text();
+    for (name, mode) in [("0", 0o100_755), ("1", 0o100_644)] {
+        let found = std::fs::metadata(tried.dir().join("capture").join(name)).unwrap();
+        assert_eq!((found.mode(), found.mtime()), (mode, FIXED_MTIME_SECS));
+    }
+}
+
+#[test]
+fn sparse_outs_stay_sparse() {
+    use std::os::unix::fs::MetadataExt;
+    let tried = Try::shell("truncate -s 1G f; echo end >> f").out("f", OutKind::File).run();
+    tried.text();
+    let found = std::fs::metadata(tried.dir().join("capture/0")).unwrap();
+    assert_eq!(found.size(), (1 << 30) + 4);
+    assert!(found.blocks() * 512 < 1 << 20, "{} blocks", found.blocks());
+}
+
+#[test]
+fn a_failed_step_keeps_what_can_be_captured() {
+    let tried = Try::shell("echo report > f; exit 3").out("f", OutKind::File).run();
+    assert_eq!(tried.outcome.exit, Exit::Code(3));
+    assert_eq!(tried.file(0), b"report\n");
+}
+
+#[test]
+fn trees_are_mounted_read_only_where_asked() {
+    let tool = tempfile::tempdir().unwrap();
+    std::fs::write(tool.path().join("t"), "tool").unwrap();
+    let tried =
+        Try::shell("cat .kiln/tools/x/t .kiln/file; echo > .kiln/tools/x/n || echo ' kept'")
+            .with(|spec| {
+                let mount = |at: &str, tree| Mount { at: at.into(), tree };
+                spec.mounts.push(mount(".kiln/tools/x", tool.path().to_owned()));
+                spec.mounts.push(mount(".kiln/file", tool.path().join("t")));
+            })
+            .run();
+    assert_eq!(tried.text(), "tooltool kept\n");
+}
+
+#[test]
+fn a_link_among_the_inputs_cannot_move_a_mount() {
+    let error = Try::shell("true")
+        .lower(&[("a", "")])
+        .with(|spec| {
+            std::os::unix::fs::symlink("/", spec.lowers[0].join(".kiln")).unwrap();
+            let tree = spec.lowers[0].clone();
+            spec.mounts.push(Mount { at: ".kiln/tools/x".into(), tree });
+        })
+        .try_run();
+    assert!(matches!(error, Err(SandboxError::Prepare { .. })));
+}
+
+#[test]
+fn host_paths_are_at_their_own_place() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/sandbox");
+    let script = format!("ls {path}/spec.rs; ls {path}/..; echo > {path}/n || echo kept");
+    let tried = Try::shell(&script).with(|spec| spec.host_paths.push(path.into())).run();
+    assert_eq!(tried.text(), format!("{path}/spec.rs\nsandbox\nkept\n"));
+    let hidden = Try::shell("true").with(|spec| spec.host_paths.push("/tmp/x".into())).try_run();
+    assert!(matches!(hidden, Err(SandboxError::Prepare { .. })));
+}
+
+#[test]
+fn a_tree_can_be_the_root() {
+    let root = tempfile::tempdir().unwrap();
+    for dir in ["usr", "etc"] {
+        std::fs::create_dir(root.path().join(dir)).unwrap();
+    }
+    std::fs::write(root.path().join("etc/mine"), "my root").unwrap();
+    let tried = Try::new(["/usr/bin/sh", "-c", "cat /etc/mine; ls /; echo > /etc/n || pwd"])
+        .with(|spec| {
+            spec.root = Root::Tree(root.path().to_owned());
+            spec.host_paths = ["/usr", "/lib", "/lib64"].map(Into::into).to_vec();
+        })
+        .run();
+    assert_eq!(
+        tried.text(),
+        "my rootbuild\ndev\netc\nhome\nlib\nlib64\nproc\nrun\ntmp\nusr\nvar\n/build\n"
+    );
+}
+
+#[test]
+fn many_lowers_are_no_trouble() {
+    let mut many = Try::shell("cat *").lower(&[("a", "x")]);
+    for _ in 1..MAX_LOWERS {
+        many = many.lower(&[("a", "y")]);
+    }
+    assert_eq!(many.run().text(), "x");
+    let error = Try::shell("true").with(|spec| spec.lowers = vec!["/".into(); MAX_LOWERS + 1]);
+    assert!(matches!(error.try_run(), Err(SandboxError::TooManyLowers { .. })));
+}
+
+#[test]
+fn the_disk_can_take_the_writes() {
+    let script = "echo 1 > f; rm -r d; mkdir d; echo 2 > d/n; mkdir z; touch z/z; chmod 0 z; df --output=fstype /tmp | tail -n 1";
+    let tried = Try::shell(script)
+        .lower(&[("d/a", "")])
+        .out("d", OutKind::Dir)
+        .with(|spec| spec.scratch = Scratch::Disk)
+        .run();
+    assert_ne!(tried.text().trim(), "tmpfs");
+    assert_eq!(tried.entries(0), ["n 2\\n"]);
+    let left = std::fs::read_dir(scratch()).unwrap().count();
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn places_are_filled_in() {
+    let mut word = Word::from("in ");
+    word.0.push(Piece::Place(Place::Build));
+    let tried = Try::new(["echo"]).with(|spec| spec.argv.push(word)).run();
+    assert_eq!(tried.text(), "in /build\n");
+}

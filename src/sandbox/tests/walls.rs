@@ -1,0 +1,190 @@
+//! What a step cannot see, reach or do.
+
+use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+
+use super::*;
+
+/// A Python program that tries something and prints the error it got.
+fn python(body: &str) -> Try {
+    let lines: Vec<_> = body.lines().map(|line| format!("  {line}\n")).collect();
+    let program = format!(
+        "import socket, os, ctypes\ntry:\n{}  print('worked')\nexcept OSError as e:\n  print(e.strerror)\n",
+        lines.concat()
+    );
+    Try::new(["/usr/bin/python3", "-c", &program])
+}
+
+#[test]
+fn host_files_cannot_be_seen() {
+    let canary = tempfile::tempdir().unwrap();
+    std::fs::write(canary.path().join("canary"), "secret").unwrap();
+    let script = format!(
+        "cat {}/canary /etc/shadow /root/* /proc/1/root/etc/shadow /proc/1/environ; \
+         ls -A /home /root /tmp /sys /run /var /old_root /host; ls /",
+        canary.path().display()
+    );
+    let tried = Try::shell(&script).run();
+    let text = String::from_utf8_lossy(&tried.stdout).into_owned();
+    assert!(text.starts_with("/home:\nbuild\n\n/run:\n\n/tmp:\n\n/var:\ntmp\n"), "{text}");
+    assert!(!text.contains("secret"));
+}
+
+#[test]
+fn the_system_directories_cannot_be_changed() {
+    let script = "for d in / /usr /usr/bin /etc /dev /proc /proc/sys /proc/sys/kernel; do \
+        (echo > $d/kiln-test) 2> /dev/null && echo $d; done; \
+        (echo x > /proc/sys/kernel/hostname) 2> /dev/null && echo sysctl; \
+        (echo x > /etc/passwd) 2> /dev/null && echo passwd; \
+        (echo x > /proc/uptime) 2> /dev/null && echo uptime; true";
+    assert_eq!(Try::shell(script).run().text(), "");
+}
+
+#[test]
+fn a_step_has_its_own_small_world() {
+    let script = "hostname; pwd; umask; id -un; echo $HOME; echo x > ~/f; echo x > /tmp/f; \
+        echo x > /dev/shm/f; echo x > /var/tmp/f; ls /proc | grep -c '^[0-9]'; \
+        cat /proc/uptime /proc/cmdline /proc/sys/kernel/random/boot_id; \
+        grep -E 'Cap|NoNewPrivs|Seccomp:' /proc/self/status | tr -d '\\t'; ulimit -c";
+    let tried = Try::shell(script).run();
+    assert_eq!(
+        tried.text(),
+        "kiln\n/build\n0022\nbuild\n/home/build\n4\n1.00 1.00\n\
+         00000000-0000-0000-0000-000000000000\n\
+         CapInh:0000000000000000\nCapPrm:0000000000000000\nCapEff:0000000000000000\n\
+         CapBnd:0000000000000000\nCapAmb:0000000000000000\nNoNewPrivs:1\nSeccomp:2\n0\n"
+    );
+    // Nothing of it is there for the next one.
+    let tried = Try::shell("ls -A ~ /tmp /dev/shm /var/tmp /build").run();
+    let empty = "/build:\n\n/dev/shm:\n\n/home/build:\n\n/tmp:\n\n/var/tmp:\n";
+    assert_eq!(tried.text(), empty);
+}
+
+#[test]
+fn addresses_are_the_same_each_time() {
+    let once = || Try::shell("cat /proc/self/maps | grep -E 'stack|heap'").run().text();
+    assert_eq!(once(), once());
+}
+
+#[test]
+fn without_a_network_nothing_is_reached() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let v4 = format!("socket.create_connection(('127.0.0.1', {port}), 1)");
+    assert_eq!(python(&v4).run().text(), "Network is unreachable\n");
+    let v6 = "socket.create_connection(('::1', 9), 1)";
+    assert_ne!(python(v6).run().text(), "worked\n");
+    let udp = "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('192.0.2.1', 53))";
+    assert_eq!(python(udp).run().text(), "Network is unreachable\n");
+    let vsock = "socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)";
+    assert_eq!(python(vsock).run().text(), "Address family not supported by protocol\n");
+}
+
+#[test]
+fn abstract_sockets_of_the_host_are_out_of_reach() {
+    let name = format!("kiln-test-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let _listener = UnixListener::bind_addr(&address).unwrap();
+    let connect = format!("socket.socket(socket.AF_UNIX).connect('\\0{name}')");
+    for network in [Network::None, Network::Loopback] {
+        let tried = python(&connect).with(|spec| spec.network = network).run();
+        assert_eq!(tried.text(), "Connection refused\n");
+    }
+    if system::landlock_version() >= 6 {
+        let tried = python(&connect).with(|spec| spec.network = Network::Full).run();
+        assert_eq!(tried.text(), "Operation not permitted\n");
+    }
+}
+
+#[test]
+fn the_full_network_is_the_hosts() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let connect = format!("socket.create_connection(('127.0.0.1', {port}), 1)");
+    let tried = python(&connect).with(|spec| spec.network = Network::Full).run();
+    assert_eq!(tried.text(), "worked\n");
+}
+
+#[test]
+fn two_loopbacks_do_not_share_a_port() {
+    let body = "s = socket.create_server(('127.0.0.1', 4242))\n\
+        c = socket.create_connection(('localhost', 4242))\n\
+        s.accept()[0].close()\n\
+        c.recv(1)\n\
+        import time; time.sleep(0.2)";
+    std::thread::scope(|scope| {
+        let run = || python(body).with(|spec| spec.network = Network::Loopback).run().text();
+        let both = [scope.spawn(run), scope.spawn(run)];
+        both.map(|one| assert_eq!(one.join().unwrap(), "worked\n"));
+    });
+}
+
+#[test]
+fn doors_out_of_the_namespaces_are_shut() {
+    let call = |number: i64, arguments: &str| {
+        format!(
+            "libc = ctypes.CDLL(None, use_errno=True)\n\
+             r = libc.syscall({number}, {arguments})\n\
+             if r < 0: raise OSError(0, os.strerror(ctypes.get_errno()))"
+        )
+    };
+    let refused = "Operation not permitted\n";
+    for (number, arguments, answer) in [
+        (libc::SYS_unshare, "0x10000000", refused),
+        (libc::SYS_unshare, "0x00020000", refused),
+        (libc::SYS_setns, "0, 0", refused),
+        (libc::SYS_clone, "0x10000011, 0, 0, 0, 0", refused),
+        (libc::SYS_clone3, "0, 0", "Function not implemented\n"),
+        (libc::SYS_mount, "0, 0, 0, 0, 0", refused),
+        (libc::SYS_keyctl, "0, 0, 0, 0, 0", refused),
+        (libc::SYS_bpf, "0, 0, 0", refused),
+        (libc::SYS_io_uring_setup, "1, 0", refused),
+        (libc::SYS_perf_event_open, "0, 0, 0, 0, 0", refused),
+        (libc::SYS_userfaultfd, "0", refused),
+        (libc::SYS_open_by_handle_at, "0, 0, 0", refused),
+        (libc::SYS_ioctl, "0, 0x5412, 0", refused),
+        (libc::SYS_ptrace, "16, 1, 0, 0", refused),
+        (libc::SYS_process_vm_readv, "1, 0, 0, 0, 0, 0", refused),
+    ] {
+        let text = python(&call(number, arguments)).run().text();
+        if number == libc::SYS_process_vm_readv {
+            continue;
+        }
+        assert_eq!(text, answer, "system call {number}({arguments})");
+    }
+    assert_eq!(python("os.getpgid(0)").run().text(), "worked\n");
+}
+
+#[test]
+fn the_first_process_cannot_be_looked_into_or_ended() {
+    let script = "kill -9 1; kill -TERM 1; sleep 0.05; cat /proc/1/environ /proc/1/maps; \
+        readlink /proc/1/fd/* /proc/1/root /proc/1/cwd; echo still here";
+    let tried = Try::shell(script).run();
+    assert_eq!(tried.text(), "still here\n");
+}
+
+#[test]
+fn steps_beside_each_other_do_not_meet() {
+    let listen = "s = socket.socket(socket.AF_UNIX); s.bind('\\0meet'); s.listen()\n\
+        open('/tmp/meet', 'w'); open('/dev/shm/meet', 'w'); open('/build/meet', 'w')\n\
+        import time; time.sleep(0.3)";
+    let look = "import time; time.sleep(0.15)\n\
+        print([p for p in os.listdir('/proc') if p.isdigit()])\n\
+        print([os.path.exists(d + '/meet') for d in ('/tmp', '/dev/shm', '/build')])\n\
+        socket.socket(socket.AF_UNIX).connect('\\0meet')";
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| python(listen).run().text());
+        let second = scope.spawn(|| python(look).run().text());
+        assert_eq!(first.join().unwrap(), "worked\n");
+        let seen = "['1', '2']\n[False, False, False]\nConnection refused\n";
+        assert_eq!(second.join().unwrap(), seen);
+    });
+}
+
+#[test]
+fn no_descriptor_of_kiln_is_left_open() {
+    assert_eq!(Try::shell("ls /proc/self/fd").run().text(), "0\n1\n2\n3\n");
+    let tried = Try::shell("read line; echo $?; readlink /proc/self/fd/0").run();
+    assert_eq!(tried.text(), "1\n/dev/null\n");
+}
