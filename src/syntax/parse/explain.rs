@@ -1,0 +1,312 @@
+//! Says in the author's words why a text does not fit the grammar. Knows what the grammar expected at
+//! the furthest place it reached and the tokens around it; does not parse.
+
+use std::ops::Range;
+
+use super::Failure;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::source::{SourceId, Span};
+use crate::syntax::scan::{self, Token, TokenKind};
+
+/// The most things a message says were expected.
+const MAX_ALTERNATIVES: usize = 4;
+
+/// A part of a file that was parsed alone.
+#[derive(Clone)]
+pub(super) struct Part<'a> {
+    pub(super) source: SourceId,
+    pub(super) text: &'a str,
+    pub(super) tokens: &'a [Token],
+    /// The tokens of the part.
+    pub(super) range: Range<usize>,
+    /// What the part is.
+    pub(super) kind: PartKind,
+}
+
+/// What a part of a file was parsed as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PartKind {
+    Item,
+    StageHead,
+    Clause,
+}
+
+/// What stands at the place of a failure.
+enum Found {
+    /// A token, or a piece of a string's hole: its kind and place.
+    Token(TokenKind, Span),
+    /// The end of a line or of the part; the place is after the last token.
+    End(Span),
+}
+
+/// What the grammar would have taken.
+#[derive(Default)]
+struct Expected {
+    value: bool,
+    operator: bool,
+    name: bool,
+    ty: bool,
+    string: bool,
+    digits: bool,
+    /// Marks and keywords.
+    words: Vec<&'static str>,
+}
+
+/// The marks and keywords that a message may name, the likeliest first.
+const WORDS: [&str; 32] = [
+    "{", "=", ":", ",", ")", "]", "}", "}}", ">", "->", "..", "then", "else", "at", "in", "for",
+    "if", "(", "[", "sh", "bash", "as", "<", "?", "|", "except", "max", ".", "\"\"\"", "use",
+    "let", "param",
+];
+
+impl Part<'_> {
+    /// Returns the finding for a failure in this part.
+    pub(super) fn explain(&self, failure: &Failure) -> Diagnostic {
+        let found = self.found(failure.at);
+        let before = self.before(failure.at);
+        let expected = self.expected(failure);
+        if let Some(finding) = self.special(&found, before, &expected) {
+            return finding;
+        }
+        let span = self.place(&found, before, &expected);
+        let message = format!(
+            "expected {}{}, found {}",
+            self.alternatives(&expected),
+            self.after(before),
+            self.shown(&found)
+        );
+        let finding = Diagnostic::error(Code::SYNTAX, span, message);
+        match self.advice(&found, before, &expected) {
+            Some(help) => finding.help(help),
+            None => finding,
+        }
+    }
+
+    pub(super) fn token_span(&self, at: usize) -> Span {
+        let token = self.tokens[at];
+        Span::new(self.source, token.start as usize, token.end as usize)
+    }
+
+    fn word(&self, at: usize) -> &str {
+        self.tokens[at].text(self.text)
+    }
+
+    /// What stands at byte `at` of the file or after the blanks there.
+    fn found(&self, at: usize) -> Found {
+        let mut index = self.tokens.partition_point(|token| token.end as usize <= at);
+        while index < self.range.end {
+            let token = self.tokens[index];
+            match token.kind {
+                TokenKind::Newline => break,
+                TokenKind::String if (token.start as usize) < at => {
+                    return self.found_in_string(token, at);
+                }
+                _ if token.is_trivia() => index += 1,
+                _ => return Found::Token(token.kind, self.token_span(index)),
+            }
+        }
+        let last = self.tokens[..index].iter().rposition(|token| !token.is_trivia());
+        let end = last.map_or(0, |last| self.tokens[last].end as usize);
+        Found::End(Span::at(self.source, end))
+    }
+
+    fn found_in_string(&self, string: Token, at: usize) -> Found {
+        let rest = &self.text[at..string.end as usize];
+        let skipped = rest.len() - rest.trim_start_matches([' ', '\t']).len();
+        let start = at + skipped;
+        let rest = &self.text[start..string.end as usize];
+        let near: usize = rest.chars().take(64).map(char::len_utf8).sum();
+        match scan::lex(self.source, &rest[..near]).tokens.first() {
+            Some(_) if rest.starts_with("}}") => {
+                Found::Token(TokenKind::Close, Span::new(self.source, start, start + 2))
+            }
+            Some(token) => {
+                let span = Span::new(self.source, start, start + token.end as usize);
+                Found::Token(token.kind, span)
+            }
+            None => Found::End(Span::at(self.source, start)),
+        }
+    }
+
+    /// The last token of the part that ends at or before byte `at`.
+    fn before(&self, at: usize) -> Option<usize> {
+        let end = self.tokens.partition_point(|token| token.end as usize <= at).min(self.range.end);
+        (self.range.start..end).rev().find(|&index| !self.tokens[index].is_trivia())
+    }
+
+    fn expected(&self, failure: &Failure) -> Expected {
+        let has = |word: &str| failure.expected.iter().any(|token| token == word);
+        let runs_on = self.text[..failure.at].bytes().next_back().is_some_and(scan::is_word_byte);
+        let letters = has("a..z") && !runs_on;
+        let value = has("!") && has("true");
+        let operator = has("??");
+        let ty = !value && letters && has("{") && has("\"\"");
+        let string = !value && has("r\"\"\"");
+        let hides = |word: &str| match word {
+            "(" | "[" => value || operator,
+            "{" | "if" => value || ty,
+            "in" | "<" | ">" | "|" | "?" => operator,
+            "." | ".." => operator || letters,
+            "\"\"\"" => true,
+            "?." => true,
+            _ => false,
+        };
+        let words = WORDS.into_iter().filter(|word| has(word) && !hides(word)).collect();
+        let digits = has("0..9") && !letters && !value && !runs_on;
+        let name = letters && !value && !ty && !string;
+        Expected { value, operator, name, ty, string, digits, words }
+    }
+
+    /// Where the reader should look first.
+    fn place(&self, found: &Found, before: Option<usize>, expected: &Expected) -> Span {
+        let end = match found {
+            Found::Token(_, span) => return *span,
+            Found::End(end) => end,
+        };
+        let needs_branch = expected.words.iter().any(|word| matches!(*word, "then" | "else"));
+        if needs_branch {
+            let range = self.range.start..before.map_or(self.range.start, |before| before + 1);
+            let open = range.rev().find(|&at| self.word(at) == "if");
+            if let Some(open) = open {
+                return self.token_span(open);
+            }
+        }
+        *end
+    }
+
+    fn shown(&self, found: &Found) -> String {
+        let Found::Token(kind, span) = found else {
+            return match self.kind {
+                PartKind::Clause => "the end of the clause".into(),
+                _ => "the end of the line".into(),
+            };
+        };
+        let text = &self.text[span.range()];
+        match kind {
+            TokenKind::String if text.len() > 24 || text.contains('\n') => "a string".into(),
+            _ => format!("`{text}`"),
+        }
+    }
+
+    fn after(&self, before: Option<usize>) -> String {
+        match before.map(|before| self.word(before)) {
+            Some(text) if text.len() <= 24 && !text.contains(['\n', '`']) => {
+                format!(" after `{text}`")
+            }
+            _ => String::new(),
+        }
+    }
+
+    fn alternatives(&self, expected: &Expected) -> String {
+        let mut all: Vec<String> = Vec::new();
+        let kinds = [
+            (expected.value, "a value"),
+            (expected.ty, "a type"),
+            (expected.string, "a path in quotes"),
+            (expected.name, "a name"),
+            (expected.digits, "a number"),
+        ];
+        all.extend(kinds.into_iter().filter(|(is, _)| *is).map(|(_, name)| name.to_owned()));
+        let at_end_of_head = self.kind == PartKind::StageHead && expected.words.contains(&"=")
+            || self.kind == PartKind::StageHead && expected.words.is_empty() && expected.operator;
+        if at_end_of_head {
+            all.push("`{`".into());
+        }
+        all.extend(expected.words.iter().map(|word| format!("`{word}`")));
+        if all.is_empty() {
+            return "the end of the line".into();
+        }
+        all.truncate(MAX_ALTERNATIVES);
+        match all.split_last() {
+            Some((last, [])) => last.clone(),
+            Some((last, others)) => format!("{} or {last}", others.join(", ")),
+            None => String::new(),
+        }
+    }
+
+    /// Mistakes that have a name of their own.
+    fn special(
+        &self,
+        found: &Found,
+        before: Option<usize>,
+        expected: &Expected,
+    ) -> Option<Diagnostic> {
+        let Found::Token(kind, span) = found else { return None };
+        let habit = |message: &str, help: &str| {
+            Some(Diagnostic::error(Code::FOREIGN_HABIT, *span, message).help(help))
+        };
+        match &self.text[span.range()] {
+            ";" => habit(
+                "parts are not separated by `;`",
+                "write each clause and item on its own line",
+            ),
+            "elif" | "elsif" | "elseif" => {
+                let finding = habit("a second condition is written `else if`", "write `else if`");
+                finding.map(|finding| finding.edit(*span, "else if"))
+            }
+            "?" if expected.operator => {
+                habit("there is no `a ? b : c`", "write `if a then b else c`")
+            }
+            "=" if expected.operator && expected.words.contains(&"then") => {
+                let finding =
+                    Diagnostic::error(Code::SYNTAX, *span, "`=` sets a value and does not compare");
+                Some(finding.help("write `==`").edit(*span, "=="))
+            }
+            ":" if expected.operator && expected.words.contains(&"then") => {
+                habit("a condition ends with `then`, not with `:`", "write `if a then b else c`")
+            }
+            "-" if *kind == TokenKind::Punctuation && expected.words.contains(&"=") => {
+                let before = before.filter(|&at| self.tokens[at].end == span.start)?;
+                let message = format!("a name has no `-`: `{}-…`", self.word(before));
+                let finding = Diagnostic::error(Code::SYNTAX, *span, message);
+                Some(finding.help("write `_` in place of the `-`").edit(*span, "_"))
+            }
+            _ => None,
+        }
+    }
+
+    /// What to do, where the grammar's wish alone does not say it.
+    fn advice(&self, found: &Found, before: Option<usize>, expected: &Expected) -> Option<String> {
+        let before = before.map(|before| self.word(before));
+        let has = |word: &str| expected.words.contains(&word);
+        let (kind, text) = match found {
+            Found::Token(kind, span) => (Some(*kind), &self.text[span.range()]),
+            Found::End(_) => (None, ""),
+        };
+        let is_value = matches!(
+            kind,
+            Some(TokenKind::Word | TokenKind::Number | TokenKind::String | TokenKind::Open)
+        );
+        Some(match () {
+            () if expected.value && before == Some("=") => "write a value after `=`".into(),
+            () if expected.value && kind.is_none() => {
+                "write a value before the end of the line".into()
+            }
+            () if expected.value && matches!(text, "," | ")" | "]" | "}" | "}}") => {
+                format!("write a value before `{text}`, or remove what asks for one")
+            }
+            () if has("(") && before == Some("for") => "write `for (x in [1, 2])`".into(),
+            () if has("in") && !expected.operator => {
+                "write `for x in xs`, or `(x in xs)` for the rows of a stage".into()
+            }
+            () if has("then") || has("else") => "write `if condition then value else other`".into(),
+            () if self.kind == PartKind::StageHead && has("=") => {
+                "write `{` on this line, and the clauses of the stage below".into()
+            }
+            () if has(",") && is_value => format!("write `,` before `{text}`"),
+            () if has(":") && has("=") => "write `: type` or `= value` after the name".into(),
+            () if has(":") => "write `:` and a type or value after the name".into(),
+            () if has("=") && !expected.operator => "write `=` and a value".into(),
+            () if has("->") => "write `-> type = value` after the parameters".into(),
+            () if has("sh") => "write `run sh \"…\"`, or `run [\"program\", \"argument\"]`".into(),
+            () if expected.ty => {
+                "write a type such as `string`, `int`, `file` or `list<file>`".into()
+            }
+            () if expected.operator && is_value && expected.words.is_empty() => {
+                format!("write an operator before `{text}`, or begin a new line")
+            }
+            () if expected.operator && text == "=" => "write `==` to compare".into(),
+            () => return None,
+        })
+    }
+}
