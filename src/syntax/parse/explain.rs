@@ -65,7 +65,11 @@ impl Part<'_> {
         let found = self.found(failure.at);
         let before = self.before(failure.at);
         let expected = self.expected(failure);
-        if let Some(finding) = self.special(&found, before, &expected) {
+        if let Some(finding) = self.second_item(&found, &expected) {
+            return finding;
+        }
+        let special = self.special(&found, before, &expected);
+        if let Some(finding) = special.or_else(|| self.too_many(&found, &expected)) {
             return finding;
         }
         let span = self.place(&found, before, &expected);
@@ -263,6 +267,66 @@ impl Part<'_> {
             }
             _ => None,
         }
+    }
+
+    /// A line that goes on after an item that was complete.
+    fn second_item(&self, found: &Found, expected: &Expected) -> Option<Diagnostic> {
+        let Found::End(end) = found else { return None };
+        if self.kind != PartKind::Item || !expected.operator || !expected.words.is_empty() {
+            return None;
+        }
+        let from = self.tokens.partition_point(|token| token.start < end.start);
+        let next = (from..self.range.end).find(|&at| !self.tokens[at].is_trivia())?;
+        let is_operator = self.tokens[next].kind == TokenKind::Punctuation;
+        let word = self.word(next);
+        let (message, help) = if is_operator {
+            (
+                format!("a line cannot begin with `{word}`"),
+                format!("write `{word}` at the end of the line before"),
+            )
+        } else {
+            let found = self.shown(&Found::Token(self.tokens[next].kind, self.token_span(next)));
+            let help = "begin it with `use`, `param`, `let`, `fn`, `build` or `test`";
+            (format!("expected an item, found {found}"), help.to_owned())
+        };
+        Some(Diagnostic::error(Code::SYNTAX, self.token_span(next), message).help(help))
+    }
+
+    /// A second value in brackets that hold one: `(a, b)`, `c["a", "b"]`.
+    fn too_many(&self, found: &Found, expected: &Expected) -> Option<Diagnostic> {
+        let Found::Token(_, comma) = found else { return None };
+        let close = *expected.words.iter().find(|word| matches!(**word, ")" | "]"))?;
+        if &self.text[comma.range()] != "," || expected.value || expected.words.contains(&",") {
+            return None;
+        }
+        let open = self.innermost_open(comma.start)?;
+        let (message, help) = match close {
+            ")" => (
+                "`(…)` holds one value unless a function's name stands before it",
+                "write the function's name right before the `(`, or `[…]` for a list",
+            ),
+            _ => (
+                "an index holds one value",
+                "write `name: value` for each axis of a row, or remove what stands before the list",
+            ),
+        };
+        let finding = Diagnostic::error(Code::SYNTAX, self.token_span(open), message);
+        Some(finding.also(*comma, "a second value begins here").help(help))
+    }
+
+    /// The bracket around byte `at` of the file.
+    fn innermost_open(&self, at: u32) -> Option<usize> {
+        let mut depth = 0_usize;
+        let before = self.range.clone().rev().skip_while(|&index| self.tokens[index].start >= at);
+        for index in before {
+            match self.tokens[index].kind {
+                TokenKind::Close => depth += 1,
+                TokenKind::Open if depth == 0 => return Some(index),
+                TokenKind::Open => depth -= 1,
+                _ => {}
+            }
+        }
+        None
     }
 
     /// What to do, where the grammar's wish alone does not say it.

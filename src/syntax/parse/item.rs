@@ -396,9 +396,8 @@ impl<'a> ItemParser<'a> {
     ) -> Option<Unbalanced> {
         let span = self.span(tokens);
         bracket.take_if(|bracket| {
-            let first =
-                bracket.diagnostic.labels.first().map_or(bracket.diagnostic.span, |it| it.span);
-            covers(span, bracket.diagnostic.span) && (bracket.is_stray || covers(span, first))
+            let open = bracket.diagnostic.labels.first().filter(|_| !bracket.is_stray);
+            covers(span, open.map_or(bracket.diagnostic.span, |open| open.span))
         })
     }
 
