@@ -29,7 +29,16 @@ impl<'a> Builder<'a> {
         Self { source, text, offset, diagnostics: Vec::new(), height: 0 }
     }
 
+    /// Where a pair stands, without the blanks behind it: pest skips them before it looks for a part that
+    /// may be missing.
     pub(super) fn span(&self, pair: &Pair<'_, Rule>) -> Span {
+        let start = pair.as_span().start() + self.offset;
+        let text = pair.as_str().trim_end_matches([' ', '\t', '\r', '\n']);
+        Span::new(self.source, start, start + text.len())
+    }
+
+    /// Where a piece of a string stands, blanks and all.
+    pub(super) fn exact_span(&self, pair: &Pair<'_, Rule>) -> Span {
         let span = pair.as_span();
         Span::new(self.source, span.start() + self.offset, span.end() + self.offset)
     }
@@ -317,7 +326,14 @@ impl<'a> Builder<'a> {
         let mut parts = pair.into_inner();
         let word = parts.next().expect("a type has a name").as_str();
         let plain = TypeKind::Name(word.to_owned());
-        let Some(arguments) = parts.next() else { return plain };
+        let Some(arguments) = parts.next() else {
+            if matches!(word, "list" | "map") {
+                let full = if word == "list" { "list<string>" } else { "map<string, string>" };
+                let message = format!("`{word}` does not say what it holds");
+                self.report(Code::SYNTAX, span, message, &format!("write `{full}`"));
+            }
+            return plain;
+        };
         if arguments.as_rule() == Rule::int_range {
             if word != "int" {
                 let message = format!("`{word}` takes no range; only `int` does");

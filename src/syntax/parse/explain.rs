@@ -44,6 +44,8 @@ enum Found {
 struct Expected {
     value: bool,
     operator: bool,
+    /// The end of a type, where a `?` may stand.
+    after_type: bool,
     name: bool,
     ty: bool,
     string: bool,
@@ -59,11 +61,21 @@ const WORDS: [&str; 32] = [
     "let", "param",
 ];
 
+impl Expected {
+    /// Claims that the part might as well have ended.
+    fn may_end(&self) -> bool {
+        let is_complete = self.operator || self.after_type;
+        let wanted = self.value || self.name || self.ty || self.string || self.digits;
+        !wanted && self.words.iter().all(|word| is_complete && matches!(*word, "at" | "="))
+    }
+}
+
 impl Part<'_> {
     /// Returns the finding for a failure in this part.
     pub(super) fn explain(&self, failure: &Failure) -> Diagnostic {
         let found = self.found(failure.at);
-        let before = self.before(failure.at);
+        let is_in_string = self.is_in_string(failure.at);
+        let before = self.before(failure.at).filter(|_| !is_in_string);
         let expected = self.expected(failure);
         if let Some(finding) = self.second_item(&found, &expected) {
             return finding;
@@ -93,6 +105,13 @@ impl Part<'_> {
 
     fn word(&self, at: usize) -> &str {
         self.tokens[at].text(self.text)
+    }
+
+    /// Claims that byte `at` is inside a string, so in one of its holes.
+    fn is_in_string(&self, at: usize) -> bool {
+        let index = self.tokens.partition_point(|token| token.end as usize <= at);
+        let token = self.tokens.get(index);
+        token.is_some_and(|token| token.kind == TokenKind::String && (token.start as usize) < at)
     }
 
     /// What stands at byte `at` of the file or after the blanks there.
@@ -141,24 +160,30 @@ impl Part<'_> {
     fn expected(&self, failure: &Failure) -> Expected {
         let has = |word: &str| failure.expected.iter().any(|token| token == word);
         let runs_on = self.text[..failure.at].bytes().next_back().is_some_and(scan::is_word_byte);
-        let letters = has("a..z") && !runs_on;
+        let letters = has("a..z") && !(runs_on && has("0..9"));
         let value = has("!") && has("true");
         let operator = has("??");
         let ty = !value && letters && has("{") && has("\"\"");
         let string = !value && has("r\"\"\"");
         let hides = |word: &str| match word {
-            "(" | "[" => value || operator,
+            "(" => value || operator || has("?"),
+            "[" => value || operator,
             "{" | "if" => value || ty,
-            "in" | "<" | ">" | "|" | "?" => operator,
-            "." | ".." => operator || letters,
+            "in" | ">" | "|" => operator,
+            "<" | "?" => true,
+            "." => true,
+            ".." => operator || letters,
+            "=" => has("sh"),
             "\"\"\"" => true,
             "?." => true,
             _ => false,
         };
+        let is_use = !operator && !letters && has(".") && !has("..");
         let words = WORDS.into_iter().filter(|word| has(word) && !hides(word)).collect();
         let digits = has("0..9") && !letters && !value && !runs_on;
         let name = letters && !value && !ty && !string;
-        Expected { value, operator, name, ty, string, digits, words }
+        let string = string || is_use;
+        Expected { value, operator, after_type: has("?"), name, ty, string, digits, words }
     }
 
     /// Where the reader should look first.
@@ -213,12 +238,22 @@ impl Part<'_> {
         all.extend(kinds.into_iter().filter(|(is, _)| *is).map(|(_, name)| name.to_owned()));
         let at_end_of_head = self.kind == PartKind::StageHead && expected.words.contains(&"=")
             || self.kind == PartKind::StageHead && expected.words.is_empty() && expected.operator;
-        if at_end_of_head {
+        if at_end_of_head && !expected.words.contains(&"{") {
             all.push("`{`".into());
         }
+        if expected.words.contains(&"use") && expected.words.contains(&"let") {
+            return "an item".into();
+        }
         all.extend(expected.words.iter().map(|word| format!("`{word}`")));
-        if all.is_empty() {
-            return "the end of the line".into();
+        if expected.may_end() {
+            all.push(
+                if self.kind == PartKind::Clause {
+                    "the end of the clause"
+                } else {
+                    "the end of the line"
+                }
+                .into(),
+            );
         }
         all.truncate(MAX_ALTERNATIVES);
         match all.split_last() {
@@ -235,11 +270,18 @@ impl Part<'_> {
         before: Option<usize>,
         expected: &Expected,
     ) -> Option<Diagnostic> {
+        if let Some(finding) = self.reserved_name(before, expected) {
+            return Some(finding);
+        }
         let Found::Token(kind, span) = found else { return None };
         let habit = |message: &str, help: &str| {
             Some(Diagnostic::error(Code::FOREIGN_HABIT, *span, message).help(help))
         };
         match &self.text[span.range()] {
+            text if text.starts_with('\'') => habit(
+                "strings stand in double quotes, not in single quotes",
+                "put the text between `\"` marks",
+            ),
             ";" => habit(
                 "parts are not separated by `;`",
                 "write each clause and item on its own line",
@@ -329,6 +371,19 @@ impl Part<'_> {
         None
     }
 
+    /// A keyword where a name was wanted: the grammar reads it and then has no wish left.
+    fn reserved_name(&self, before: Option<usize>, expected: &Expected) -> Option<Diagnostic> {
+        let before = before
+            .filter(|_| !expected.operator && !expected.value && expected.words.is_empty())?;
+        let word = self.word(before);
+        if !["if", "then", "else", "for", "in", "true", "false", "none"].contains(&word) {
+            return None;
+        }
+        let message = format!("`{word}` is a word of the language and cannot be a name");
+        let finding = Diagnostic::error(Code::SYNTAX, self.token_span(before), message);
+        Some(finding.help(format!("write another name, such as `{word}_`")))
+    }
+
     /// What to do, where the grammar's wish alone does not say it.
     fn advice(&self, found: &Found, before: Option<usize>, expected: &Expected) -> Option<String> {
         let before = before.map(|before| self.word(before));
@@ -361,12 +416,22 @@ impl Part<'_> {
             () if has(":") && has("=") => "write `: type` or `= value` after the name".into(),
             () if has(":") => "write `:` and a type or value after the name".into(),
             () if has("=") && !expected.operator => "write `=` and a value".into(),
-            () if has("->") => "write `-> type = value` after the parameters".into(),
             () if has("sh") => "write `run sh \"…\"`, or `run [\"program\", \"argument\"]`".into(),
+            () if has("}}") => {
+                "write `}}` after the expression, or an operator between two values".into()
+            }
+            () if expected.string => "write a path in quotes: `use \"./folder\"`".into(),
+            () if has("..") => "write `int(1..50)`".into(),
+            () if has("as") && is_value => format!("write `as` before `{text}`"),
+            () if has("at") && is_value => {
+                format!("write `at` before the path, or `{text}` on a line of its own")
+            }
+            () if has("(") && !has("=") => "write `(` and the parameters, or `()` for none".into(),
+            () if has("->") => "write `-> type = value` after the parameters".into(),
             () if expected.ty => {
                 "write a type such as `string`, `int`, `file` or `list<file>`".into()
             }
-            () if expected.operator && is_value && expected.words.is_empty() => {
+            () if expected.operator && is_value => {
                 format!("write an operator before `{text}`, or begin a new line")
             }
             () if expected.operator && text == "=" => "write `==` to compare".into(),

@@ -31,7 +31,7 @@ const ITEM_KINDS: [(&str, &str); 18] = [
 ];
 
 /// Keys of other tools that no stage has: the word, why, and what to do.
-const KEYS: [(&str, &str, &str); 21] = [
+const KEYS: [(&str, &str, &str); 24] = [
     ("needs", NEEDS, USE_OUT),
     ("depends_on", NEEDS, USE_OUT),
     ("dependencies", NEEDS, USE_OUT),
@@ -49,6 +49,9 @@ const KEYS: [(&str, &str, &str); 21] = [
     ("after_script", SCRIPT, RUN),
     ("steps", "a stage has no list of steps: it runs its `run` clauses in order", RUN),
     ("stage", "stages are not grouped by name: the graph gives their order", "remove the line"),
+    ("run", SCRIPT, RUN),
+    ("out", OUT, "write `out name: file = \"path\"`, a line for each file"),
+    ("env", ENV, "write `env NAME = \"value\"`, a line for each variable"),
     ("environment", ENV, "write `env NAME = \"value\"`, a line for each variable"),
     ("variables", ENV, "write `env NAME = \"value\"`, a line for each variable"),
     ("artifacts", OUT, "write `out name: file = \"path\"`, a line for each file"),
@@ -180,6 +183,10 @@ impl Reader<'_> {
                 let help = "remove the `;`";
                 self.report(span, "a line needs no `;` at its end", help, "", None);
             }
+            "or" if self.is_string(before) && self.is_string(after) => {
+                let message = "a choice of texts is written with `|`";
+                self.report(span, message, "write `|`", "|", Some("|"));
+            }
             word @ ("and" | "or") if before.is_some_and(|it| self.ends_value(it)) => {
                 if after.is_some_and(|after| self.begins_value(after)) {
                     let ours = if word == "and" { "&&" } else { "||" };
@@ -202,6 +209,10 @@ impl Reader<'_> {
             }
             _ => {}
         }
+    }
+
+    fn is_string(&self, at: Option<usize>) -> bool {
+        at.is_some_and(|at| self.tokens[at].kind == TokenKind::String)
     }
 
     fn ends_value(&self, at: usize) -> bool {
@@ -277,8 +288,10 @@ impl Reader<'_> {
             return;
         }
         match self.word(*first) {
-            "env" if rest.len() > 1 => return self.assignment(&rest[1..]),
-            "in" | "out" | "run" | "env" => return,
+            "env" if rest.len() > 1 && self.tokens[rest[0]].kind == TokenKind::Word => {
+                return self.assignment(&rest[1..]);
+            }
+            "in" => return,
             _ => self.assignment(rest),
         }
         let next = |index: usize| rest.get(index).map(|&at| self.word(at));

@@ -123,7 +123,10 @@ impl<'a> ItemParser<'a> {
         let kind = match self.stage_by_parts(&mut item, words) {
             Some(stage) => stage.map(ItemKind::Stage),
             None => {
-                self.explain(item.tokens.clone(), Rule::item, PartKind::Item, item.bracket.take());
+                let is_stage =
+                    words.first().is_some_and(|&at| matches!(self.word(at), "build" | "test"));
+                let kind = if is_stage { PartKind::StageHead } else { PartKind::Item };
+                self.explain(item.tokens.clone(), Rule::item, kind, item.bracket.take());
                 None
             }
         };
@@ -238,7 +241,12 @@ impl<'a> ItemParser<'a> {
         let head = item.tokens.start..self.last_before(body) + 1;
         let mut bracket = item.bracket.take();
         let mut stage = self.stage_head(head, &mut bracket);
+        let mut list_of = None;
         for clause in &item.clauses {
+            if list_of.is_some_and(|column| self.column(clause.start) > column) {
+                continue;
+            }
+            list_of = self.opens_list(clause).then(|| self.column(clause.start));
             let clause = self.clause(clause, &mut bracket);
             if let Some(stage) = &mut stage {
                 stage.clauses.extend(clause);
@@ -254,6 +262,17 @@ impl<'a> ItemParser<'a> {
             self.explain(item.tokens.clone(), Rule::item, PartKind::Item, None);
         }
         Some(stage)
+    }
+
+    /// Claims that a clause is `key:` alone, and the lines below it its list.
+    fn opens_list(&self, clause: &Range<usize>) -> bool {
+        matches!(self.head(clause)[..], [_, colon] if self.word(colon) == ":")
+    }
+
+    fn column(&self, at: usize) -> usize {
+        let start = self.file.tokens[at].start as usize;
+        let before = &self.file.text[..start];
+        start - before.rfind('\n').map_or(0, |newline| newline + 1)
     }
 
     fn last_before(&self, at: usize) -> usize {
@@ -325,13 +344,13 @@ impl<'a> ItemParser<'a> {
         let next_is_value =
             next_is_word || matches!(self.kind(second), TokenKind::String | TokenKind::Open);
         match word {
+            _ if matches!(next, "=" | ":" | "==") => habits::key(word, span),
             "secret" | "service" if next_is_word => {
                 Some(later(span, &format!("`{word}` clauses are")))
             }
             "when" if next_is_value => Some(later(span, "conditions of stages (`when`) are")),
             "run" if next_is_word => self.language(second),
             "in" | "out" | "env" | "run" => None,
-            _ if matches!(next, "=" | ":" | "==") => habits::key(word, span),
             _ if next_is_value => {
                 let near = nearest(word, &["in", "out", "env", "run"])?;
                 let finding = Diagnostic::error(
@@ -377,6 +396,13 @@ impl<'a> ItemParser<'a> {
         }
         let close = self.span(&(end - 1..end));
         let found = self.word(rest);
+        let bracket = match bracket {
+            Some(bracket) if bracket.diagnostic.span.start == self.file.tokens[rest].start => {
+                self.found.push(bracket.diagnostic.also(close, "the stage ended here"));
+                return;
+            }
+            bracket => bracket,
+        };
         let message = format!("expected the end of the stage after `}}`, found `{found}`");
         let mut finding = Diagnostic::error(Code::SYNTAX, self.span(&(rest..rest + 1)), message)
             .also(close, "this brace ends the stage")

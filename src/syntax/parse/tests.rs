@@ -3,6 +3,7 @@ use crate::diagnostic::{Code, Severity};
 use crate::syntax::scan::TokenKind;
 
 mod locate;
+mod mistakes;
 
 /// The realistic files that the tests take apart.
 pub(super) const CORPUS: [(&str, &str); 7] = [
