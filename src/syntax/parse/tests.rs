@@ -2,6 +2,7 @@ use super::*;
 use crate::diagnostic::{Code, Severity};
 use crate::syntax::scan::TokenKind;
 
+mod hostile;
 mod locate;
 mod mistakes;
 
