@@ -35,10 +35,20 @@ pub(super) struct Program {
     /// Relative to the working tree.
     pub(super) cwd: PathBuf,
     pub(super) network: Network,
+    /// What the program may do beyond what the namespaces let it.
+    pub(super) fence: Fence,
     pub(super) each_memory: Option<u64>,
     pub(super) each_processes: Option<u64>,
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
+}
+
+/// How a program is kept in, besides by namespaces.
+pub(super) enum Fence {
+    /// Namespaces keep it in.
+    Cell,
+    /// These files and no others, where the kernel has Landlock.
+    Files(Option<OwnedFd>),
 }
 
 /// What the inside tells the launcher: 16 bytes each.
@@ -116,20 +126,32 @@ pub(super) fn run(step: Step) -> ! {
         tell_stuck(&step.status, stage, &error);
         system::leave(1);
     }
+    let Step { program, status, .. } = step;
+    look_after(program, &status, Path::new("/build"), 0, || system::signal_all(libc::SIGTERM))
+}
+
+/// Starts the program and stays until nothing is left of it. When the process `launcher` sends
+/// SIGTERM, calls `pass_on`.
+pub(super) fn look_after(
+    program: Program,
+    status: &OwnedFd,
+    build: &Path,
+    launcher: i32,
+    pass_on: impl Fn(),
+) -> ! {
     system::block_signals(&[libc::SIGCHLD, libc::SIGTERM]);
-    let mut main = || start(&step.program, &step.status, Path::new("/build"));
-    match system::start_sharing(&mut main) {
-        Err(error) => tell_stuck(&step.status, Stage::Fork, &error),
+    match system::start_sharing(&mut || start(&program, status, build)) {
+        Err(error) => tell_stuck(status, Stage::Fork, &error),
         Ok(main) => {
             // The output ends when the step's own processes have let go of it.
-            drop(step.program);
-            watch(&step.status, main);
+            drop(program);
+            watch(status, main, launcher, pass_on);
         }
     }
     system::leave(0)
 }
 
-fn has_reader(status: &OwnedFd) -> bool {
+pub(super) fn has_reader(status: &OwnedFd) -> bool {
     let mut polled = [PollFd::new(status, PollFlags::OUT)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     let _ = rustix::event::poll(&mut polled, Some(&now));
@@ -202,7 +224,7 @@ fn mount_proc(root: &Path) -> io::Result<()> {
 
 /// Drops all capabilities, which the cell has already barred programs from, and hides this process
 /// from those it starts.
-fn drop_rights() -> io::Result<()> {
+pub(super) fn drop_rights() -> io::Result<()> {
     rustix::thread::clear_ambient_capability_set()?;
     let none = CapabilitySet::empty();
     let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
@@ -213,11 +235,11 @@ fn drop_rights() -> io::Result<()> {
 
 /// Waits for the main process, tells of it, and goes on until nothing is left of the step. To be
 /// killed before that is usual.
-fn watch(status_pipe: &OwnedFd, main: i32) {
+fn watch(status_pipe: &OwnedFd, main: i32, launcher: i32, pass_on: impl Fn()) {
     loop {
         match system::wait_signal(&[libc::SIGCHLD, libc::SIGTERM]) {
-            // The launcher's; a step's own has no effect.
-            (libc::SIGTERM, true) => system::signal_all(libc::SIGTERM),
+            // A step's own has no effect.
+            (libc::SIGTERM, sender) if sender == launcher => pass_on(),
             _ => {}
         }
         loop {
@@ -261,10 +283,18 @@ fn set_state(program: &Program, build: &Path) -> Result<(), (Stage, io::Error)> 
     rustix::process::chdir(build.join(&program.cwd)).map_err(|error| (Stage::Cwd, error.into()))?;
     let filter = || {
         rustix::thread::set_no_new_privs(true)?;
-        if program.network == Network::Full {
-            super::landlock::scope_abstract_sockets()?;
+        let sockets = match (&program.fence, program.network) {
+            (Fence::Files(_), Network::None) => Sockets::UnixOnly,
+            _ => Sockets::Namespaced,
+        };
+        match &program.fence {
+            Fence::Files(Some(ruleset)) => system::landlock_restrict(ruleset.as_fd())?,
+            Fence::Cell if program.network == Network::Full => {
+                super::landlock::scope_abstract_sockets()?;
+            }
+            Fence::Files(None) | Fence::Cell => {}
         }
-        system::install_filter(seccomp::filter(Sockets::Namespaced))
+        system::install_filter(seccomp::filter(sockets))
     };
     filter().map_err(at(Stage::Filter))
 }

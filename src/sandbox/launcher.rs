@@ -12,11 +12,11 @@ use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Signal};
 
 use super::cell::{self, Wire};
-use super::init::Program;
+use super::init::{Fence, Program};
 use super::protocol::{self, Fault, Ran, Reply, Request};
 use super::root::{self, Roots};
 use super::stage::Stage;
-use super::{supervise, system, wire};
+use super::{supervise, system, weak, wire};
 
 /// The name a launcher goes by in place of the program's.
 pub(super) const NAME: &str = "kiln-cell";
@@ -129,11 +129,15 @@ struct Launcher {
 
 impl Launcher {
     fn new(guise: Guise) -> Result<Self, Fault> {
-        if let Guise::Cell(wire) = guise {
-            cell::enter(wire)?;
-            root::write_masks()?;
-        }
-        Ok(Self { guise, roots: Roots::default(), memory: holds_attributes() })
+        let roots = Roots::default();
+        let Guise::Cell(wire) = guise else {
+            weak::adopt_orphans();
+            cell::bar_capabilities();
+            return Ok(Self { guise, roots, memory: false });
+        };
+        cell::enter(wire)?;
+        root::write_masks()?;
+        Ok(Self { guise, roots, memory: holds_attributes() })
     }
 
     fn run(
@@ -143,13 +147,16 @@ impl Launcher {
         socket: &UnixStream,
     ) -> Result<Ran, Fault> {
         let [stdout, stderr, capture] = fds;
+        let program = program(request, stdout, stderr)?;
+        if self.guise == Guise::Weak {
+            return weak::run(request, program, capture.as_fd(), socket);
+        }
         let kind = root::Kind {
             root: request.root.clone(),
             host_paths: request.host_paths.clone(),
             networked: self.guise == Guise::Cell(Wire::Host),
         };
         let root = self.roots.get(kind)?;
-        let program = program(request, stdout, stderr)?;
         let stage = Stage::make(request, root)?;
         let end = supervise::run(request, &stage, program, socket)?;
         stage.finish(request, end, capture.as_fd())
@@ -168,6 +175,7 @@ fn program(request: &Request, stdout: OwnedFd, stderr: OwnedFd) -> Result<Progra
         env: strings(&request.env).map_err(invalid)?,
         cwd: Path::new(&request.cwd).to_owned(),
         network: request.network,
+        fence: Fence::Cell,
         each_memory: request.each_memory,
         each_processes: request.each_processes,
         stdout,

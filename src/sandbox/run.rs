@@ -28,9 +28,6 @@ const CHUNK: usize = 64 * 1024;
 /// unless the step gave its end of the pipe away.
 const LAST_OUTPUT: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
 
-/// Where a step's own directories are.
-pub(super) type PathOf<'a> = &'a dyn Fn(Place) -> &'a OsStr;
-
 /// Runs `spec` in a launcher of this guise.
 pub(super) fn run(
     pool: &Pool,
@@ -50,14 +47,16 @@ pub(super) fn run(
     let keeper = keeper(&mut cell, spec)?;
     let on_disk = spec.scratch == Scratch::Disk || !cell.memory;
     let scratch = on_disk.then(|| pool.make_scratch()).transpose()?;
-    let places = |place| {
-        OsStr::new(match place {
-            Place::Build => "/build",
-            Place::Home => "/home/build",
-            Place::Temp => "/tmp",
-        })
+    let places = match (guise, &scratch) {
+        (Guise::Weak, Some(scratch)) => ["build", "home", "tmp"].map(|name| scratch.join(name)),
+        _ => ["/build", "/home/build", "/tmp"].map(PathBuf::from),
     };
-    let mut request = request(spec, &places, scratch.clone());
+    let path_of = |place| match place {
+        Place::Build => places[0].as_os_str(),
+        Place::Home => places[1].as_os_str(),
+        Place::Temp => places[2].as_os_str(),
+    };
+    let mut request = request(spec, path_of, scratch.clone());
     [request.each_memory, request.each_processes] = keeper.left_to_launcher(&spec.limits);
     let result = converse(&cell, &request, spec, cancel, output);
     let result = result.map(|outcome| keeper.judge(&mut cell, spec, outcome));
@@ -131,7 +130,11 @@ fn cancelled() -> Outcome {
     }
 }
 
-fn request(spec: &Spec, path_of: PathOf<'_>, scratch: Option<PathBuf>) -> Request {
+fn request<'a>(
+    spec: &Spec,
+    path_of: impl Fn(Place) -> &'a OsStr + Copy,
+    scratch: Option<PathBuf>,
+) -> Request {
     let assignment = |(name, value): &(OsString, super::spec::Word)| {
         [name.as_bytes(), b"=", value.resolve(path_of).as_bytes()].concat()
     };

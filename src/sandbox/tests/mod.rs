@@ -3,6 +3,7 @@
 mod ends;
 mod runs;
 mod walls;
+mod weak;
 
 use std::path::Path;
 use std::sync::OnceLock;
