@@ -17,6 +17,7 @@ mod launcher;
 mod mounts;
 mod outcome;
 mod pool;
+mod probe;
 mod protocol;
 mod root;
 mod run;
@@ -40,6 +41,7 @@ pub(crate) use outcome::{
     CapturedFile, CapturedOut, Enforced, Enforcement, Entry, Exit, Node, Outcome, Stream,
 };
 pub(crate) use pool::Launcher;
+pub(crate) use probe::{Check, Found, Report, probe};
 pub(crate) use spec::{
     FIXED_MTIME_SECS, Limits, MAX_LOWERS, Mount, Network, OutKind, OutPath, Piece, Place, Root,
     Scratch, Spec, Word,

@@ -39,6 +39,17 @@ impl Launcher {
     }
 }
 
+/// What a launcher can do beyond what it must.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts {
+    /// Whether a step's writes can go to memory.
+    pub(super) memory_scratch: bool,
+    /// Whether the memory of a step as a whole can be limited.
+    pub(super) memory_limit: bool,
+    /// Whether the processes of a step can be limited.
+    pub(super) process_limit: bool,
+}
+
 /// The launchers of one sandbox.
 pub(super) struct Pool {
     idle: Mutex<HashMap<Guise, Vec<Cell>>>,
@@ -88,13 +99,32 @@ impl Pool {
         Ok(Self { idle, starter, program, scratch, next })
     }
 
-    /// Returns an idle launcher, or starts one.
+    /// Returns an idle launcher that lives, or starts one.
     pub(super) fn take(&self, guise: Guise) -> Result<Cell, SandboxError> {
-        let idle = self.idle.lock().expect("no holder panics").get_mut(&guise).and_then(Vec::pop);
-        match idle {
-            Some(cell) => Ok(cell),
-            None => self.start(guise),
+        loop {
+            let idle =
+                self.idle.lock().expect("no holder panics").get_mut(&guise).and_then(Vec::pop);
+            match idle {
+                None => return self.start(guise),
+                Some(mut cell) => {
+                    if matches!(cell.child.try_wait(), Ok(None)) {
+                        return Ok(cell);
+                    }
+                }
+            }
         }
+    }
+
+    /// Returns what a launcher of this guise can do here; `None` when it does not start.
+    pub(super) fn facts(&self, guise: Guise) -> Option<Facts> {
+        let mut cell = self.take(guise).ok()?;
+        let group = cell.group.get_or_insert_with(|| Group::of(cell.child.id()));
+        let root = rustix::process::geteuid().is_root();
+        Some(Facts {
+            memory_scratch: cell.memory,
+            memory_limit: group.limits_memory(),
+            process_limit: group.limits_processes() || !root,
+        })
     }
 
     /// Takes back a launcher that can run another step.
