@@ -2,6 +2,7 @@
 
 mod ends;
 mod runs;
+mod tools;
 mod walls;
 mod weak;
 
