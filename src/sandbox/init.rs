@@ -21,6 +21,8 @@ use super::{cell, mounts, root, system};
 pub(super) struct Step {
     /// Where the root is mounted in the cell, with the working tree in it.
     pub(super) root: PathBuf,
+    /// Whether the host knows the step's user as its root.
+    pub(super) for_root: bool,
     /// Detached trees and where in the working tree they go.
     pub(super) trees: Vec<(OwnedFd, PathBuf)>,
     pub(super) program: Program,
@@ -178,7 +180,7 @@ fn prepare(step: &Step) -> Result<(), (Stage, io::Error)> {
     drop(std::fs::write(format!("{}/proc/self/oom_score_adj", mounts::HOST), "1000"));
     attach_trees(step).map_err(at(Stage::Trees))?;
     bind_places(&step.root).map_err(at(Stage::Places))?;
-    mount_proc(&step.root).map_err(at(Stage::Proc))?;
+    mount_proc(&step.root, step.for_root).map_err(at(Stage::Proc))?;
     cell::move_to_root(&step.root).map_err(at(Stage::Root))?;
     drop_rights().map_err(at(Stage::Rights))
 }
@@ -205,19 +207,26 @@ fn bind_places(root: &Path) -> io::Result<()> {
 
 /// Mounts `/proc` of this PID namespace. It is read-only: a step that Kiln runs for the host's
 /// root has that user's number, and `/proc/sys` asks for no more.
-fn mount_proc(root: &Path) -> io::Result<()> {
+fn mount_proc(root: &Path, for_root: bool) -> io::Result<()> {
     let at = root.join("proc");
     let flags = rustix::mount::MountFlags::NOSUID
         | rustix::mount::MountFlags::NODEV
         | rustix::mount::MountFlags::NOEXEC
         | rustix::mount::MountFlags::RDONLY;
     rustix::mount::mount("proc", &at, "proc", flags, None)?;
-    for (index, (name, _)) in root::MASKED.iter().enumerate() {
+    let mask = |index: usize, name: &str| {
         let mask = Path::new(root::MASKS).join(index.to_string());
         match rustix::mount::mount_bind(mask, at.join(name)) {
-            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) if error != rustix::io::Errno::NOENT => Err(error),
+            _ => Ok(()),
         }
+    };
+    for (index, (name, _)) in root::MASKED.iter().enumerate() {
+        mask(index, name)?;
+    }
+    if for_root {
+        // The first mask is empty.
+        root::MASKED_FROM_ROOT.iter().try_for_each(|name| mask(0, name))?;
     }
     Ok(())
 }
@@ -302,7 +311,8 @@ fn set_state(program: &Program, build: &Path) -> Result<(), (Stage, io::Error)> 
 /// Sets the limits of a process to the same everywhere, as far as the host allows.
 fn set_limits(program: &Program) {
     let limits = [
-        (Resource::Core, Some(0), Some(0)),
+        // At 0 a program that takes core dumps from the kernel would still get them.
+        (Resource::Core, Some(1), Some(1)),
         (Resource::Stack, Some(8 << 20), None),
         (Resource::Nofile, Some(1024), Some(1 << 19)),
         (Resource::Data, program.each_memory, program.each_memory),

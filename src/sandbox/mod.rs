@@ -21,6 +21,7 @@ mod probe;
 mod protocol;
 mod root;
 mod run;
+mod scratch;
 mod seccomp;
 mod spec;
 mod stage;

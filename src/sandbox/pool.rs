@@ -9,13 +9,13 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 
 use super::cgroup::Group;
 use super::error::SandboxError;
 use super::launcher::{self, Guise};
 use super::protocol::{self, Reply};
+use super::scratch::ScratchSpace;
 use super::spec::Limits;
 use super::wire;
 
@@ -55,8 +55,9 @@ pub(super) struct Pool {
     idle: Mutex<HashMap<Guise, Vec<Cell>>>,
     starter: Sender<Order>,
     program: PathBuf,
-    scratch: PathBuf,
-    next: AtomicU64,
+    scratch: ScratchSpace,
+    /// The directory the scratch space is below.
+    base: PathBuf,
 }
 
 /// A wish for a launcher, and where it is to be sent.
@@ -95,8 +96,8 @@ impl Pool {
             .name("kiln-cells".into())
             .spawn(start)
             .map_err(|source| SandboxError::Start { program: program.clone(), source })?;
-        let (idle, next) = (Mutex::default(), AtomicU64::new(0));
-        Ok(Self { idle, starter, program, scratch, next })
+        let (idle, base) = (Mutex::default(), scratch.clone());
+        Ok(Self { idle, starter, program, scratch: ScratchSpace::new(scratch), base })
     }
 
     /// Returns an idle launcher that lives, or starts one.
@@ -149,9 +150,7 @@ impl Pool {
 
     /// Makes a new directory on disk for one step's writes.
     pub(super) fn make_scratch(&self) -> Result<PathBuf, SandboxError> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let dir = self.scratch.join(format!("{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&dir).map_err(|source| prepare("make", &dir, source)).map(|()| dir)
+        self.scratch.make().map_err(|source| prepare("make a directory in", &self.base, source))
     }
 }
 

@@ -1,7 +1,6 @@
 //! One run as Kiln lives it: asks a launcher, passes output on, and hears how it went.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -18,6 +17,7 @@ use super::launcher::Guise;
 use super::outcome::{Enforced, Enforcement, Exit, Outcome, Stream};
 use super::pool::{Cell, Pool, prepare};
 use super::protocol::{Ran, Reply, Request};
+use super::scratch;
 use super::spec::{Limits, MAX_LOWERS, Place, Scratch, Spec};
 use super::wire::Writer;
 
@@ -46,9 +46,9 @@ pub(super) fn run(
     let mut cell = pool.take(guise)?;
     let keeper = keeper(&mut cell, spec)?;
     let on_disk = spec.scratch == Scratch::Disk || !cell.memory;
-    let scratch = on_disk.then(|| pool.make_scratch()).transpose()?;
-    let places = match (guise, &scratch) {
-        (Guise::Weak, Some(scratch)) => ["build", "home", "tmp"].map(|name| scratch.join(name)),
+    let space = on_disk.then(|| pool.make_scratch()).transpose()?;
+    let places = match (guise, &space) {
+        (Guise::Weak, Some(space)) => ["build", "home", "tmp"].map(|name| space.join(name)),
         _ => ["/build", "/home/build", "/tmp"].map(PathBuf::from),
     };
     let path_of = |place| match place {
@@ -56,12 +56,12 @@ pub(super) fn run(
         Place::Home => places[1].as_os_str(),
         Place::Temp => places[2].as_os_str(),
     };
-    let mut request = request(spec, path_of, scratch.clone());
+    let mut request = request(spec, path_of, space.clone());
     [request.each_memory, request.each_processes] = keeper.left_to_launcher(&spec.limits);
     let result = converse(&cell, &request, spec, cancel, output);
     let result = result.map(|outcome| keeper.judge(&mut cell, spec, outcome));
-    if let Some(scratch) = scratch {
-        drop(fs::remove_dir_all(scratch));
+    if let Some(space) = space {
+        drop(scratch::remove_tree(&space));
     }
     if !matches!(result, Err(SandboxError::LauncherEnded)) {
         pool.put_back(guise, cell);

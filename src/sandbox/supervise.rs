@@ -37,6 +37,7 @@ pub(super) fn run(
     request: &Request,
     stage: &Stage,
     program: Program,
+    for_root: bool,
     socket: &UnixStream,
 ) -> Result<End, Fault> {
     let trees = stage.trees(request)?;
@@ -48,7 +49,7 @@ pub(super) fn run(
         namespaces |= libc::CLONE_NEWNET;
     }
     let start = Instant::now();
-    let step = Step { root: stage.root.clone(), trees, program, status };
+    let step = Step { root: stage.root.clone(), for_root, trees, program, status };
     match system::clone_process(namespaces).map_err(refused)? {
         Side::Child => init::run(step),
         Side::Parent { process } => {

@@ -43,17 +43,18 @@ fn the_system_directories_cannot_be_changed() {
 
 #[test]
 fn a_step_has_its_own_small_world() {
-    let script = "hostname; pwd; umask; id -un; echo $HOME; echo x > ~/f; echo x > /tmp/f; \
-        echo x > /dev/shm/f; echo x > /var/tmp/f; ls /proc | grep -c '^[0-9]'; \
+    let script = "hostname; pwd; umask; id -un; echo $HOME; echo x > ~/f && echo x > /dev/shm/f && \
+        echo x > /tmp/f && rm /var/tmp/f && echo x > /var/tmp/g || echo ENOWRITE; ls /proc | grep -c '^[0-9]'; \
         cat /proc/uptime /proc/cmdline /proc/sys/kernel/random/boot_id; \
-        grep -E 'Cap|NoNewPrivs|Seccomp:' /proc/self/status | tr -d '\\t'; ulimit -c";
+        grep -E 'Cap|NoNewPrivs|Seccomp:' /proc/self/status | tr -d '\\t'; ulimit -c; \
+        cat /proc/sys/user/max_user_namespaces; cat /proc/keys";
     let tried = Try::shell(script).run();
     assert_eq!(
         tried.text(),
         "kiln\n/build\n0022\nbuild\n/home/build\n4\n1.00 1.00\n\
          00000000-0000-0000-0000-000000000000\n\
          CapInh:0000000000000000\nCapPrm:0000000000000000\nCapEff:0000000000000000\n\
-         CapBnd:0000000000000000\nCapAmb:0000000000000000\nNoNewPrivs:1\nSeccomp:2\n0\n"
+         CapBnd:0000000000000000\nCapAmb:0000000000000000\nNoNewPrivs:1\nSeccomp:2\n0\n0\n"
     );
     // Nothing of it is there for the next one.
     let tried = Try::shell("ls -A ~ /tmp /dev/shm /var/tmp /build").run();

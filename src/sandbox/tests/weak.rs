@@ -9,6 +9,7 @@ fn weak(attempt: Try) -> Result<Tried, SandboxError> {
     let scratch = tempfile::tempdir().unwrap();
     let sandbox = Weak::new(Launcher::this_program().unwrap(), scratch.path().to_owned()).unwrap();
     let tried = attempt.run_in(&sandbox, &Cancel::new().unwrap());
+    drop(sandbox);
     assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
     tried
 }
