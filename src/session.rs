@@ -178,7 +178,8 @@ fn load_from(
         .iter()
         .any(|param| param.default.is_none() && !params.contains_key(&param.name));
     let mut plan = None;
-    if !has_errors && !(depth == Depth::Check && lacks_params) {
+    let is_complete = depth == Depth::Plan || !lacks_params;
+    if !has_errors && is_complete {
         let outs = program.modules.iter().map(|module| files::join(module.folder(), OUT_FOLDER));
         let globber = Globber::new(disk, outs.collect());
         let (made, found) = eval::evaluate(&program, &checked, &globber, params);

@@ -196,7 +196,7 @@ impl Loader<'_> {
             let module = match self.find(user, &used) {
                 Ok(path) => self.module_at(user, &alias, &path, &used, depth, &mut next),
                 Err(problem) => {
-                    self.diagnostics.push(problem);
+                    self.diagnostics.push(*problem);
                     None
                 }
             };
@@ -266,18 +266,19 @@ impl Loader<'_> {
     }
 
     /// Returns the project path of the file that a `use` names.
-    fn find(&self, user: ModuleId, used: &Use) -> Result<String, Diagnostic> {
+    fn find(&self, user: ModuleId, used: &Use) -> Result<String, Box<Diagnostic>> {
         let (text, span) = (&used.path.text, used.path.span);
         let folder = self.program.module(user).folder();
         let Some(path) = files::project_path(folder, text) else {
             let message = format!("`{text}` leaves the project");
-            return Err(Diagnostic::error(Code::BAD_PATH, span, message)
-                .help("a pipeline uses files of its own project; start the path with `/` to count from the project's root"));
+            let problem = Diagnostic::error(Code::BAD_PATH, span, message)
+                .help("a pipeline uses files of its own project; start the path with `/` to count from the project's root");
+            return Err(Box::new(problem));
         };
         if text.ends_with(".pipe") {
             return match self.project.kind(&path) {
                 Some(_) => Ok(path),
-                None => Err(self.not_found(span, text, &path)),
+                None => Err(Box::new(self.not_found(span, text, &path))),
             };
         }
         let file = files::join(&path, PACKAGE_FILE);
@@ -288,9 +289,10 @@ impl Loader<'_> {
                 let help = format!(
                     "a folder with a `{PACKAGE_FILE}` is a package; a single file is used as \"{text}/name.pipe\""
                 );
-                Err(Diagnostic::error(Code::MODULE_NOT_FOUND, span, message).help(help))
+                let problem = Diagnostic::error(Code::MODULE_NOT_FOUND, span, message).help(help);
+                Err(Box::new(problem))
             }
-            _ => Err(self.not_found(span, text, &path)),
+            _ => Err(Box::new(self.not_found(span, text, &path))),
         }
     }
 
