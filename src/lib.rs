@@ -9,9 +9,10 @@ mod files;
 mod lang;
 pub mod plan;
 mod process;
+mod sandbox;
 pub mod session;
 mod snapshot;
 pub mod source;
 mod syntax;
-pub(crate) mod sandbox;
+
 pub use sandbox::launch_if_asked;
