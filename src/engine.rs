@@ -7,6 +7,7 @@ pub(crate) mod failure;
 pub(crate) mod host;
 pub(crate) mod inputs;
 pub(crate) mod key;
+pub(crate) mod learn;
 pub(crate) mod line;
 pub(crate) mod log;
 pub(crate) mod outs;

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::event::What;
 use crate::files::Files;
 use crate::plan::Plan;
 use crate::plan::step::{Place, StepKind};
@@ -140,9 +141,9 @@ pub(crate) struct StepMemory {
 pub(crate) struct Ingredients {
     /// The key.
     pub(crate) key: Option<Digest>,
-    /// Kind, as a number, name and digest of each thing.
-    pub(crate) items: Vec<(u8, Box<str>, Digest)>,
-    /// The digests of file sets; their files are in [`IngredientBook::sets`].
+    /// Kind, name and digest of each thing.
+    pub(crate) items: Vec<(What, Box<str>, Digest)>,
+    /// The digests of file sets, sorted; their files are in [`IngredientBook::sets`].
     pub(crate) sets: Vec<Digest>,
 }
 
@@ -156,7 +157,7 @@ pub(crate) struct IngredientBook {
 }
 
 /// What a run learned, to be remembered.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Learned {
     /// The plan, if a new one was made, with the settings and notes it was made from.
     pub(crate) plan: Option<(Digest, Notes, Vec<u8>)>,
