@@ -6,6 +6,7 @@ pub(crate) mod error;
 pub(crate) mod failure;
 pub(crate) mod host;
 pub(crate) mod inputs;
+pub(crate) mod journal;
 pub(crate) mod key;
 pub(crate) mod learn;
 pub(crate) mod line;
