@@ -6,12 +6,14 @@ pub mod digest;
 mod engine;
 pub mod event;
 mod files;
+#[cfg(feature = "internals")]
+pub mod internals;
 mod lang;
 pub mod plan;
 mod process;
+pub(crate) mod sandbox;
 pub mod session;
 mod snapshot;
 pub mod source;
 mod syntax;
-pub(crate) mod sandbox;
 pub use sandbox::launch_if_asked;
