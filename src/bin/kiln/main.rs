@@ -1,8 +1,3 @@
-<<<<<<< HEAD
-//! The `kiln` command.
-fn main() {
-    kiln::launch_if_asked();
-=======
 //! The `kiln` command: the face that talks to people. Knows arguments, screens and exit codes; all
 //! work is the library's.
 
@@ -19,10 +14,10 @@ mod ui;
 use clap::Parser;
 
 fn main() -> std::process::ExitCode {
+    kiln::launch_if_asked();
     let arguments = match cli::Cli::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return exit::usage(&error),
     };
     commands::run(arguments).into()
->>>>>>> main
 }
