@@ -2,6 +2,8 @@
 //! Kiln call, and the embedding API. Knows the order of the phases; does not know how anything is
 //! shown.
 
+mod run;
+
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -14,6 +16,8 @@ use crate::plan::graph::Graph;
 use crate::plan::step::StepId;
 use crate::source::Sources;
 use crate::syntax::parse::PARSE_STACK_BYTES;
+
+pub use run::{Interrupt, RunError, RunOptions, run};
 
 pub use crate::lang::catalog::{Catalog, CatalogParam, CatalogStage};
 
