@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::files::{self, Disk, FilesError, Globber};
+use crate::files::{self, Disk, Files, FilesError, Globber, Memory};
 use crate::lang::{check, eval, module};
 use crate::plan::Plan;
 use crate::plan::graph::Graph;
@@ -144,8 +144,25 @@ pub fn load(
     on_large_stack(|| load_from(&disk, &project.file, params, depth))
 }
 
+/// As [`load`], from texts in memory: what an editor or a benchmark has.
+///
+/// # Errors
+/// If `file` is none of the texts.
+pub fn load_texts(
+    texts: &IndexMap<String, String>,
+    file: &str,
+    params: &IndexMap<String, String>,
+    depth: Depth,
+) -> Result<Pipeline, LoadError> {
+    let mut memory = Memory::default();
+    for (path, text) in texts {
+        memory.insert(path.as_str(), text.as_str());
+    }
+    on_large_stack(|| load_from(&memory, file, params, depth))
+}
+
 fn load_from(
-    disk: &Disk,
+    disk: &dyn Files,
     file: &str,
     params: &IndexMap<String, String>,
     depth: Depth,
