@@ -267,7 +267,12 @@ pub fn select(plan: &Plan, names: &[String]) -> Result<Vec<StepId>, NoSuchStage>
     Ok(selected)
 }
 
-/// Returns the part of the variable `KILN_PARAM_…` that sets a param.
+/// Returns what there is to know of a function or a stage's field, by its name.
+pub fn reference(name: &str) -> Option<String> {
+    crate::lang::builtins::reference(name)
+}
+
+/// Returns the name of the variable `KILN_PARAM_…` that sets a param.
 pub fn param_variable(name: &str) -> String {
     format!("KILN_PARAM_{}", eval::variable(name))
 }
