@@ -1,0 +1,173 @@
+//! Running a pipeline: a plan, a store and a sandbox brought together. Knows what the engine needs;
+//! does not know how a run is shown, nor how its options are written.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::cache::{CacheError, Store};
+use crate::engine::host::Host;
+use crate::engine::key::Level;
+use crate::engine::learn::serve;
+use crate::engine::run::{Machine, Request};
+use crate::engine::stop::Stop;
+use crate::event::{Event, Warning};
+use crate::plan::Plan;
+use crate::plan::graph::Graph;
+use crate::plan::step::StepId;
+use crate::sandbox::{Cells, Launcher, Sandbox, SandboxError};
+
+use super::{Project, Workspace};
+
+/// How a pipeline is run.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// The id of the run; unique among the runs of the project.
+    pub run: String,
+    /// The stages that were asked for, for people.
+    pub stages: Vec<String>,
+    /// The steps that were asked for; what they need runs, too.
+    pub wanted: Vec<StepId>,
+    /// Steps that run even if their result is known.
+    pub rerun: Vec<StepId>,
+    /// How many steps of one processor run beside each other, at least 1.
+    pub jobs: u32,
+    /// Whether a failure lets steps start that do not wait for it.
+    pub keep_going: bool,
+    /// The folder for the outs of the wanted steps; relative ones count from the pipeline's folder.
+    /// `None` for none.
+    pub out: Option<PathBuf>,
+    /// Whether steps served from the cache say again what they said.
+    pub replays: bool,
+    /// The folder of the store.
+    pub store: PathBuf,
+    /// Kiln's own environment: tools of the machine are found through its `PATH`.
+    pub environment: BTreeMap<String, OsString>,
+}
+
+/// Interrupts a run from another thread. The first time asks all steps to end and kills them after a
+/// grace of two seconds; the second time kills them at once.
+#[derive(Clone, Debug)]
+pub struct Interrupt(Arc<Stop>);
+
+impl Interrupt {
+    /// Returns an interrupt that nobody has used.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self(Arc::new(Stop::new()?)))
+    }
+
+    /// Interrupts the run as the signal with that number would.
+    pub fn interrupt(&self, signal: i32) {
+        self.0.interrupt(signal);
+    }
+}
+
+/// Why a run could not begin. A retry is sensible once the cause is gone.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The store cannot be used, and neither can a temporary one.
+    #[error("the store cannot be used: {0}")]
+    Store(String),
+    /// The sandbox cannot be started.
+    #[error("the sandbox cannot be started: {0}")]
+    Sandbox(String),
+    /// The pipeline's folder cannot be read.
+    #[error("cannot read `{}`: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the file system says.
+        source: std::io::Error,
+    },
+}
+
+/// Says all that a run would, if there is nothing to do: nothing at all has changed since the last
+/// run that was asked for the same and ended well. Then Kiln exits with 0. Neither the pipeline nor
+/// the store is opened.
+pub fn served(workspace: &Workspace, options: &RunOptions, emit: &mut dyn FnMut(Event)) -> bool {
+    if !workspace.is_current() {
+        return false;
+    }
+    let host = host(workspace, options);
+    let request = request(&workspace.project, options);
+    serve(&workspace.snapshot, &request, Level::Namespaces, &host, emit).is_some()
+}
+
+/// Runs the wanted steps of a plan and says what happens through `emit`; returns what Kiln exits
+/// with when nothing it started is left.
+///
+/// # Errors
+/// If the run could not begin.
+pub fn run(
+    workspace: Workspace,
+    (plan, graph): &(Plan, Graph),
+    options: &RunOptions,
+    interrupt: &Interrupt,
+    emit: &mut dyn FnMut(Event),
+) -> Result<u8, RunError> {
+    let store = open_store(&options.store, emit)?;
+    let sandbox = sandbox(&store).map_err(|error| RunError::Sandbox(error.to_string()))?;
+    let host = host(&workspace, options);
+    let machine = Machine {
+        project: &workspace.project.root,
+        snapshot: &workspace.snapshot,
+        store: &store,
+        sandbox: &*sandbox,
+        level: Level::Namespaces,
+        host: &host,
+        stop: &interrupt.0,
+        memory_bytes: u64::MAX,
+    };
+    let request = request(&workspace.project, options);
+    let result = crate::engine::run::run(plan, graph, &request, &machine, emit);
+    // A snapshot that cannot be written costs the next run some time, and nothing else.
+    let _ = workspace.save(plan, result.learned);
+    Ok(result.exit)
+}
+
+fn host(workspace: &Workspace, options: &RunOptions) -> Host {
+    let snapshot = &workspace.snapshot;
+    let (root, environment) = (&workspace.project.root, options.environment.clone());
+    Host::look(root, environment, snapshot.memory(), snapshot.tools().clone())
+}
+
+fn request(project: &Project, options: &RunOptions) -> Request {
+    Request {
+        run: options.run.clone(),
+        stages: options.stages.clone(),
+        wanted: options.wanted.clone(),
+        jobs: options.jobs,
+        keep_going: options.keep_going,
+        rerun: options.rerun.clone(),
+        out: options.out.as_ref().map(|out| below_root(project, out)),
+        replays: options.replays,
+    }
+}
+
+/// A store that cannot be used slows a run down, and is no reason to fail it.
+fn open_store(path: &Path, emit: &mut dyn FnMut(Event)) -> Result<Store, RunError> {
+    let fail = |error: CacheError| RunError::Store(error.to_string());
+    let (store, refused) = Store::open_or_private(path, &std::env::temp_dir()).map_err(fail)?;
+    if let Some(refused) = refused {
+        emit(Event::Warning(Warning {
+            message: format!("{refused}; this run keeps its results in a temporary store"),
+            help: Some("name another store: --cache DIR".to_owned()),
+            step: None,
+        }));
+    }
+    Ok(store)
+}
+
+fn sandbox(store: &Store) -> Result<Box<dyn Sandbox>, SandboxError> {
+    let launcher = Launcher::this_program()?;
+    Ok(Box::new(Cells::new(launcher, store.scratch().join("steps"))?))
+}
+
+/// The engine counts from the project's root.
+fn below_root(project: &Project, out: &Path) -> PathBuf {
+    Path::new(crate::files::parent(&project.file)).join(out)
+}
