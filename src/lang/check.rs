@@ -243,7 +243,7 @@ impl<'p> Checker<'p> {
 
     /// Warns of private values that nothing mentions.
     fn unused(&mut self) {
-        for (module, tree) in self.program.iter() {
+        for (module, tree) in self.program.iter().filter(|(_, tree)| tree.is_whole) {
             for (item, tree) in tree.ast.items.iter().enumerate() {
                 let reference = ItemRef { module, item };
                 if tree.is_pub || self.used.contains(&reference) {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use indexmap::IndexMap;
 use rayon::prelude::*;
 
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::files::{self, EntryKind, Files, FilesError};
 use crate::source::{MAX_SOURCE_BYTES, SourceId, Sources, Span};
 use crate::syntax::ast::{self, ItemKind, Use};
@@ -53,6 +53,9 @@ pub(crate) struct Module {
     pub(crate) prefix: String,
     /// Its tree.
     pub(crate) ast: ast::Module,
+    /// Whether the tree holds all that the text says. A part with a mistake is not in it, so that
+    /// what seems to be missing may stand there.
+    pub(crate) is_whole: bool,
     /// What its `use` items name, by alias; `None` for one that could not be loaded.
     pub(crate) imports: IndexMap<String, Import>,
 }
@@ -170,8 +173,10 @@ impl Loader<'_> {
         let mut ids = Vec::new();
         for ((path, prefix, _), (ast, problems)) in texts.into_iter().zip(parsed) {
             ids.push(ModuleId(self.program.modules.len() as u32));
+            let is_whole = problems.iter().all(|found| found.severity != Severity::Error);
             self.diagnostics.extend(problems);
-            self.program.modules.push(Module { path, prefix, ast, imports: IndexMap::new() });
+            let imports = IndexMap::new();
+            self.program.modules.push(Module { path, prefix, ast, is_whole, imports });
         }
         ids
     }
