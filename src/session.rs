@@ -260,7 +260,7 @@ pub fn select(plan: &Plan, names: &[String]) -> Result<Vec<StepId>, NoSuchStage>
         selected.extend(plan.iter().filter(|(_, step)| means(step)).map(|(id, _)| id));
         if selected.len() == before {
             let known = plan.steps.iter().map(|step| step.stage.as_str());
-            let nearest = crate::lang::scope::nearest(name, known).map(str::to_owned);
+            let nearest = crate::lang::nearest::nearest(name, known).map(str::to_owned);
             return Err(NoSuchStage { name: name.clone(), nearest });
         }
     }
