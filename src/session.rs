@@ -19,8 +19,8 @@ use crate::source::{SourceId, Sources};
 use crate::syntax::parse::PARSE_STACK_BYTES;
 use crate::syntax::{fmt, parse, scan};
 
-pub use run::{Interrupt, RunError, RunOptions, run, served};
-pub use workspace::{Planned, STATE_FOLDER, Workspace};
+pub use run::{Interrupt, RunError, RunOptions, read_log, run, served};
+pub use workspace::{Planned, Record, STATE_FOLDER, Workspace};
 
 pub use crate::lang::catalog::{Catalog, CatalogParam, CatalogStage};
 
