@@ -12,6 +12,8 @@ use crate::source::{MAX_SOURCE_BYTES, SourceId, Sources, Span};
 use crate::syntax::ast::{self, ItemKind, Use};
 use crate::syntax::{parse, scan};
 
+use super::ty::ModuleId;
+
 /// The most files one pipeline may have.
 pub(crate) const MAX_MODULES: usize = 1024;
 
@@ -20,20 +22,6 @@ pub(crate) const MAX_IMPORT_DEPTH: usize = 64;
 
 /// The name of the file that makes a folder a package.
 pub(crate) const PACKAGE_FILE: &str = "pipeline.pipe";
-
-/// The place of a module in its [`Program`]; the root is 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ModuleId(pub(crate) u32);
-
-impl ModuleId {
-    /// The module that Kiln was asked for.
-    pub(crate) const ROOT: Self = Self(0);
-
-    /// Returns the place in `Program::modules`.
-    pub(crate) fn index(self) -> usize {
-        self.0 as usize
-    }
-}
 
 /// All files of a pipeline.
 #[derive(Debug, Default)]
@@ -201,7 +189,7 @@ impl Loader<'_> {
             let module = match self.find(user, &used) {
                 Ok(path) => self.module_at(user, &alias, &path, &used, depth, &mut next),
                 Err(problem) => {
-                    self.diagnostics.push(problem);
+                    self.diagnostics.push(*problem);
                     None
                 }
             };
@@ -271,18 +259,19 @@ impl Loader<'_> {
     }
 
     /// Returns the project path of the file that a `use` names.
-    fn find(&self, user: ModuleId, used: &Use) -> Result<String, Diagnostic> {
+    fn find(&self, user: ModuleId, used: &Use) -> Result<String, Box<Diagnostic>> {
         let (text, span) = (&used.path.text, used.path.span);
         let folder = self.program.module(user).folder();
         let Some(path) = files::project_path(folder, text) else {
             let message = format!("`{text}` leaves the project");
-            return Err(Diagnostic::error(Code::BAD_PATH, span, message)
-                .help("a pipeline uses files of its own project; start the path with `/` to count from the project's root"));
+            let problem = Diagnostic::error(Code::BAD_PATH, span, message)
+                .help("a pipeline uses files of its own project; start the path with `/` to count from the project's root");
+            return Err(Box::new(problem));
         };
         if text.ends_with(".pipe") {
             return match self.project.kind(&path) {
                 Some(_) => Ok(path),
-                None => Err(self.not_found(span, text, &path)),
+                None => Err(Box::new(self.not_found(span, text, &path))),
             };
         }
         let file = files::join(&path, PACKAGE_FILE);
@@ -293,9 +282,10 @@ impl Loader<'_> {
                 let help = format!(
                     "a folder with a `{PACKAGE_FILE}` is a package; a single file is used as \"{text}/name.pipe\""
                 );
-                Err(Diagnostic::error(Code::MODULE_NOT_FOUND, span, message).help(help))
+                let problem = Diagnostic::error(Code::MODULE_NOT_FOUND, span, message).help(help);
+                Err(Box::new(problem))
             }
-            _ => Err(self.not_found(span, text, &path)),
+            _ => Err(Box::new(self.not_found(span, text, &path))),
         }
     }
 
@@ -307,7 +297,7 @@ impl Loader<'_> {
             .iter()
             .filter(|entry| entry.kind == EntryKind::Folder || entry.name.ends_with(".pipe"));
         let wanted = path.rsplit('/').next().unwrap_or_default();
-        match super::scope::nearest(wanted, names.map(|entry| entry.name.as_str())) {
+        match super::nearest::nearest(wanted, names.map(|entry| entry.name.as_str())) {
             Some(name) => {
                 let near = match text.rsplit_once('/') {
                     Some((start, _)) => format!("{start}/{name}"),

@@ -85,12 +85,13 @@ pub(crate) struct Lexed {
 /// without partners, stray characters, nesting over [`MAX_NESTING`].
 pub(crate) fn scan(source: SourceId, text: &str) -> (Vec<Token>, Vec<Diagnostic>) {
     let Lexed { tokens, mut diagnostics, .. } = lex(source, text);
+    diagnostics.sort_by_key(|diagnostic| diagnostic.span);
+    let mut brackets = Vec::new();
     for mut item in outline::outline(source, text, &tokens).items {
-        if item.bracket.is_some() {
-            item.drop_follow_up(&tokens, &diagnostics);
-        }
-        diagnostics.extend(item.bracket.map(|bracket| bracket.diagnostic));
+        item.drop_follow_up(&tokens, &diagnostics);
+        brackets.extend(item.bracket.map(|bracket| bracket.diagnostic));
     }
+    diagnostics.append(&mut brackets);
     diagnostics.sort_by_key(|diagnostic| diagnostic.span);
     (tokens, diagnostics)
 }
@@ -106,8 +107,9 @@ pub(crate) fn too_large() -> Diagnostic {
 /// Returns the text of a file, or why its bytes are none. `source` names the file in the finding.
 ///
 /// # Errors
-/// K0001 with the offset of the first byte that is not UTF-8, K0002 for a NUL byte, K0003 for a file
-/// over [`MAX_SOURCE_BYTES`]. The span is empty at offset 0 where the text cannot be shown.
+/// K0001 with the offset of the first byte that is not UTF-8, K0003 for a file over
+/// [`MAX_SOURCE_BYTES`]. The span is empty at offset 0, as there is no text to show. A NUL byte has a
+/// place in the text, so it is left to [`scan`] (K0002).
 pub(crate) fn decode(source: SourceId, bytes: Vec<u8>) -> Result<String, Box<Diagnostic>> {
     if bytes.len() > MAX_SOURCE_BYTES {
         return Err(Box::new(Diagnostic { span: Span::at(source, 0), ..too_large() }));

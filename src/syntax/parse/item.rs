@@ -9,7 +9,7 @@ use super::{File, Limit, Rule, failure, habits, run};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::source::Span;
 use crate::syntax::ast::{Item, ItemKind, Name, Stage};
-use crate::syntax::outline::{ITEM_WORDS, ItemOutline, Outline, Unbalanced};
+use crate::syntax::outline::{ITEM_WORDS, ItemOutline, Outline, Unbalanced, findings_in};
 use crate::syntax::scan::TokenKind;
 
 /// Items of later versions, and what to call them.
@@ -109,9 +109,7 @@ impl<'a> ItemParser<'a> {
             return self.push(&item, is_pub, ItemKind::Broken(name));
         }
         let reported = self.reported_in(&item.tokens);
-        if item.bracket.is_some() {
-            item.drop_follow_up(self.file.tokens, reported);
-        }
+        item.drop_follow_up(self.file.tokens, reported);
         if reported.iter().any(|finding| finding.code == Code::NESTED_TOO_DEEPLY) {
             return self.push(&item, is_pub, ItemKind::Broken(name));
         }
@@ -435,9 +433,7 @@ impl<'a> ItemParser<'a> {
     /// The findings about tokens in a part.
     fn reported_in(&self, tokens: &Range<usize>) -> &[Diagnostic] {
         let span = self.span(tokens);
-        let first = self.reported.partition_point(|finding| finding.span.start < span.start);
-        let end = self.reported.partition_point(|finding| finding.span.start < span.end);
-        &self.reported[first..end]
+        findings_in(&self.reported, span.start..span.end)
     }
 
     /// Reports why a part does not fit its rule, unless its tokens say it already. An unbalanced bracket

@@ -126,18 +126,23 @@ impl Lexer<'_> {
             }
         }
         self.at = limit;
+        self.text_not_closed(frames, start, is_block, is_raw);
+        self.give_up(frames);
+    }
+
+    /// Reports the innermost string, or the hole around it if that is likelier the one left open.
+    fn text_not_closed(&mut self, frames: &[Frame], start: usize, is_block: bool, is_raw: bool) {
         let around = match frames.iter().rev().nth(1) {
             Some(Frame::Hole { start, .. }) => Some(*start),
             _ => None,
         };
         match around {
             // `"a {{ b"`: the quotes were meant to end the outer string.
-            Some(hole) if !self.text[start..limit].contains("}}") => {
-                self.unclosed_hole(hole, start)
+            Some(hole) if !self.text[start..self.at].contains("}}") => {
+                self.unclosed_hole(hole, start);
             }
             _ => self.unterminated(start, is_block, is_raw),
         }
-        self.give_up(frames);
     }
 
     /// After a missing end was reported: leaves the string or hole, and all around it that cannot go
@@ -225,18 +230,10 @@ impl Lexer<'_> {
             b'"' => self.open_string(0, frames),
             b'r' if self.byte(1) == Some(b'"') => self.open_string(1, frames),
             byte if is_word_byte(byte) => self.skip_while(is_word_byte),
-            open @ (b'(' | b'[' | b'{') => {
-                brackets.push(open);
+            byte => {
+                bracket_step(brackets, byte);
                 self.at += 1;
             }
-            close @ (b')' | b']' | b'}') => {
-                let partner = partner(close);
-                if let Some(at) = brackets.iter().rposition(|&open| open == partner) {
-                    brackets.truncate(at);
-                }
-                self.at += 1;
-            }
-            _ => self.at += 1,
         }
     }
 
@@ -258,6 +255,19 @@ impl Lexer<'_> {
         .also(self.span(end, end), "the line ends here")
         .help("write `}}` after the expression; to write the two braces themselves, put `\\` before them");
         self.report(finding);
+    }
+}
+
+/// Opens or closes a bracket of a hole; the grammar tells of one without a partner.
+fn bracket_step(brackets: &mut Vec<u8>, byte: u8) {
+    match byte {
+        b'(' | b'[' | b'{' => brackets.push(byte),
+        b')' | b']' | b'}' => {
+            if let Some(at) = brackets.iter().rposition(|&open| open == partner(byte)) {
+                brackets.truncate(at);
+            }
+        }
+        _ => {}
     }
 }
 
