@@ -87,6 +87,8 @@ impl SourceCode for Lines<'_> {
         if context_lines_before == CONTEXT_LINES {
             start = text[..start].rfind('\n').map_or(0, |at| at + 1);
             end = text[end..].find('\n').map_or(text.len(), |at| end + at);
+            // Of an empty line the handler shows nothing, unless its end is there.
+            end = if start == end { (end + 1).min(text.len()) } else { end };
         }
         let before = &text[..start];
         let line = before.matches('\n').count();
