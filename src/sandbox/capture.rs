@@ -52,7 +52,9 @@ impl Copier<'_> {
         let stat = rustix::fs::fstat(&found).map_err(fault)?;
         match (FileType::from_raw_mode(stat.st_mode), out.kind) {
             (FileType::RegularFile, OutKind::File) => {
-                let file = self.file(&found, OsStr::new(""), &stat);
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+                let from = mounts::open_beneath(build, path, flags).map_err(fault)?;
+                let file = self.file(from, &stat);
                 Ok(CapturedOut::File(file.map_err(|error| Fault::capture(path, error))?))
             }
             (FileType::Directory, OutKind::Dir) => Ok(CapturedOut::Dir(self.tree(&found, path)?)),
@@ -82,9 +84,13 @@ impl Copier<'_> {
             let fault = |error: Errno| Fault::capture(&full, error);
             let stat = rustix::fs::statat(dir, child, AtFlags::SYMLINK_NOFOLLOW).map_err(fault)?;
             let node = match FileType::from_raw_mode(stat.st_mode) {
-                FileType::RegularFile => Node::File(
-                    self.file(dir, child, &stat).map_err(|error| Fault::capture(&full, error))?,
-                ),
+                FileType::RegularFile => {
+                    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+                    let from =
+                        mounts::open_beneath(dir.as_fd(), child.as_ref(), flags).map_err(fault)?;
+                    let file = self.file(from, &stat);
+                    Node::File(file.map_err(|error| Fault::capture(&full, error))?)
+                }
                 FileType::Symlink => inner_link(root.as_fd(), dir, child, &path, &full)?,
                 FileType::Directory => {
                     let inner = mounts::open_beneath(dir.as_fd(), child.as_ref(), OFlags::PATH)
@@ -101,15 +107,8 @@ impl Copier<'_> {
         Ok(entries)
     }
 
-    /// Copies the file `name` in `dir`, or `dir` itself when there is no name.
-    fn file(&mut self, dir: &OwnedFd, name: &OsStr, stat: &Stat) -> io::Result<CapturedFile> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let from = if name.is_empty() {
-            let name = mounts::name_of(dir);
-            rustix::fs::open(name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?
-        } else {
-            rustix::fs::openat(dir, name, flags, Mode::empty())?
-        };
+    /// Copies an open file.
+    fn file(&mut self, from: OwnedFd, stat: &Stat) -> io::Result<CapturedFile> {
         let number = self.next;
         self.next += 1;
         let executable = stat.st_mode & 0o100 != 0;
@@ -161,8 +160,7 @@ impl Copier<'_> {
 /// Opens a directory for reading, whatever rights the step left on it.
 fn reopen_dir(dir: &OwnedFd, path: &Path) -> Result<OwnedFd, Fault> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(mounts::name_of(dir), flags, Mode::empty())
-        .map_err(|error| Fault::capture(path, error))
+    rustix::fs::openat(dir, ".", flags, Mode::empty()).map_err(|error| Fault::capture(path, error))
 }
 
 /// Returns the names in a directory, the last one first.

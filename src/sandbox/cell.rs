@@ -52,11 +52,16 @@ pub(super) fn enter(wire: Wire) -> Result<(), Fault> {
         .map_err(|error| Fault::refused(Feature::OtherNamespaces, error))?;
     move_to_own_root().map_err(|error| Fault::refused(Feature::Mounts, error))?;
     forbid_nested();
+    bar_capabilities();
+    Ok(())
+}
+
+/// Bars the programs to come from every capability.
+pub(super) fn bar_capabilities() {
     for capability in CapabilitySet::all().iter() {
-        // Bars the programs to come; those this kernel does not know are refused.
+        // Those this kernel does not know are refused, and all are to an ordinary user.
         let _ = rustix::thread::remove_capability_from_bounding_set(capability);
     }
-    Ok(())
 }
 
 /// Makes a tmpfs this process's `/`, with the host's files at `/host`.

@@ -20,7 +20,7 @@ pub(crate) enum SandboxError {
     /// The launcher ended, or answered with something that is no answer.
     #[error("the sandbox launcher ended before it answered")]
     LauncherEnded,
-    /// The system refuses something every sandbox needs. [`Feature::cure`] says what helps.
+    /// The system refuses something every sandbox needs. [`Self::help`] says what helps.
     #[error("the system refuses {feature} to the sandbox")]
     Refused { feature: Feature, source: io::Error },
     /// Too many trees for one step.
@@ -38,6 +38,16 @@ pub(crate) enum SandboxError {
     /// An out could not be read or copied.
     #[error("cannot capture the out `{}`", path.display())]
     Capture { path: PathBuf, source: io::Error },
+}
+
+impl SandboxError {
+    /// Returns what to do about it, where that is known: a command where there is one.
+    pub(crate) fn help(&self) -> Option<String> {
+        match self {
+            Self::Refused { feature, .. } => Some(super::probe::cure(*feature)),
+            _ => None,
+        }
+    }
 }
 
 /// What a sandbox needs of the system.

@@ -21,6 +21,8 @@ use super::{cell, mounts, root, system};
 pub(super) struct Step {
     /// Where the root is mounted in the cell, with the working tree in it.
     pub(super) root: PathBuf,
+    /// Whether the host knows the step's user as its root.
+    pub(super) for_root: bool,
     /// Detached trees and where in the working tree they go.
     pub(super) trees: Vec<(OwnedFd, PathBuf)>,
     pub(super) program: Program,
@@ -35,10 +37,20 @@ pub(super) struct Program {
     /// Relative to the working tree.
     pub(super) cwd: PathBuf,
     pub(super) network: Network,
+    /// What the program may do beyond what the namespaces let it.
+    pub(super) fence: Fence,
     pub(super) each_memory: Option<u64>,
     pub(super) each_processes: Option<u64>,
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
+}
+
+/// How a program is kept in, besides by namespaces.
+pub(super) enum Fence {
+    /// Namespaces keep it in.
+    Cell,
+    /// These files and no others, where the kernel has Landlock.
+    Files(Option<OwnedFd>),
 }
 
 /// What the inside tells the launcher: 16 bytes each.
@@ -116,20 +128,32 @@ pub(super) fn run(step: Step) -> ! {
         tell_stuck(&step.status, stage, &error);
         system::leave(1);
     }
+    let Step { program, status, .. } = step;
+    look_after(program, &status, Path::new("/build"), 0, || system::signal_all(libc::SIGTERM))
+}
+
+/// Starts the program and stays until nothing is left of it. When the process `launcher` sends
+/// SIGTERM, calls `pass_on`.
+pub(super) fn look_after(
+    program: Program,
+    status: &OwnedFd,
+    build: &Path,
+    launcher: i32,
+    pass_on: impl Fn(),
+) -> ! {
     system::block_signals(&[libc::SIGCHLD, libc::SIGTERM]);
-    let mut main = || start(&step.program, &step.status, Path::new("/build"));
-    match system::start_sharing(&mut main) {
-        Err(error) => tell_stuck(&step.status, Stage::Fork, &error),
+    match system::start_sharing(&mut || start(&program, status, build)) {
+        Err(error) => tell_stuck(status, Stage::Fork, &error),
         Ok(main) => {
             // The output ends when the step's own processes have let go of it.
-            drop(step.program);
-            watch(&step.status, main);
+            drop(program);
+            watch(status, main, launcher, pass_on);
         }
     }
     system::leave(0)
 }
 
-fn has_reader(status: &OwnedFd) -> bool {
+pub(super) fn has_reader(status: &OwnedFd) -> bool {
     let mut polled = [PollFd::new(status, PollFlags::OUT)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     let _ = rustix::event::poll(&mut polled, Some(&now));
@@ -156,7 +180,7 @@ fn prepare(step: &Step) -> Result<(), (Stage, io::Error)> {
     drop(std::fs::write(format!("{}/proc/self/oom_score_adj", mounts::HOST), "1000"));
     attach_trees(step).map_err(at(Stage::Trees))?;
     bind_places(&step.root).map_err(at(Stage::Places))?;
-    mount_proc(&step.root).map_err(at(Stage::Proc))?;
+    mount_proc(&step.root, step.for_root).map_err(at(Stage::Proc))?;
     cell::move_to_root(&step.root).map_err(at(Stage::Root))?;
     drop_rights().map_err(at(Stage::Rights))
 }
@@ -183,26 +207,33 @@ fn bind_places(root: &Path) -> io::Result<()> {
 
 /// Mounts `/proc` of this PID namespace. It is read-only: a step that Kiln runs for the host's
 /// root has that user's number, and `/proc/sys` asks for no more.
-fn mount_proc(root: &Path) -> io::Result<()> {
+fn mount_proc(root: &Path, for_root: bool) -> io::Result<()> {
     let at = root.join("proc");
     let flags = rustix::mount::MountFlags::NOSUID
         | rustix::mount::MountFlags::NODEV
         | rustix::mount::MountFlags::NOEXEC
         | rustix::mount::MountFlags::RDONLY;
     rustix::mount::mount("proc", &at, "proc", flags, None)?;
-    for (index, (name, _)) in root::MASKED.iter().enumerate() {
+    let mask = |index: usize, name: &str| {
         let mask = Path::new(root::MASKS).join(index.to_string());
         match rustix::mount::mount_bind(mask, at.join(name)) {
-            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) if error != rustix::io::Errno::NOENT => Err(error),
+            _ => Ok(()),
         }
+    };
+    for (index, (name, _)) in root::MASKED.iter().enumerate() {
+        mask(index, name)?;
+    }
+    if for_root {
+        // The first mask is empty.
+        root::MASKED_FROM_ROOT.iter().try_for_each(|name| mask(0, name))?;
     }
     Ok(())
 }
 
 /// Drops all capabilities, which the cell has already barred programs from, and hides this process
 /// from those it starts.
-fn drop_rights() -> io::Result<()> {
+pub(super) fn drop_rights() -> io::Result<()> {
     rustix::thread::clear_ambient_capability_set()?;
     let none = CapabilitySet::empty();
     let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
@@ -213,11 +244,11 @@ fn drop_rights() -> io::Result<()> {
 
 /// Waits for the main process, tells of it, and goes on until nothing is left of the step. To be
 /// killed before that is usual.
-fn watch(status_pipe: &OwnedFd, main: i32) {
+fn watch(status_pipe: &OwnedFd, main: i32, launcher: i32, pass_on: impl Fn()) {
     loop {
         match system::wait_signal(&[libc::SIGCHLD, libc::SIGTERM]) {
-            // The launcher's; a step's own has no effect.
-            (libc::SIGTERM, true) => system::signal_all(libc::SIGTERM),
+            // A step's own has no effect.
+            (libc::SIGTERM, sender) if sender == launcher => pass_on(),
             _ => {}
         }
         loop {
@@ -261,10 +292,18 @@ fn set_state(program: &Program, build: &Path) -> Result<(), (Stage, io::Error)> 
     rustix::process::chdir(build.join(&program.cwd)).map_err(|error| (Stage::Cwd, error.into()))?;
     let filter = || {
         rustix::thread::set_no_new_privs(true)?;
-        if program.network == Network::Full {
-            super::landlock::scope_abstract_sockets()?;
+        let sockets = match (&program.fence, program.network) {
+            (Fence::Files(_), Network::None) => Sockets::UnixOnly,
+            _ => Sockets::Namespaced,
+        };
+        match &program.fence {
+            Fence::Files(Some(ruleset)) => system::landlock_restrict(ruleset.as_fd())?,
+            Fence::Cell if program.network == Network::Full => {
+                super::landlock::scope_abstract_sockets()?;
+            }
+            Fence::Files(None) | Fence::Cell => {}
         }
-        system::install_filter(seccomp::filter(Sockets::Namespaced))
+        system::install_filter(seccomp::filter(sockets))
     };
     filter().map_err(at(Stage::Filter))
 }
@@ -272,7 +311,8 @@ fn set_state(program: &Program, build: &Path) -> Result<(), (Stage, io::Error)> 
 /// Sets the limits of a process to the same everywhere, as far as the host allows.
 fn set_limits(program: &Program) {
     let limits = [
-        (Resource::Core, Some(0), Some(0)),
+        // At 0 a program that takes core dumps from the kernel would still get them.
+        (Resource::Core, Some(1), Some(1)),
         (Resource::Stack, Some(8 << 20), None),
         (Resource::Nofile, Some(1024), Some(1 << 19)),
         (Resource::Data, program.each_memory, program.each_memory),

@@ -9,14 +9,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::Mode;
-use rustix::process::{DumpableBehavior, Signal};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 
 use super::cell::{self, Wire};
-use super::init::Program;
+use super::init::{Fence, Program};
 use super::protocol::{self, Fault, Ran, Reply, Request};
 use super::root::{self, Roots};
 use super::stage::Stage;
-use super::{supervise, system, wire};
+use super::{supervise, system, weak, wire};
 
 /// The name a launcher goes by in place of the program's.
 pub(super) const NAME: &str = "kiln-cell";
@@ -87,6 +87,7 @@ fn serve(guise: Guise, parent: i32) -> io::Result<()> {
     let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, Mode::empty())?;
     system::duplicate_as(null.as_fd(), 0)?;
     drop(null);
+    stand_alone();
     rustix::process::umask(Mode::empty());
     // Every program to come inherits these two.
     system::reset_signal_actions();
@@ -112,6 +113,16 @@ fn serve(guise: Guise, parent: i32) -> io::Result<()> {
     Ok(())
 }
 
+/// Lets go of what this process shares with Kiln's user.
+fn stand_alone() {
+    // Ctrl-C at the terminal is Kiln's to hear: it asks steps to stop, and waits.
+    let _ = rustix::process::setsid();
+    system::leave_keyring();
+    let files = rustix::process::getrlimit(Resource::Nofile);
+    let most = Rlimit { current: files.maximum, maximum: files.maximum };
+    let _ = rustix::process::setrlimit(Resource::Nofile, most);
+}
+
 /// Has the kernel end this process with its parent, even if that has ended by now.
 fn die_with(parent: i32) {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
@@ -125,15 +136,22 @@ struct Launcher {
     guise: Guise,
     roots: Roots,
     memory: bool,
+    /// Whether the host's root runs Kiln.
+    for_root: bool,
 }
 
 impl Launcher {
     fn new(guise: Guise) -> Result<Self, Fault> {
-        if let Guise::Cell(wire) = guise {
-            cell::enter(wire)?;
-            root::write_masks()?;
-        }
-        Ok(Self { guise, roots: Roots::default(), memory: holds_attributes() })
+        let roots = Roots::default();
+        let for_root = rustix::process::geteuid().is_root();
+        let Guise::Cell(wire) = guise else {
+            weak::adopt_orphans();
+            cell::bar_capabilities();
+            return Ok(Self { guise, roots, memory: false, for_root });
+        };
+        cell::enter(wire)?;
+        root::write_masks()?;
+        Ok(Self { guise, roots, memory: holds_attributes(), for_root })
     }
 
     fn run(
@@ -143,15 +161,18 @@ impl Launcher {
         socket: &UnixStream,
     ) -> Result<Ran, Fault> {
         let [stdout, stderr, capture] = fds;
+        let program = program(request, stdout, stderr)?;
+        if self.guise == Guise::Weak {
+            return weak::run(request, program, capture.as_fd(), socket);
+        }
         let kind = root::Kind {
             root: request.root.clone(),
             host_paths: request.host_paths.clone(),
             networked: self.guise == Guise::Cell(Wire::Host),
         };
         let root = self.roots.get(kind)?;
-        let program = program(request, stdout, stderr)?;
         let stage = Stage::make(request, root)?;
-        let end = supervise::run(request, &stage, program, socket)?;
+        let end = supervise::run(request, &stage, program, self.for_root, socket)?;
         stage.finish(request, end, capture.as_fd())
     }
 }
@@ -168,6 +189,7 @@ fn program(request: &Request, stdout: OwnedFd, stderr: OwnedFd) -> Result<Progra
         env: strings(&request.env).map_err(invalid)?,
         cwd: Path::new(&request.cwd).to_owned(),
         network: request.network,
+        fence: Fence::Cell,
         each_memory: request.each_memory,
         each_processes: request.each_processes,
         stdout,

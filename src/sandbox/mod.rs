@@ -17,14 +17,17 @@ mod launcher;
 mod mounts;
 mod outcome;
 mod pool;
+mod probe;
 mod protocol;
 mod root;
 mod run;
+mod scratch;
 mod seccomp;
 mod spec;
 mod stage;
 mod supervise;
 mod system;
+mod weak;
 mod wire;
 
 #[cfg(test)]
@@ -39,10 +42,13 @@ pub(crate) use outcome::{
     CapturedFile, CapturedOut, Enforced, Enforcement, Entry, Exit, Node, Outcome, Stream,
 };
 pub(crate) use pool::Launcher;
+pub(crate) use probe::{Check, Found, Report, probe};
 pub(crate) use spec::{
     FIXED_MTIME_SECS, Limits, MAX_LOWERS, Mount, Network, OutKind, OutPath, Piece, Place, Root,
     Scratch, Spec, Word,
 };
+
+pub(crate) use weak::WEAK_BREAKS;
 
 use cell::Wire;
 use launcher::Guise;
@@ -87,5 +93,30 @@ impl Sandbox for Cells {
     ) -> Result<Outcome, SandboxError> {
         let wire = if spec.network == Network::Full { Wire::Host } else { Wire::Cut };
         run::run(&self.0, Guise::Cell(wire), spec, cancel, output)
+    }
+}
+
+/// The weak sandbox, for users who ask for it by name: see [`WEAK_BREAKS`].
+pub(crate) struct Weak(Pool);
+
+impl Weak {
+    /// Returns a sandbox that copies the inputs of each step below `scratch`, a directory of the
+    /// host with a path of its own: no links.
+    ///
+    /// # Errors
+    /// [`SandboxError::Start`] when this process cannot have another thread.
+    pub(crate) fn new(launcher: Launcher, scratch: PathBuf) -> Result<Self, SandboxError> {
+        Ok(Self(Pool::new(launcher, scratch)?))
+    }
+}
+
+impl Sandbox for Weak {
+    fn run(
+        &self,
+        spec: &Spec,
+        cancel: &Cancel,
+        output: &mut dyn FnMut(Stream, &[u8]),
+    ) -> Result<Outcome, SandboxError> {
+        run::run(&self.0, Guise::Weak, spec, cancel, output)
     }
 }

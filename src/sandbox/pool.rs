@@ -9,13 +9,13 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 
 use super::cgroup::Group;
 use super::error::SandboxError;
 use super::launcher::{self, Guise};
 use super::protocol::{self, Reply};
+use super::scratch::ScratchSpace;
 use super::spec::Limits;
 use super::wire;
 
@@ -39,13 +39,25 @@ impl Launcher {
     }
 }
 
+/// What a launcher can do beyond what it must.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts {
+    /// Whether a step's writes can go to memory.
+    pub(super) memory_scratch: bool,
+    /// Whether the memory of a step as a whole can be limited.
+    pub(super) memory_limit: bool,
+    /// Whether the processes of a step can be limited.
+    pub(super) process_limit: bool,
+}
+
 /// The launchers of one sandbox.
 pub(super) struct Pool {
     idle: Mutex<HashMap<Guise, Vec<Cell>>>,
     starter: Sender<Order>,
     program: PathBuf,
-    scratch: PathBuf,
-    next: AtomicU64,
+    scratch: ScratchSpace,
+    /// The directory the scratch space is below.
+    base: PathBuf,
 }
 
 /// A wish for a launcher, and where it is to be sent.
@@ -84,17 +96,36 @@ impl Pool {
             .name("kiln-cells".into())
             .spawn(start)
             .map_err(|source| SandboxError::Start { program: program.clone(), source })?;
-        let (idle, next) = (Mutex::default(), AtomicU64::new(0));
-        Ok(Self { idle, starter, program, scratch, next })
+        let (idle, base) = (Mutex::default(), scratch.clone());
+        Ok(Self { idle, starter, program, scratch: ScratchSpace::new(scratch), base })
     }
 
-    /// Returns an idle launcher, or starts one.
+    /// Returns an idle launcher that lives, or starts one.
     pub(super) fn take(&self, guise: Guise) -> Result<Cell, SandboxError> {
-        let idle = self.idle.lock().expect("no holder panics").get_mut(&guise).and_then(Vec::pop);
-        match idle {
-            Some(cell) => Ok(cell),
-            None => self.start(guise),
+        loop {
+            let idle =
+                self.idle.lock().expect("no holder panics").get_mut(&guise).and_then(Vec::pop);
+            match idle {
+                None => return self.start(guise),
+                Some(mut cell) => {
+                    if matches!(cell.child.try_wait(), Ok(None)) {
+                        return Ok(cell);
+                    }
+                }
+            }
         }
+    }
+
+    /// Returns what a launcher of this guise can do here; `None` when it does not start.
+    pub(super) fn facts(&self, guise: Guise) -> Option<Facts> {
+        let mut cell = self.take(guise).ok()?;
+        let group = cell.group.get_or_insert_with(|| Group::of(cell.child.id()));
+        let root = rustix::process::geteuid().is_root();
+        Some(Facts {
+            memory_scratch: cell.memory,
+            memory_limit: group.limits_memory(),
+            process_limit: group.limits_processes() || !root,
+        })
     }
 
     /// Takes back a launcher that can run another step.
@@ -119,9 +150,7 @@ impl Pool {
 
     /// Makes a new directory on disk for one step's writes.
     pub(super) fn make_scratch(&self) -> Result<PathBuf, SandboxError> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let dir = self.scratch.join(format!("{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&dir).map_err(|source| prepare("make", &dir, source)).map(|()| dir)
+        self.scratch.make().map_err(|source| prepare("make a directory in", &self.base, source))
     }
 }
 

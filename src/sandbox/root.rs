@@ -36,7 +36,7 @@ const RESOLVER: &[&str] = &["etc/resolv.conf", "etc/hosts", "etc/nsswitch.conf",
 
 /// Directories every step has.
 const DIRS: &[&str] =
-    &["build", "dev/pts", "dev/shm", "etc", "home/build", "proc", "run", "tmp", "var/tmp"];
+    &["build", "dev/pts", "dev/shm", "etc", "home/build", "proc", "run", "tmp", "var"];
 
 const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
 
@@ -81,6 +81,20 @@ pub(super) const MASKED: &[(&str, &str)] = &[
          SwapFree:              0 kB\n",
     ),
     ("sys/kernel/random/boot_id", "00000000-0000-0000-0000-000000000000\n"),
+    ("keys", ""),
+    ("key-users", ""),
+];
+
+/// What only the host's root may read of `/proc`, and so a step that Kiln runs for it.
+pub(super) const MASKED_FROM_ROOT: &[&str] = &[
+    "kcore",
+    "kpagecgroup",
+    "kpagecount",
+    "kpageflags",
+    "pagetypeinfo",
+    "slabinfo",
+    "timer_list",
+    "vmallocinfo",
 ];
 
 /// Where a launcher keeps the files of [`MASKED`], by their place in the list.
@@ -168,6 +182,7 @@ fn fill(kind: &Kind, skeleton: &Path) -> io::Result<Vec<PathBuf>> {
     for name in DEVICES {
         write_file(&skeleton.join("dev").join(name), b"")?;
     }
+    symlink("/tmp", skeleton.join("var/tmp"))?;
     for (name, target) in DEVICE_LINKS {
         symlink(target, skeleton.join("dev").join(name))?;
     }

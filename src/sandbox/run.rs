@@ -1,7 +1,6 @@
 //! One run as Kiln lives it: asks a launcher, passes output on, and hears how it went.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -18,6 +17,7 @@ use super::launcher::Guise;
 use super::outcome::{Enforced, Enforcement, Exit, Outcome, Stream};
 use super::pool::{Cell, Pool, prepare};
 use super::protocol::{Ran, Reply, Request};
+use super::scratch;
 use super::spec::{Limits, MAX_LOWERS, Place, Scratch, Spec};
 use super::wire::Writer;
 
@@ -27,9 +27,6 @@ const CHUNK: usize = 64 * 1024;
 /// How long output may still come once no process of the step is left: it is in the pipe already,
 /// unless the step gave its end of the pipe away.
 const LAST_OUTPUT: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
-
-/// Where a step's own directories are.
-pub(super) type PathOf<'a> = &'a dyn Fn(Place) -> &'a OsStr;
 
 /// Runs `spec` in a launcher of this guise.
 pub(super) fn run(
@@ -49,20 +46,22 @@ pub(super) fn run(
     let mut cell = pool.take(guise)?;
     let keeper = keeper(&mut cell, spec)?;
     let on_disk = spec.scratch == Scratch::Disk || !cell.memory;
-    let scratch = on_disk.then(|| pool.make_scratch()).transpose()?;
-    let places = |place| {
-        OsStr::new(match place {
-            Place::Build => "/build",
-            Place::Home => "/home/build",
-            Place::Temp => "/tmp",
-        })
+    let space = on_disk.then(|| pool.make_scratch()).transpose()?;
+    let places = match (guise, &space) {
+        (Guise::Weak, Some(space)) => ["build", "home", "tmp"].map(|name| space.join(name)),
+        _ => ["/build", "/home/build", "/tmp"].map(PathBuf::from),
     };
-    let mut request = request(spec, &places, scratch.clone());
+    let path_of = |place| match place {
+        Place::Build => places[0].as_os_str(),
+        Place::Home => places[1].as_os_str(),
+        Place::Temp => places[2].as_os_str(),
+    };
+    let mut request = request(spec, path_of, space.clone());
     [request.each_memory, request.each_processes] = keeper.left_to_launcher(&spec.limits);
     let result = converse(&cell, &request, spec, cancel, output);
     let result = result.map(|outcome| keeper.judge(&mut cell, spec, outcome));
-    if let Some(scratch) = scratch {
-        drop(fs::remove_dir_all(scratch));
+    if let Some(space) = space {
+        drop(scratch::remove_tree(&space));
     }
     if !matches!(result, Err(SandboxError::LauncherEnded)) {
         pool.put_back(guise, cell);
@@ -131,7 +130,11 @@ fn cancelled() -> Outcome {
     }
 }
 
-fn request(spec: &Spec, path_of: PathOf<'_>, scratch: Option<PathBuf>) -> Request {
+fn request<'a>(
+    spec: &Spec,
+    path_of: impl Fn(Place) -> &'a OsStr + Copy,
+    scratch: Option<PathBuf>,
+) -> Request {
     let assignment = |(name, value): &(OsString, super::spec::Word)| {
         [name.as_bytes(), b"=", value.resolve(path_of).as_bytes()].concat()
     };

@@ -63,8 +63,7 @@ impl Stage {
         let scratch = mount_scratch(request)?;
         let lowers = open_lowers(&request.lowers)?;
         let writes = Writes { dir: SCRATCH, on_disk: request.scratch.is_some() };
-        let overlay = mounts::make_overlay(&lowers, Some(&writes))
-            .map_err(|error| Fault::refused(Feature::Overlay, error))?;
+        let overlay = mounts::make_overlay(&lowers, Some(&writes)).map_err(overlay_fault)?;
         let at = root.join("build");
         mounts::attach_at(&overlay, &at).map_err(|error| Fault::prepare("mount", &at, error))?;
         let mounted = Mounted(at);
@@ -155,6 +154,16 @@ fn mount_scratch(request: &Request) -> Result<Scratch, Fault> {
         Ok(scratch)
     };
     attach().map_err(|error: io::Error| Fault::prepare("mount", at, error))
+}
+
+/// Tells a host without overlays from inputs that cannot be laid over each other.
+fn overlay_fault(error: io::Error) -> Fault {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::ENODEV | libc::EOPNOTSUPP) => {
+            Fault::refused(Feature::Overlay, error)
+        }
+        _ => Fault::prepare("lay the inputs over each other at", "/build", error),
+    }
 }
 
 fn open_lowers(lowers: &[PathBuf]) -> Result<Vec<OwnedFd>, Fault> {

@@ -37,6 +37,7 @@ pub(super) fn run(
     request: &Request,
     stage: &Stage,
     program: Program,
+    for_root: bool,
     socket: &UnixStream,
 ) -> Result<End, Fault> {
     let trees = stage.trees(request)?;
@@ -48,16 +49,35 @@ pub(super) fn run(
         namespaces |= libc::CLONE_NEWNET;
     }
     let start = Instant::now();
-    let step = Step { root: stage.root.clone(), trees, program, status };
+    let step = Step { root: stage.root.clone(), for_root, trees, program, status };
     match system::clone_process(namespaces).map_err(refused)? {
         Side::Child => init::run(step),
         Side::Parent { process } => {
             drop(step);
-            let watch =
-                Watch { process, news, socket, start, ended: None, stop: None, kill_at: None };
-            watch.until_gone(request)
+            follow(request, Started { process, news, start }, socket, || {})
         }
     }
+}
+
+/// A step that has just been started.
+pub(super) struct Started {
+    /// Its first process, a child of this one.
+    pub(super) process: OwnedFd,
+    /// Where the first process tells [`News`].
+    pub(super) news: OwnedFd,
+    pub(super) start: Instant,
+}
+
+/// Waits for the end of a step. When its first process is gone, `bury` ends what is left.
+pub(super) fn follow(
+    request: &Request,
+    started: Started,
+    socket: &UnixStream,
+    bury: impl Fn(),
+) -> Result<End, Fault> {
+    let Started { process, news, start } = started;
+    let watch = Watch { process, news, socket, start, ended: None, stop: None, kill_at: None };
+    watch.until_gone(request, bury)
 }
 
 /// Why a launcher ends a step.
@@ -69,7 +89,6 @@ enum Stop {
 
 /// A step that runs.
 struct Watch<'a> {
-    /// Process 1 of the step: when it is gone, all are.
     process: OwnedFd,
     news: OwnedFd,
     socket: &'a UnixStream,
@@ -80,7 +99,7 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    fn until_gone(mut self, request: &Request) -> Result<End, Fault> {
+    fn until_gone(mut self, request: &Request, bury: impl Fn()) -> Result<End, Fault> {
         let timeout = request.timeout.and_then(|timeout| self.start.checked_add(timeout));
         loop {
             let wake_at = match self.kill_at {
@@ -106,6 +125,7 @@ impl Watch<'_> {
             }
         }
         self.bury();
+        bury();
         self.end(request)
     }
 

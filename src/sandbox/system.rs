@@ -112,6 +112,13 @@ pub(super) fn fix_addresses() {
     unsafe { libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) };
 }
 
+/// Gives this process a session keyring of its own: the user's keys are in no namespace.
+pub(super) fn leave_keyring() {
+    const JOIN_SESSION_KEYRING: libc::c_long = 1;
+    // SAFETY: without a name no memory is read. Where it is refused, the seccomp filter remains.
+    unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, ptr::null::<u8>()) };
+}
+
 /// Marks all descriptors from 3 up to be closed by the next `execve`.
 pub(super) fn close_on_exec_from_3() -> io::Result<()> {
     let flags = libc::CLOSE_RANGE_CLOEXEC;
@@ -172,9 +179,9 @@ pub(super) fn block_signals(signals: &[i32]) {
     }
 }
 
-/// Waits for one of `signals`, which must be held back. Returns it, and whether it came from
-/// outside of this PID namespace or from the kernel.
-pub(super) fn wait_signal(signals: &[i32]) -> (i32, bool) {
+/// Waits for one of `signals`, which must be held back. Returns it and the id of its sender; 0 is
+/// one outside of this PID namespace.
+pub(super) fn wait_signal(signals: &[i32]) -> (i32, i32) {
     // SAFETY: the set is made by `sigemptyset` before it is used; all zeroes is a valid
     // `siginfo_t`, and the kernel fills in a sender wherever one is read.
     unsafe {
@@ -185,7 +192,7 @@ pub(super) fn wait_signal(signals: &[i32]) -> (i32, bool) {
         }
         let mut details: libc::siginfo_t = std::mem::zeroed();
         let signal = libc::sigwaitinfo(&raw const set, &raw mut details);
-        (signal, details.si_pid() == 0)
+        (signal, details.si_pid())
     }
 }
 
@@ -197,10 +204,20 @@ pub(super) fn reset_signal_actions() {
     }
 }
 
-/// Sends `signal` to every process this one may signal and that is not itself or process 1.
+/// Sends `signal` to all other processes of this PID namespace; this one must be its first.
 pub(super) fn signal_all(signal: i32) {
+    // Anywhere else this would reach all that the user runs.
+    if std::process::id() == 1 {
+        // SAFETY: takes plain numbers.
+        unsafe { libc::kill(-1, signal) };
+    }
+}
+
+/// Sends `signal` to one process.
+pub(super) fn signal_one(pid: i32, signal: i32) {
+    debug_assert!(pid > 1);
     // SAFETY: takes plain numbers.
-    unsafe { libc::kill(-1, signal) };
+    unsafe { libc::kill(pid, signal) };
 }
 
 /// What became of this process's children.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::*;
 
 /// Returns how many processes of this machine have `mark` in their arguments or environment.
-fn survivors(mark: &str) -> usize {
+pub(super) fn survivors(mark: &str) -> usize {
     let has_mark = |dir: std::fs::DirEntry| {
         ["cmdline", "environ"].iter().any(|name| {
             std::fs::read(dir.path().join(name))
@@ -216,4 +216,26 @@ fn nothing_is_left_of_a_killed_kiln() {
     kiln.kill().unwrap();
     kiln.wait().unwrap();
     assert!(wait_for(&|count| count == 0) < Duration::from_secs(1));
+}
+
+#[test]
+fn a_launcher_that_is_killed_takes_its_step_along_and_is_replaced() {
+    let mark = format!("kiln-ends-launcher-{}", std::process::id());
+    let cells = own_cells();
+    let guise = Guise::Cell(Wire::Cut);
+    let cell = cells.0.take(guise).unwrap();
+    let launcher = rustix::process::Pid::from_child(&cell.child);
+    assert_ne!(rustix::process::getsid(Some(launcher)), rustix::process::getsid(None));
+    cells.0.put_back(guise, cell);
+    let attempt = marked(Try::shell("echo; setsid sleep 1000 & sleep 1000"), &mark);
+    let spec = attempt.spec_alone();
+    let result = cells.run(&spec, &Cancel::new().unwrap(), &mut |_, _| {
+        rustix::process::kill_process(launcher, rustix::process::Signal::KILL).unwrap();
+    });
+    assert!(matches!(result, Err(SandboxError::LauncherEnded)));
+    let start = Instant::now();
+    while survivors(&mark) > 0 {
+        assert!(start.elapsed() < Duration::from_secs(1));
+    }
+    Try::shell("true").run_in(&cells, &Cancel::new().unwrap()).unwrap().text();
 }

@@ -2,7 +2,9 @@
 
 mod ends;
 mod runs;
+mod tools;
 mod walls;
+mod weak;
 
 use std::path::Path;
 use std::sync::OnceLock;

@@ -221,12 +221,14 @@ fn the_disk_can_take_the_writes() {
     let tried = Try::shell(script)
         .lower(&[("d/a", "")])
         .out("d", OutKind::Dir)
-        .with(|spec| spec.scratch = Scratch::Disk)
-        .run();
+        .with(|spec| spec.scratch = Scratch::Disk);
+    let scratch = tempfile::tempdir().unwrap();
+    let cells = Cells::new(Launcher::this_program().unwrap(), scratch.path().to_owned()).unwrap();
+    let tried = tried.run_in(&cells, &Cancel::new().unwrap()).unwrap();
+    drop(cells);
     assert_ne!(tried.text().trim(), "tmpfs");
     assert_eq!(tried.entries(0), ["n 2\\n"]);
-    let left = std::fs::read_dir(scratch()).unwrap().count();
-    assert_eq!(left, 0);
+    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
 }
 
 #[test]

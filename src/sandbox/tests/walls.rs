@@ -43,17 +43,18 @@ fn the_system_directories_cannot_be_changed() {
 
 #[test]
 fn a_step_has_its_own_small_world() {
-    let script = "hostname; pwd; umask; id -un; echo $HOME; echo x > ~/f; echo x > /tmp/f; \
-        echo x > /dev/shm/f; echo x > /var/tmp/f; ls /proc | grep -c '^[0-9]'; \
+    let script = "hostname; pwd; umask; id -un; echo $HOME; echo x > ~/f && echo x > /dev/shm/f && \
+        echo x > /tmp/f && rm /var/tmp/f && echo x > /var/tmp/g || echo ENOWRITE; ls /proc | grep -c '^[0-9]'; \
         cat /proc/uptime /proc/cmdline /proc/sys/kernel/random/boot_id; \
-        grep -E 'Cap|NoNewPrivs|Seccomp:' /proc/self/status | tr -d '\\t'; ulimit -c";
+        grep -E 'Cap|NoNewPrivs|Seccomp:' /proc/self/status | tr -d '\\t'; ulimit -c; \
+        cat /proc/sys/user/max_user_namespaces; cat /proc/keys";
     let tried = Try::shell(script).run();
     assert_eq!(
         tried.text(),
         "kiln\n/build\n0022\nbuild\n/home/build\n4\n1.00 1.00\n\
          00000000-0000-0000-0000-000000000000\n\
          CapInh:0000000000000000\nCapPrm:0000000000000000\nCapEff:0000000000000000\n\
-         CapBnd:0000000000000000\nCapAmb:0000000000000000\nNoNewPrivs:1\nSeccomp:2\n0\n"
+         CapBnd:0000000000000000\nCapAmb:0000000000000000\nNoNewPrivs:1\nSeccomp:2\n0\n0\n"
     );
     // Nothing of it is there for the next one.
     let tried = Try::shell("ls -A ~ /tmp /dev/shm /var/tmp /build").run();
@@ -187,4 +188,58 @@ fn no_descriptor_of_kiln_is_left_open() {
     assert_eq!(Try::shell("ls /proc/self/fd").run().text(), "0\n1\n2\n3\n");
     let tried = Try::shell("read line; echo $?; readlink /proc/self/fd/0").run();
     assert_eq!(tried.text(), "1\n/dev/null\n");
+}
+
+#[test]
+fn the_probe_tries_every_feature() {
+    let launcher = Launcher::this_program().unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let report = probe(&launcher, scratch.path()).unwrap();
+    assert!(report.is_usable());
+    assert!(report.checks.iter().all(|check| check.found != Found::Untried), "{report:?}");
+}
+
+/// The other half of the next two tests: prints why a cell cannot be had.
+#[test]
+fn a_cell_to_refuse() {
+    use std::io::Write;
+    if std::env::args().any(|argument| argument == "refused") {
+        let error = Try::shell("true").try_run().map(|_| ()).unwrap_err();
+        let help = error.help().unwrap_or_default();
+        writeln!(std::io::stderr(), "{error}; {help}").unwrap();
+    }
+}
+
+/// Runs the test above where `prepare` has made a sandbox impossible, and returns what it says;
+/// `None` where this host cannot be prepared.
+fn refusal(prepare: &str) -> Option<String> {
+    let script = format!("{prepare} && exec \"$@\" --nocapture");
+    let exe = std::env::current_exe().unwrap();
+    let said = std::process::Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc"])
+        .args(["sh", "-c", &script, "sh"])
+        .arg(exe)
+        .args(["sandbox::tests::walls::a_cell_to_refuse", "refused"])
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&said.stderr).into_owned();
+    text.lines().find(|line| line.starts_with("the system refuses")).map(str::to_owned)
+}
+
+#[test]
+fn refused_namespaces_are_named_with_their_cure() {
+    if let Some(said) = refusal("echo 0 > /proc/sys/user/max_user_namespaces") {
+        assert_eq!(
+            said,
+            "the system refuses user namespaces to the sandbox; \
+             run `sudo sysctl -w user.max_user_namespaces=16384`"
+        );
+    }
+}
+
+#[test]
+fn a_masked_proc_is_named() {
+    if let Some(said) = refusal("mount -t tmpfs none /proc/sys") {
+        assert!(said.starts_with("the system refuses a fresh `/proc` to the sandbox"), "{said}");
+    }
 }
