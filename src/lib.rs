@@ -6,6 +6,8 @@ pub mod digest;
 mod engine;
 pub mod event;
 mod files;
+#[cfg(feature = "internals")]
+pub mod internals;
 mod lang;
 pub mod plan;
 mod process;

@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use crate::diagnostic::{Diagnostic, Severity};
-use crate::files::{self, Disk, FilesError, Globber};
+use crate::diagnostic::{Code, Diagnostic, Severity};
+use crate::files::{self, Disk, Files, FilesError, Globber, Memory};
 use crate::lang::{check, eval, module};
 use crate::plan::Plan;
 use crate::plan::graph::Graph;
 use crate::plan::step::StepId;
-use crate::source::Sources;
+use crate::source::{SourceId, Sources};
 use crate::syntax::parse::PARSE_STACK_BYTES;
+use crate::syntax::{fmt, parse, scan};
 
 pub use run::{Interrupt, RunError, RunOptions, run};
 
@@ -144,8 +145,25 @@ pub fn load(
     on_large_stack(|| load_from(&disk, &project.file, params, depth))
 }
 
+/// As [`load`], from texts in memory: what an editor or a benchmark has.
+///
+/// # Errors
+/// If `file` is none of the texts.
+pub fn load_texts(
+    texts: &IndexMap<String, String>,
+    file: &str,
+    params: &IndexMap<String, String>,
+    depth: Depth,
+) -> Result<Pipeline, LoadError> {
+    let mut memory = Memory::default();
+    for (path, text) in texts {
+        memory.insert(path.as_str(), text.as_str());
+    }
+    on_large_stack(|| load_from(&memory, file, params, depth))
+}
+
 fn load_from(
-    disk: &Disk,
+    disk: &dyn Files,
     file: &str,
     params: &IndexMap<String, String>,
     depth: Depth,
@@ -170,6 +188,34 @@ fn load_from(
     diagnostics.sort_by_key(|found| (found.span, found.code));
     diagnostics.dedup();
     Ok(Pipeline { sources: program.sources, diagnostics, catalog, plan })
+}
+
+/// A `.pipe` file made over in the one style.
+#[derive(Debug)]
+pub struct Formatted {
+    /// The text that diagnostics point into, under the name it was given.
+    pub sources: Sources,
+    /// What keeps it from being formatted: mistakes of its text.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The text in the one style; `None` if there were mistakes.
+    pub text: Option<String>,
+}
+
+/// Writes `bytes`, the `.pipe` file called `name`, in the one style. Names, types and other files do
+/// not matter.
+pub fn format(name: &str, bytes: Vec<u8>) -> Formatted {
+    on_large_stack(|| {
+        let mut sources = Sources::default();
+        let (text, mut diagnostics) = match scan::decode(SourceId(0), bytes) {
+            Ok(text) => (text, Vec::new()),
+            Err(problem) => (String::new(), vec![*problem]),
+        };
+        let source = sources.add(name, text.clone());
+        diagnostics.extend(parse::parse(source, &text).1);
+        diagnostics.retain(|found| found.code != Code::NOT_IN_THIS_VERSION);
+        let text = diagnostics.is_empty().then(|| fmt::format(&text));
+        Formatted { sources, diagnostics, text }
+    })
 }
 
 /// Trees of the language are walked by recursion, within limits that fit such a stack.

@@ -2,6 +2,7 @@
 //! what it means.
 
 pub(crate) mod ast;
+pub(crate) mod fmt;
 mod outline;
 pub(crate) mod parse;
 pub(crate) mod scan;

@@ -168,12 +168,18 @@ impl Outliner<'_> {
             _ if !is_word => false,
             (true, 0) if self.goes_on(at) => looks_like_item(line),
             (true, 0) => true,
+            (true, _) if !self.goes_on(at) && self.is_one_line(item) => true,
             (true, _) => {
                 looks_like_item(line) && !matches!(self.token_text(at), "secret" | "service")
             }
             (false, 0) => begins_like_item(line),
             (false, _) => false,
         }
+    }
+
+    /// Claims that an item has no body in which more lines could stand.
+    fn is_one_line(&self, item: &ItemOutline) -> bool {
+        !is_stage(&self.tokens[item.tokens.clone()], self.text)
     }
 
     /// Claims that the line of token `at` goes on with the line before.
@@ -315,8 +321,9 @@ impl Outliner<'_> {
         let close = closing(bracket);
         let (place, label) = match at {
             Some(at) => (self.span(at), format!("found `{}` first", self.token_text(at))),
+            None if self.is_doubtful(open) => (self.span(open), "opens here".into()),
             None => {
-                let end = self.before.map_or(0, |before| self.tokens[before].end as usize);
+                let end = self.end_of_part(depth == 0 && self.in_body());
                 (Span::at(self.source, end), format!("`{close}` is missing here or before"))
             }
         };
@@ -329,6 +336,29 @@ impl Outliner<'_> {
         .also(self.span(open), "opens here")
         .help(format!("write `{close}` where the part that this bracket opens ends"));
         self.report(finding, false);
+    }
+
+    /// Claims that a bracket was hardly meant: a `(` that stands apart from the value before it.
+    fn is_doubtful(&self, open: usize) -> bool {
+        let [.., value, gap] = &self.tokens[..open] else { return false };
+        let is_value = match value.kind {
+            TokenKind::Word => {
+                let word = value.text(self.text);
+                !["for", "in", "if", "then", "else", "run", "at"].contains(&word)
+            }
+            TokenKind::Close | TokenKind::String | TokenKind::Number => true,
+            _ => false,
+        };
+        self.token_text(open) == "(" && gap.kind == TokenKind::Space && is_value
+    }
+
+    /// The end of the last token, or of a body the start of the line below, where its brace belongs.
+    fn end_of_part(&self, is_body: bool) -> usize {
+        let Some(before) = self.before else { return 0 };
+        let end = self.tokens[before].end as usize;
+        let mut after = self.tokens[before + 1..].iter();
+        let newline = after.find(|token| token.kind == TokenKind::Newline).filter(|_| is_body);
+        newline.map_or(end, |newline| newline.end as usize)
     }
 
     fn report_stray(&mut self, at: usize) {

@@ -5,16 +5,19 @@ use std::num::NonZeroUsize;
 use std::sync::{PoisonError, RwLock};
 
 use pest::Parser;
+use pest::error::ErrorVariant;
 use pest::iterators::{Pair, Pairs};
 
-use crate::diagnostic::{Code, Diagnostic};
-use crate::source::{SourceId, Span};
-use crate::syntax::ast;
-use crate::syntax::outline::{self, ItemOutline};
+use crate::diagnostic::Diagnostic;
+use crate::source::SourceId;
 use crate::syntax::scan::{self, Patch, Token};
+use crate::syntax::{ast, outline};
 
 mod build;
+mod explain;
 mod express;
+mod habits;
+mod item;
 mod literal;
 
 /// The stack that the thread which parses needs: expressions stand in one another at most
@@ -38,25 +41,28 @@ struct Grammar;
 ///
 /// The thread must have a stack of [`PARSE_STACK_BYTES`].
 pub(crate) fn parse(source: SourceId, text: &str) -> (ast::Module, Vec<Diagnostic>) {
-    let lexed = scan::lex(source, text);
+    let mut lexed = scan::lex(source, text);
     let outline = outline::outline(source, text, &lexed.tokens);
+    let mut habits = habits::habits(source, text, &lexed.tokens, &outline);
+    lexed.patches.append(&mut habits.patches);
     let blanked = blank(text, &lexed.tokens, &lexed.patches, &outline.free_newlines);
-    let mut parser = ItemParser {
-        source,
-        text,
-        blanked: &blanked,
-        tokens: &lexed.tokens,
-        module: ast::Module { source, items: Vec::new() },
-        diagnostics: lexed.diagnostics,
-    };
-    for (at, item) in outline.items.into_iter().enumerate() {
-        if at > 0 || !parser.version(&item) {
-            parser.item(item);
-        }
-    }
-    let mut diagnostics = parser.diagnostics;
+    let mut reported = lexed.diagnostics;
+    reported.append(&mut habits.findings);
+    reported.sort_by_key(|diagnostic| diagnostic.span);
+    let file = File { source, text, blanked: &blanked, tokens: &lexed.tokens };
+    let (items, mut diagnostics) = item::items(file, outline, reported);
     diagnostics.sort_by_key(|diagnostic| diagnostic.span);
-    (parser.module, diagnostics)
+    (ast::Module { source, items }, diagnostics)
+}
+
+/// A text that has been cut into tokens and made ready for the grammar.
+#[derive(Clone, Copy)]
+struct File<'a> {
+    source: SourceId,
+    text: &'a str,
+    /// What the grammar reads in place of `text`.
+    blanked: &'a str,
+    tokens: &'a [Token],
 }
 
 /// Returns the value of a text that is one literal without quotes: a number with or without its
@@ -100,77 +106,20 @@ fn blank(
     String::from_utf8(bytes).expect("whole characters were replaced by ASCII")
 }
 
-struct ItemParser<'a> {
-    source: SourceId,
-    text: &'a str,
-    blanked: &'a str,
-    tokens: &'a [Token],
-    module: ast::Module,
-    diagnostics: Vec<Diagnostic>,
-}
-
-impl ItemParser<'_> {
-    /// Reads `kiln 1`. Returns whether the item is a line of that kind.
-    fn version(&mut self, item: &ItemOutline) -> bool {
-        let mut words = self.tokens[item.tokens.clone()].iter().filter(|token| !token.is_trivia());
-        if words.next().is_none_or(|token| token.text(self.text) != "kiln") {
-            return false;
-        }
-        let Some(number) = words.next() else { return false };
-        let found = number.text(self.text);
-        if words.next().is_some() {
-            return false;
-        }
-        if found != "1" {
-            let span = Span::new(self.source, number.start as usize, number.end as usize);
-            let message = format!("this Kiln knows version `1` of the language, not `{found}`");
-            let finding = Diagnostic::error(Code::LANGUAGE_VERSION, span, message)
-                .help("write `kiln 1`, or run the file with a newer Kiln")
-                .edit(span, "1");
-            self.diagnostics.push(finding);
-        }
-        true
-    }
-
-    fn item(&mut self, item: ItemOutline) {
-        let first = self.tokens[item.tokens.start];
-        let last = self.tokens[item.tokens.end - 1];
-        let (start, end) = (first.start as usize, last.end as usize);
-        match run(Rule::item, &self.blanked[start..end]) {
-            Ok(mut pairs) => {
-                let pair = pairs.next().expect("the rule has a pair");
-                let doc = self.doc(&item);
-                let mut builder = build::Builder::new(self.source, self.text, start);
-                let built = builder.item(pair, doc);
-                self.diagnostics.append(&mut builder.diagnostics);
-                self.module.items.push(built);
-            }
-            Err(failure) => {
-                let at = start + failure.at;
-                let place = Span::at(self.source, at);
-                self.diagnostics.push(Diagnostic::error(
-                    Code::SYNTAX,
-                    place,
-                    "text does not fit the grammar",
-                ));
-            }
-        }
-    }
-
-    fn doc(&self, item: &ItemOutline) -> Option<String> {
-        let lines = item.docs.iter().map(|&at| {
-            let line = &self.tokens[at].text(self.text)[2..];
-            line.strip_prefix(' ').unwrap_or(line).trim_end()
-        });
-        let doc = lines.collect::<Vec<_>>().join("\n");
-        (!doc.is_empty()).then_some(doc)
-    }
-}
-
 /// Why a text does not fit a rule.
 struct Failure {
     /// The furthest byte that was reached.
     at: usize,
+    /// What was tried there: marks and keywords as they are written, and ranges such as `a..z`.
+    expected: Vec<String>,
+    /// Which limit stopped pest, if one did.
+    limit: Option<Limit>,
+}
+
+/// A limit of pest's.
+enum Limit {
+    Calls,
+    Stack,
 }
 
 /// The limit on calls that pest has now. It is of the whole process, so parsing holds the lock for
@@ -178,26 +127,47 @@ struct Failure {
 static CALL_LIMIT: RwLock<usize> = RwLock::new(0);
 
 /// Parses `text` by one rule.
-fn run(rule: Rule, text: &str) -> Result<Pairs<'_, Rule>, Box<Failure>> {
+fn run(rule: Rule, text: &str) -> Option<Pairs<'_, Rule>> {
     let calls = MIN_CALLS.max(CALLS_PER_BYTE * text.len());
-    let mut guard = CALL_LIMIT.read().unwrap_or_else(PoisonError::into_inner);
-    if *guard < calls {
-        drop(guard);
-        let mut limit = CALL_LIMIT.write().unwrap_or_else(PoisonError::into_inner);
-        *limit = calls.max(*limit);
-        pest::set_call_limit(NonZeroUsize::new(*limit));
+    let mut limit = CALL_LIMIT.read().unwrap_or_else(PoisonError::into_inner);
+    if *limit < calls {
         drop(limit);
-        guard = CALL_LIMIT.read().unwrap_or_else(PoisonError::into_inner);
+        raise_call_limit(calls);
+        limit = CALL_LIMIT.read().unwrap_or_else(PoisonError::into_inner);
     }
     let result = Grammar::parse(rule, text);
-    drop(guard);
-    result.map_err(|error| {
-        let at = match error.location {
-            pest::error::InputLocation::Pos(at) => at,
-            pest::error::InputLocation::Span((at, _)) => at,
-        };
-        Box::new(Failure { at })
-    })
+    drop(limit);
+    result.ok()
+}
+
+/// The limit is captured when a parse begins, so it is never lowered under one that needs it.
+fn raise_call_limit(calls: usize) {
+    let mut limit = CALL_LIMIT.write().unwrap_or_else(PoisonError::into_inner);
+    *limit = calls.max(*limit);
+    pest::set_call_limit(NonZeroUsize::new(*limit));
+}
+
+/// Returns why `text` does not fit the rule: parses it once more, with pest taking notes. That too is a
+/// setting of the whole process, so nothing else is parsed meanwhile.
+fn failure(rule: Rule, text: &str) -> Failure {
+    let limit = CALL_LIMIT.write().unwrap_or_else(PoisonError::into_inner);
+    pest::set_error_detail(true);
+    let result = Grammar::parse(rule, text);
+    pest::set_error_detail(false);
+    drop(limit);
+    let error = result.err().map(Box::new);
+    let attempts = error.as_ref().and_then(|error| error.parse_attempts());
+    let expected = attempts.iter().flat_map(|attempts| attempts.expected_tokens());
+    let limit = error.as_ref().and_then(|error| match &error.variant {
+        ErrorVariant::CustomError { message } if message.starts_with("call") => Some(Limit::Calls),
+        ErrorVariant::CustomError { .. } => Some(Limit::Stack),
+        ErrorVariant::ParsingError { .. } => None,
+    });
+    let mut at = attempts.as_ref().map_or(0, |attempts| attempts.max_position).min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    Failure { at, expected: expected.map(|token| token.to_string()).collect(), limit }
 }
 
 #[cfg(test)]

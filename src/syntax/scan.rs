@@ -533,7 +533,7 @@ mod tests {
 
     #[test]
     fn a_missing_brace_is_reported_at_the_end_of_its_item() {
-        assert_eq!(findings("build a {\n  in x\n\nbuild b {\n}\n"), ["K0005 16..16"]);
+        assert_eq!(findings("build a {\n  in x\n\nbuild b {\n}\n"), ["K0005 17..17"]);
         assert_eq!(findings("build a {\n  in [x\n  out b: file\n}\nlet c = 1"), ["K0005 17..17"]);
         assert_eq!(findings("let a = f(g(1]\nlet c = [2"), ["K0005 13..14", "K0005 25..25"]);
     }

@@ -7,7 +7,7 @@ use super::{Pair, Rule};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::source::{SourceId, Span};
 use crate::syntax::ast::{
-    Axis, Clause, ClauseKind, Expr, Function, Item, ItemKind, Let, Name, Param, Parameter,
+    Axis, Clause, ClauseKind, Expr, Function, ItemKind, Let, Name, Param, Parameter,
     ScriptLanguage, Stage, StageKind, TypeExpr, TypeKind, Use,
 };
 
@@ -29,7 +29,16 @@ impl<'a> Builder<'a> {
         Self { source, text, offset, diagnostics: Vec::new(), height: 0 }
     }
 
+    /// Where a pair stands, without the blanks behind it: pest skips them before it looks for a part that
+    /// may be missing.
     pub(super) fn span(&self, pair: &Pair<'_, Rule>) -> Span {
+        let start = pair.as_span().start() + self.offset;
+        let text = pair.as_str().trim_end_matches([' ', '\t', '\r', '\n']);
+        Span::new(self.source, start, start + text.len())
+    }
+
+    /// Where a piece of a string stands, blanks and all.
+    pub(super) fn exact_span(&self, pair: &Pair<'_, Rule>) -> Span {
         let span = pair.as_span();
         Span::new(self.source, span.start() + self.offset, span.end() + self.offset)
     }
@@ -54,22 +63,16 @@ impl<'a> Builder<'a> {
     }
 
     /// Builds from `item`.
-    pub(super) fn item(&mut self, pair: Pair<'_, Rule>, doc: Option<String>) -> Item {
-        let span = self.span(&pair);
-        let mut is_pub = false;
-        let mut kind = ItemKind::Broken(None);
-        for part in pair.into_inner() {
-            match part.as_rule() {
-                Rule::pub_word => is_pub = true,
-                Rule::use_item => kind = self.use_item(part),
-                Rule::param_item => kind = ItemKind::Param(self.param(part)),
-                Rule::let_item => kind = self.let_item(part),
-                Rule::fn_item => kind = self.function(part),
-                Rule::stage => kind = ItemKind::Stage(self.stage(part)),
-                _ => {}
-            }
+    pub(super) fn item(&mut self, pair: Pair<'_, Rule>) -> ItemKind {
+        let mut parts = pair.into_inner().filter(|part| !is_keyword(part.as_rule()));
+        let part = parts.next().expect("an item is one of its kinds");
+        match part.as_rule() {
+            Rule::use_item => self.use_item(part),
+            Rule::param_item => ItemKind::Param(self.param(part)),
+            Rule::let_item => self.let_item(part),
+            Rule::fn_item => self.function(part),
+            _ => ItemKind::Stage(self.stage(part)),
         }
-        Item { doc, is_pub, span, kind }
     }
 
     fn use_item(&mut self, pair: Pair<'_, Rule>) -> ItemKind {
@@ -140,9 +143,18 @@ impl<'a> Builder<'a> {
         let mut parts = pair.into_inner();
         let mut stage = self.stage_head(parts.next().expect("a stage has a head"));
         stage.body = Span::at(self.source, end);
-        if let Some(body) = parts.next() {
-            stage.body = self.span(&body);
-            stage.clauses = body.into_inner().map(|clause| self.clause(clause)).collect();
+        match parts.next() {
+            Some(body) => {
+                stage.body = self.span(&body);
+                stage.clauses =
+                    body.into_inner().filter_map(|clause| self.clause(clause)).collect();
+            }
+            None if stage.from.is_none() => {
+                let message = format!("stage `{}` has no clauses: expected `{{`", stage.name.text);
+                let help = "write `{` on this line, the clauses below, and `}` after them";
+                self.report(Code::SYNTAX, stage.body, message, help);
+            }
+            None => {}
         }
         stage
     }
@@ -210,8 +222,8 @@ impl<'a> Builder<'a> {
         found.map(|part| self.expression(part))
     }
 
-    /// Builds from `clause`.
-    pub(super) fn clause(&mut self, pair: Pair<'_, Rule>) -> Clause {
+    /// Builds from `clause`; reports a key of another tool, which no stage has.
+    pub(super) fn clause(&mut self, pair: Pair<'_, Rule>) -> Option<Clause> {
         let span = self.span(&pair);
         let inner = pair.into_inner().next().expect("a clause is one of its kinds");
         let rule = inner.as_rule();
@@ -234,10 +246,14 @@ impl<'a> Builder<'a> {
             Rule::run_clause => self.run_clause(next().expect("a `run` has something to run")),
             _ => {
                 let name = self.name(&next().expect("a field has a name"));
+                if let Some(finding) = super::habits::key(&name.text, name.span) {
+                    self.diagnostics.push(finding);
+                    return None;
+                }
                 ClauseKind::Field { name, value: self.expected(next(), span) }
             }
         };
-        Clause { span, kind }
+        Some(Clause { span, kind })
     }
 
     fn expected(&mut self, pair: Option<Pair<'_, Rule>>, place: Span) -> Expr {
@@ -310,7 +326,14 @@ impl<'a> Builder<'a> {
         let mut parts = pair.into_inner();
         let word = parts.next().expect("a type has a name").as_str();
         let plain = TypeKind::Name(word.to_owned());
-        let Some(arguments) = parts.next() else { return plain };
+        let Some(arguments) = parts.next() else {
+            if matches!(word, "list" | "map") {
+                let full = if word == "list" { "list<string>" } else { "map<string, string>" };
+                let message = format!("`{word}` does not say what it holds");
+                self.report(Code::SYNTAX, span, message, &format!("write `{full}`"));
+            }
+            return plain;
+        };
         if arguments.as_rule() == Rule::int_range {
             if word != "int" {
                 let message = format!("`{word}` takes no range; only `int` does");

@@ -1,13 +1,16 @@
 //! Turns what the grammar matched into expressions: sorts operators by strength and bounds the height.
 //! Knows the rules of expressions; does not know values.
 
-use super::build::{Builder, broken, is_keyword};
-use super::{MAX_HEIGHT, Pair, Rule};
-use crate::diagnostic::Code;
+use super::build::{Builder, broken};
+use super::{MAX_HEIGHT, Pair, Rule, habits};
+use crate::diagnostic::{Code, Diagnostic};
 use crate::source::Span;
 use crate::syntax::ast::{
     Argument, Axis, BinaryOperator, Expr, ExprKind, Name, Piece, UnaryOperator,
 };
+
+/// The facts that later versions know of the host.
+const FACTS: [&str; 5] = ["git", "os", "arch", "date", "ci"];
 
 /// An operator of a row and its strength.
 #[derive(Clone, Copy)]
@@ -104,10 +107,24 @@ impl Builder<'_> {
                 "false" => ExprKind::Bool(false),
                 _ => ExprKind::None,
             },
-            Rule::name => ExprKind::Name(pair.as_str().to_owned()),
+            Rule::name => self.name_or_constant(pair.as_str(), span),
             _ => ExprKind::Broken,
         };
         Expr { span, kind }
+    }
+
+    /// A name, unless it is how another language spells a constant.
+    fn name_or_constant(&mut self, word: &str, span: Span) -> ExprKind {
+        let Some(ours) = habits::constant(word) else { return ExprKind::Name(word.to_owned()) };
+        let finding =
+            Diagnostic::error(Code::FOREIGN_HABIT, span, format!("`{word}` is written `{ours}`"))
+                .help(format!("write `{ours}`"))
+                .edit(span, ours);
+        self.diagnostics.push(finding);
+        match ours {
+            "none" => ExprKind::None,
+            _ => ExprKind::Bool(ours == "true"),
+        }
     }
 
     fn list(&mut self, pair: Pair<'_, Rule>) -> ExprKind {
@@ -188,6 +205,9 @@ impl Builder<'_> {
     }
 
     fn member(&mut self, base: Expr, pair: Pair<'_, Rule>) -> Expr {
+        if base.kind == ExprKind::Broken {
+            return broken(base.span.to(self.span(&pair)));
+        }
         let span = base.span.to(self.span(&pair));
         let mut is_optional = false;
         let mut name = Name { text: String::new(), span };
@@ -196,6 +216,15 @@ impl Builder<'_> {
                 Rule::maybe_dot => is_optional = true,
                 _ => name = self.name(&part),
             }
+        }
+        if let ExprKind::Name(host) = &base.kind
+            && host == "host"
+            && FACTS.contains(&name.text.as_str())
+        {
+            let message = format!("facts (`host.{}`) are not in this version of Kiln", name.text);
+            let help = "declare a `param`, and set it from outside with `-p name=value`";
+            self.report(Code::NOT_IN_THIS_VERSION, span, message, help);
+            return broken(span);
         }
         Expr { span, kind: ExprKind::Member { base: Box::new(base), name, is_optional } }
     }

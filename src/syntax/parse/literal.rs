@@ -113,7 +113,7 @@ impl Builder<'_> {
     fn quoted(&mut self, pair: Pair<'_, Rule>) -> StringLiteral {
         let mut pieces = Vec::new();
         for part in pair.into_inner() {
-            let span = self.span(&part);
+            let span = self.exact_span(&part);
             match part.as_rule() {
                 Rule::hole => pieces.extend(self.hole(part, span)),
                 Rule::escape => {
@@ -164,7 +164,7 @@ impl Builder<'_> {
         let inside = Span { start: span.start + 3, end: span.end - 3, ..span };
         let mut block = Block::new(self.written(inside), inside);
         for part in pair.into_inner() {
-            let span = self.span(&part);
+            let span = self.exact_span(&part);
             match part.as_rule() {
                 Rule::hole => block.pieces.extend(self.hole(part, span)),
                 Rule::braces => block.pieces.push(Piece::Text { text: "{{".into(), span }),

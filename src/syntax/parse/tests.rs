@@ -1,4 +1,10 @@
 use super::*;
+use crate::diagnostic::{Code, Severity};
+use crate::syntax::scan::TokenKind;
+
+mod hostile;
+mod locate;
+mod mistakes;
 
 /// The realistic files that the tests take apart.
 pub(super) const CORPUS: [(&str, &str); 7] = [
@@ -103,7 +109,7 @@ fn pieces_of_strings_stand_where_they_are_written() {
     assert_eq!(value(r#""a{{b}}c""#), r#""a"@9..10 <b>@10..15 "c"@15..16"#);
     assert_eq!(value(r#""\n\u{41}\{{""#), r#""\n"@9..11 "A"@11..17 "{{"@17..20"#);
     assert_eq!(value(r#""""#), "");
-    assert_eq!(value(r#"r"\d{{2}""#), r#""\\d{{2}"@10..17"#);
+    assert_eq!(value(r#"r"\d{{2}""#), r#""\\d{{2}"@10..16"#);
     assert_eq!(
         value("\"\"\"\n  a\n\n    {{b}} \\\n  \"\"\""),
         r#""a\n"@14..16 "\n"@16..17 "  "@19..21 <b>@21..26 " \\"@26..28"#

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::source::SourceId;
 use crate::syntax::ast::{Expr, ExprKind, StringForm};
+use crate::syntax::parse;
 
 const BOTH: &[ScriptLanguage] = &[ScriptLanguage::Sh, ScriptLanguage::Bash];
 const BASH: &[ScriptLanguage] = &[ScriptLanguage::Bash];
@@ -626,6 +627,37 @@ fn soup() -> impl Strategy<Value = String> {
     ];
     proptest::collection::vec(proptest::sample::select(parts.to_vec()), 0..60)
         .prop_map(|parts| parts.concat())
+}
+
+#[test]
+fn the_scripts_of_real_pipelines_have_no_findings() {
+    use crate::syntax::ast::{ClauseKind, ItemKind};
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/syntax");
+    let mut scripts = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (module, _) = std::thread::scope(|scope| {
+            let builder = std::thread::Builder::new().stack_size(parse::PARSE_STACK_BYTES);
+            let work = || parse::parse(SourceId(0), &text);
+            builder.spawn_scoped(scope, work).unwrap().join().unwrap()
+        });
+        for item in module.items {
+            let ItemKind::Stage(stage) = item.kind else { continue };
+            for clause in stage.clauses {
+                let ClauseKind::Script { language, script } = clause.kind else { continue };
+                let ExprKind::String(script) = script.kind else { continue };
+                let analysis = analyse(language, &script);
+                assert_eq!(diagnostics(&script, &analysis), [], "{path:?}");
+                for word in analysis.words.iter().filter(|word| !word.is_pattern) {
+                    let written = &text[word.span.range()];
+                    assert!(written.contains(&word.value) || written.contains(['\'', '"', '\\']));
+                }
+                scripts += 1;
+            }
+        }
+    }
+    assert!(scripts > 20);
 }
 
 /// A shell word with holes `{{v}}`, and what it is with `V` for their value.
