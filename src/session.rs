@@ -22,6 +22,9 @@ use crate::syntax::{fmt, parse, scan};
 pub use run::{Interrupt, RunError, RunOptions, read_log, run, served};
 pub use workspace::{Planned, Record, STATE_FOLDER, Workspace};
 
+pub use crate::engine::key::Level;
+pub use crate::sandbox::WEAK_BREAKS;
+
 pub use crate::lang::catalog::{Catalog, CatalogParam, CatalogStage};
 
 /// The folder that outs are written to, beside the pipeline's file.
