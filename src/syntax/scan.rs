@@ -176,7 +176,7 @@ impl Lexer<'_> {
             b'0'..=b'9' => self.number(),
             b'(' | b'[' | b'{' => self.open(),
             b')' | b']' | b'}' => self.close(),
-            b'\'' => self.single_quoted(),
+            mark @ (b'\'' | b'`') => self.foreign_quoted(mark),
             _ => self.punctuation(),
         };
         debug_assert!(self.at > start, "every token has a byte");
@@ -319,30 +319,28 @@ impl Lexer<'_> {
         self.report(finding);
     }
 
-    fn single_quoted(&mut self) -> TokenKind {
+    /// A text in single quotes or backticks.
+    fn foreign_quoted(&mut self, mark: u8) -> TokenKind {
         let start = self.at;
-        let len = self.rest_of_line()[1..].find('\'').map(|close| close + 2);
-        self.at += len.unwrap_or(1);
+        let len = self.rest_of_line()[1..].bytes().position(|byte| byte == mark);
+        self.at += len.map_or(1, |len| len + 2);
         let quoted = self.span(start, self.at);
-        let mut finding = Diagnostic::error(
-            Code::FOREIGN_HABIT,
-            quoted,
-            "strings stand in double quotes, not in single quotes",
-        );
+        let marks = if mark == b'`' { "backticks" } else { "single quotes" };
+        let message = format!("strings stand in double quotes, not in {marks}");
+        let mut finding = Diagnostic::error(Code::FOREIGN_HABIT, quoted, message);
+        let mut help = "put the text between `\"` marks".to_owned();
         if len.is_some() {
             self.broken(start);
             let inner = &self.text[start + 1..self.at - 1];
-            if !inner.contains(['"', '\\', '{']) {
-                let text = format!("\"{inner}\"");
-                finding = finding.help(format!("write `{text}`")).edit(quoted, text);
+            if inner.contains(['"', '\\', '{']) {
+                help.push_str(", and write `\\\"` for each `\"` in it");
             } else {
-                finding = finding
-                    .help("put the text between `\"` marks, and write `\\\"` for each `\"` in it");
+                let text = format!("\"{inner}\"");
+                help = format!("write `{text}`");
+                finding = finding.edit(quoted, text);
             }
-        } else {
-            finding = finding.help("put the text between `\"` marks");
         }
-        self.report(finding);
+        self.report(finding.help(help));
         TokenKind::Unknown
     }
 
@@ -365,7 +363,7 @@ impl Lexer<'_> {
         let start = self.at;
         let first = self.text[start..].chars().next().unwrap_or('\0');
         let is_stray = |character: char| match character {
-            '$' | '&' | '@' | '\\' | '^' | '`' | '~' => character == first,
+            '$' | '&' | '@' | '\\' | '^' | '~' => character == first,
             _ => {
                 character.is_control() && !matches!(character, '\n' | '\t') || !character.is_ascii()
             }

@@ -280,6 +280,18 @@ impl Part<'_> {
                 "strings stand in double quotes, not in single quotes",
                 "put the text between `\"` marks",
             ),
+            "-" if before.is_none() && self.kind == PartKind::Clause => habit(
+                "a clause has no `-` before it: a stage is not a list",
+                "remove the `-`, and write a clause such as `run sh \"…\"`",
+            ),
+            "if" if expected.operator => habit(
+                "a choice begins with its condition",
+                "write `if condition then value else other`",
+            ),
+            "=" if before.is_some_and(|at| self.word(at) == "==") => {
+                let finding = habit("`===` is written `==`", "remove one `=`");
+                finding.map(|finding| finding.edit(*span, ""))
+            }
             ";" => habit(
                 "parts are not separated by `;`",
                 "write each clause and item on its own line",
@@ -384,8 +396,18 @@ impl Part<'_> {
         if !["if", "then", "else", "for", "in", "true", "false", "none"].contains(&word) {
             return None;
         }
+        let span = self.token_span(before);
+        let ahead = (self.range.start..before).rev().find(|&at| !self.tokens[at].is_trivia());
+        if ahead.is_some_and(|ahead| self.tokens[ahead].kind != TokenKind::Word) {
+            let message = format!("expected a value, found `{word}`");
+            let finding = Diagnostic::error(Code::SYNTAX, span, message);
+            return Some(match word {
+                "for" => finding.help("write `[value for x in xs]`"),
+                _ => finding,
+            });
+        }
         let message = format!("`{word}` is a word of the language and cannot be a name");
-        let finding = Diagnostic::error(Code::SYNTAX, self.token_span(before), message);
+        let finding = Diagnostic::error(Code::SYNTAX, span, message);
         Some(finding.help(format!("write another name, such as `{word}_`")))
     }
 
@@ -413,6 +435,8 @@ impl Part<'_> {
             return missing_value;
         }
         let between = match () {
+            () if text == "=" && has(":") => return Some("write `:` in place of `=`".into()),
+            () if text == "," && expected.may_end() => return Some("remove the `,`".into()),
             () if has(",") => format!("write `,` before `{text}`"),
             () if has("as") => format!("write `as` before `{text}`"),
             () if has("at") => {

@@ -257,7 +257,7 @@ impl<'a> ItemParser<'a> {
         self.after_body(item, end, bracket);
         let is_silent = self.found.len() == reported && !self.is_reported(&item.tokens);
         if is_silent {
-            self.explain(item.tokens.clone(), Rule::item, PartKind::Item, None);
+            self.explain(item.tokens.clone(), Rule::item, PartKind::StageHead, None);
         }
         Some(stage)
     }
@@ -349,6 +349,20 @@ impl<'a> ItemParser<'a> {
             "when" if next_is_value => Some(later(span, "conditions of stages (`when`) are")),
             "run" if next_is_word => self.language(second),
             "in" | "out" | "env" | "run" => None,
+            "if" | "for" => {
+                let message =
+                    format!("`{word}` begins no clause: a stage has no branches or loops");
+                let finding = Diagnostic::error(Code::FOREIGN_HABIT, span, message);
+                Some(
+                    finding
+                        .help("choose inside a value, as in `timeout = if slow then 9m else 1m`"),
+                )
+            }
+            _ if next_is_word && ITEM_WORDS.contains(&word) => {
+                let message = format!("`{word}` begins an item, and items stand outside of stages");
+                let finding = Diagnostic::error(Code::SYNTAX, span, message);
+                Some(finding.help("close the stage with `}` on the line before"))
+            }
             _ if next_is_value => {
                 let near = nearest(word, &["in", "out", "env", "run"])?;
                 let finding = Diagnostic::error(

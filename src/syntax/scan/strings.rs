@@ -17,6 +17,9 @@ impl Lexer<'_> {
     /// A string whose quotes stand `prefix` bytes ahead.
     pub(super) fn string(&mut self, prefix: usize) -> TokenKind {
         let start = self.at;
+        if let Some(end) = self.several_lines(start + prefix) {
+            return self.quotes_over_lines(start, end);
+        }
         let mut frames = Vec::new();
         let reported = self.lexed.diagnostics.len();
         self.open_string(prefix, &mut frames);
@@ -36,6 +39,34 @@ impl Lexer<'_> {
             self.at = start + text.len();
             self.broken(start);
         }
+        TokenKind::String
+    }
+
+    /// Where a text ends whose author wrote `"` around several lines: nothing follows the opening mark on its
+    /// line, nothing the next mark, and no item begins between.
+    fn several_lines(&self, quote: usize) -> Option<usize> {
+        let rest = self.text[quote..].strip_prefix('"')?;
+        let inner = &rest[..rest.find('"')?];
+        let first = inner.split_inclusive('\n').next().filter(|line| line.ends_with('\n'))?;
+        let after = &rest[inner.len() + 1..];
+        let is_alone = after.lines().next().is_none_or(|line| line.trim().is_empty());
+        let holds_item = inner.lines().any(|line| looks_like_item(line) || line.starts_with('}'));
+        let is_text = first.trim().is_empty() && is_alone && !holds_item;
+        is_text.then_some(quote + inner.len() + 2)
+    }
+
+    fn quotes_over_lines(&mut self, start: usize, end: usize) -> TokenKind {
+        self.at = end;
+        self.broken(start);
+        let finding = Diagnostic::error(
+            Code::UNTERMINATED_STRING,
+            self.span(start, start + 1),
+            "a string in `\"` ends on its line",
+        )
+        .label("opens here")
+        .also(self.span(end - 1, end), "seems to end here")
+        .help("write `\"\"\"` at both ends of a text of several lines");
+        self.report(finding);
         TokenKind::String
     }
 
