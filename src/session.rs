@@ -22,6 +22,9 @@ use crate::syntax::{fmt, parse, scan};
 pub use run::{Interrupt, RunError, RunOptions, read_log, run, served};
 pub use workspace::{Planned, Record, STATE_FOLDER, Workspace};
 
+pub use crate::engine::key::Level;
+pub use crate::sandbox::WEAK_BREAKS;
+
 pub use crate::lang::catalog::{Catalog, CatalogParam, CatalogStage};
 
 /// The folder that outs are written to, beside the pipeline's file.
@@ -180,7 +183,8 @@ fn load_from(
         .iter()
         .any(|param| param.default.is_none() && !params.contains_key(&param.name));
     let mut plan = None;
-    if !has_errors && !(depth == Depth::Check && lacks_params) {
+    let is_complete = depth == Depth::Plan || !lacks_params;
+    if !has_errors && is_complete {
         let outs = program.modules.iter().map(|module| files::join(module.folder(), OUT_FOLDER));
         let globber = Globber::new(disk, outs.collect());
         let (made, found) = eval::evaluate(&program, &checked, &globber, params);
@@ -259,7 +263,7 @@ pub fn select(plan: &Plan, names: &[String]) -> Result<Vec<StepId>, NoSuchStage>
         selected.extend(plan.iter().filter(|(_, step)| means(step)).map(|(id, _)| id));
         if selected.len() == before {
             let known = plan.steps.iter().map(|step| step.stage.as_str());
-            let nearest = crate::lang::scope::nearest(name, known).map(str::to_owned);
+            let nearest = crate::lang::nearest::nearest(name, known).map(str::to_owned);
             return Err(NoSuchStage { name: name.clone(), nearest });
         }
     }
@@ -268,7 +272,12 @@ pub fn select(plan: &Plan, names: &[String]) -> Result<Vec<StepId>, NoSuchStage>
     Ok(selected)
 }
 
-/// Returns the part of the variable `KILN_PARAM_…` that sets a param.
+/// Returns what there is to know of a function or a stage's field, by its name.
+pub fn reference(name: &str) -> Option<String> {
+    crate::lang::builtins::reference(name)
+}
+
+/// Returns the name of the variable `KILN_PARAM_…` that sets a param.
 pub fn param_variable(name: &str) -> String {
     format!("KILN_PARAM_{}", eval::variable(name))
 }

@@ -8,7 +8,8 @@ use super::types::quoted;
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::builtins::{self, Function};
-use crate::lang::scope::{declared, nearest};
+use crate::lang::nearest::nearest;
+use crate::lang::scope::declared;
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
 use crate::syntax::ast::{
@@ -178,6 +179,12 @@ impl<'p> Checker<'p> {
                     if let Some((ty, span)) = first {
                         problem = problem.also(*span, format!("this is {}", quoted(ty)));
                     }
+                    if all.is_text() && ty.is_text() {
+                        let is_string = matches!(ty, Type::String | Type::Enum(_));
+                        let other = first.filter(|_| is_string).map_or(*span, |(_, span)| *span);
+                        let text = self.program.sources.text(other);
+                        problem = problem.help(format!("make it a text: \"{{{{{text}}}}}\""));
+                    }
                     self.report(problem);
                     return Type::Unknown;
                 }
@@ -217,7 +224,7 @@ impl<'p> Checker<'p> {
         }
         match builtins::find(name) {
             Some(builtin) if builtin.function == Function::Host => Type::Host,
-            Some(builtin) => Type::Builtin(builtin),
+            Some(builtin) => Type::Builtin(builtin.name),
             None => {
                 let problem = self.unknown_name(name, span, scope);
                 self.report(problem);
@@ -338,7 +345,7 @@ impl<'p> Checker<'p> {
                 "name" | "stem" | "parent" | "path" => Type::String,
                 _ => self.no_member(ty, name),
             },
-            Type::Host if name.text == "tool" => Type::Builtin(&builtins::HOST_TOOL),
+            Type::Host if name.text == "tool" => Type::Builtin(builtins::HOST_TOOL),
             Type::Host => {
                 let message =
                     format!("the fact `host.{}` is not in this version of Kiln", name.text);
@@ -426,8 +433,13 @@ impl<'p> Checker<'p> {
                 Type::optional((**element).clone())
             }
             Type::Record(fields) => match &key {
-                Type::Enum(texts) if texts.len() == 1 && fields.contains_key(&texts[0]) => {
-                    fields[&texts[0]].clone()
+                // Each text that the key may be is there.
+                Type::Enum(texts) if texts.iter().all(|text| fields.contains_key(text)) => {
+                    let found = texts.iter().map(|text| &fields[text]);
+                    found
+                        .cloned()
+                        .try_fold(Type::Unknown, |all, ty| all.join(&ty))
+                        .unwrap_or(Type::Unknown)
                 }
                 _ => {
                     self.expect(&key, &Type::String, index.span, "the key of a record", None);

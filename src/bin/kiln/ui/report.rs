@@ -1,17 +1,21 @@
 //! Diagnostics for people: the message, the lines it is about, and the help.
 
-use std::io::IsTerminal;
-
 use kiln::diagnostic::{Diagnostic, Severity};
+use kiln::plan::step::Place;
 use kiln::source::{Source, Sources, Span};
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, ThemeStyles};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, SourceCode, SourceSpan,
+    SpanContents, ThemeStyles,
+};
+
+use super::screen::Screen;
 
 /// The most diagnostics that are shown with their lines; the rest would not be read.
 const MOST: usize = 50;
 
 /// Writes all diagnostics, and how many there were.
 pub(crate) fn show(sources: &Sources, diagnostics: &[Diagnostic]) {
-    let handler = handler();
+    let handler = handler(&Screen::of_stderr());
     for found in diagnostics.iter().take(MOST) {
         let mut text = String::new();
         // Labels can be shown in one source only; others are told in a line.
@@ -34,40 +38,120 @@ pub(crate) fn show(sources: &Sources, diagnostics: &[Diagnostic]) {
     }
 }
 
-fn handler() -> GraphicalReportHandler {
-    let is_terminal = std::io::stderr().is_terminal();
-    let has_colour =
-        is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let is_utf8 = ["LC_ALL", "LC_CTYPE", "LANG"]
-        .iter()
-        .filter_map(std::env::var_os)
-        .find(|value| !value.is_empty())
-        .is_some_and(|value| {
-            let value = value.to_string_lossy().to_lowercase();
-            value.contains("utf-8") || value.contains("utf8")
-        });
-    let mut theme = match is_utf8 {
+/// Returns a message and the places it is about, the first of them the main one. Of a place only
+/// its first line is shown.
+pub(crate) fn places(
+    source: Option<&Source>,
+    screen: &Screen,
+    message: &str,
+    places: &[(&Place, String)],
+) -> String {
+    let Some(source) = source else {
+        let at = places[0].0;
+        return format!("  {message}\n  at {}:{}\n", at.file, at.line);
+    };
+    let label = |at: usize, (place, text): &(&Place, String)| {
+        let (start, end) = (place.start as usize, place.end as usize);
+        let text_there = source.text.get(start..end).unwrap_or_default();
+        let first = text_there.lines().next().unwrap_or_default().len();
+        let range = (start.min(source.text.len()), first);
+        match at {
+            0 => LabeledSpan::new_primary_with_span(Some(text.clone()), range),
+            _ => LabeledSpan::new_with_span(Some(text.clone()), range),
+        }
+    };
+    let of_source = |(place, _): &&(&Place, String)| place.file == source.name;
+    let labels = places.iter().filter(of_source).enumerate().map(|(at, place)| label(at, place));
+    let found =
+        Pointed { message: message.to_owned(), source: Lines(source), labels: labels.collect() };
+    let mut text = String::new();
+    handler(screen).render_report(&mut text, &found).expect("a text takes all that is written");
+    format!("{}\n", text.trim_end_matches('\n'))
+}
+
+fn handler(screen: &Screen) -> GraphicalReportHandler {
+    let mut theme = match screen.is_utf8 {
         true => GraphicalTheme::unicode(),
         false => GraphicalTheme::ascii(),
     };
-    theme.styles = if has_colour { ThemeStyles::ansi() } else { ThemeStyles::none() };
-    let width = match is_terminal {
-        true => {
-            std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(100)
-        }
-        false => 100,
-    };
+    theme.styles = if screen.has_colour { ThemeStyles::ansi() } else { ThemeStyles::none() };
+    let (_, columns) = screen.size();
     GraphicalReportHandler::new_themed(theme)
-        .with_width(width)
+        .with_width(columns)
         .with_links(false)
-        .with_context_lines(0)
+        .with_context_lines(CONTEXT_LINES)
+}
+
+/// What the handler asks for when it means the lines to show. With 0 it would show the bytes of the
+/// span alone, without the rest of their line; [`Lines`] takes all else away again.
+const CONTEXT_LINES: usize = 1;
+
+/// A source that shows whole lines, and none around them.
+#[derive(Debug)]
+struct Lines<'a>(&'a Source);
+
+impl SourceCode for Lines<'_> {
+    fn read_span<'b>(
+        &'b self,
+        span: &SourceSpan,
+        context_lines_before: usize,
+        _context_lines_after: usize,
+    ) -> Result<Box<dyn SpanContents<'b> + 'b>, MietteError> {
+        let text = self.0.text.as_str();
+        let mut start = span.offset().min(text.len());
+        let mut end = (start + span.len()).min(text.len());
+        if context_lines_before == CONTEXT_LINES {
+            start = text[..start].rfind('\n').map_or(0, |at| at + 1);
+            end = text[end..].find('\n').map_or(text.len(), |at| end + at);
+            // Of an empty line the handler shows nothing, unless its end is there.
+            end = if start == end { (end + 1).min(text.len()) } else { end };
+        }
+        let before = &text[..start];
+        let line = before.matches('\n').count();
+        let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count());
+        let lines = text[start..end].matches('\n').count() + 1;
+        Ok(Box::new(miette::MietteSpanContents::new_named(
+            self.0.name.clone(),
+            &text.as_bytes()[start..end],
+            (start, end - start).into(),
+            line,
+            column,
+            lines,
+        )))
+    }
+}
+
+/// A message about places, as miette wants it.
+#[derive(Debug)]
+struct Pointed<'a> {
+    message: String,
+    source: Lines<'a>,
+    labels: Vec<LabeledSpan>,
+}
+
+impl std::fmt::Display for Pointed<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Pointed<'_> {}
+
+impl miette::Diagnostic for Pointed<'_> {
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        Some(&self.source)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        Some(Box::new(self.labels.iter().cloned()))
+    }
 }
 
 /// A diagnostic as miette wants it.
 #[derive(Debug)]
 struct Shown<'a> {
     found: &'a Diagnostic,
-    source: NamedSource<String>,
+    source: Lines<'a>,
     labels: Vec<LabeledSpan>,
     help: Option<String>,
 }
@@ -94,7 +178,7 @@ impl<'a> Shown<'a> {
         }
         elsewhere.extend(found.help.clone());
         let help = if elsewhere.is_empty() { None } else { Some(elsewhere.join("\n")) };
-        Self { found, source: NamedSource::new(&source.name, source.text.clone()), labels, help }
+        Self { found, source: Lines(source), labels, help }
     }
 }
 
@@ -130,7 +214,7 @@ impl miette::Diagnostic for Shown<'_> {
         self.help.as_ref().map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
     }
 
-    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+    fn source_code(&self) -> Option<&dyn SourceCode> {
         Some(&self.source)
     }
 
