@@ -19,8 +19,8 @@ use crate::source::{SourceId, Sources};
 use crate::syntax::parse::PARSE_STACK_BYTES;
 use crate::syntax::{fmt, parse, scan};
 
-pub use run::{Interrupt, RunError, RunOptions, run, served};
-pub use workspace::{Planned, STATE_FOLDER, Workspace};
+pub use run::{Interrupt, RunError, RunOptions, read_log, run, served};
+pub use workspace::{Planned, Record, STATE_FOLDER, Workspace};
 
 pub use crate::lang::catalog::{Catalog, CatalogParam, CatalogStage};
 
@@ -260,7 +260,7 @@ pub fn select(plan: &Plan, names: &[String]) -> Result<Vec<StepId>, NoSuchStage>
         selected.extend(plan.iter().filter(|(_, step)| means(step)).map(|(id, _)| id));
         if selected.len() == before {
             let known = plan.steps.iter().map(|step| step.stage.as_str());
-            let nearest = crate::lang::scope::nearest(name, known).map(str::to_owned);
+            let nearest = crate::lang::nearest::nearest(name, known).map(str::to_owned);
             return Err(NoSuchStage { name: name.clone(), nearest });
         }
     }

@@ -121,8 +121,8 @@ pub(crate) struct CleanStep {
     pub(crate) place: Place,
     /// Its key.
     pub(crate) key: Digest,
-    /// Where its log is kept.
-    pub(crate) log: Option<Digest>,
+    /// Where its log is kept, and how many bytes it has.
+    pub(crate) log: Option<(Digest, u64)>,
     /// Its outs in the project: name and path.
     pub(crate) written: Vec<(String, String)>,
 }

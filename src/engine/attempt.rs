@@ -68,7 +68,7 @@ pub(crate) struct Done {
     pub(crate) why: Vec<Reason>,
     pub(crate) attempts: u32,
     pub(crate) peak_memory_bytes: Option<u64>,
-    pub(crate) log: Option<Digest>,
+    pub(crate) log: Option<Blob>,
     /// How long its commands took, in this run or an earlier one.
     pub(crate) run_millis: u64,
     pub(crate) written: Vec<WrittenOut>,
@@ -202,7 +202,7 @@ fn served(
     let made = |out: &crate::plan::artifact::Out| Some((out.name.clone(), outs.remove(&out.name)?));
     Some(Done {
         made: step.outs.iter().filter_map(made).collect(),
-        log: record.log.map(|blob| blob.digest),
+        log: record.log,
         run_millis: record.elapsed_millis,
         peak_memory_bytes: record.peak_memory_bytes,
         ingredients: Some(ready.ingredients.clone()),
@@ -380,7 +380,7 @@ fn finish(shop: &Shop, step: &Step, ready: &Ready, tried: Tried) -> Result<Done,
     };
     let run_millis = millis(outcome.elapsed);
     let done = Done {
-        log: log.map(|blob| blob.digest),
+        log,
         peak_memory_bytes: outcome.peak_memory,
         run_millis,
         ingredients: Some(ready.ingredients.clone()),

@@ -113,7 +113,7 @@ pub(crate) fn list(runs: &Path) -> Vec<String> {
 ///
 /// # Errors
 /// If there is no such run, or it cannot be read.
-pub(crate) fn read(runs: &Path, run: &str) -> io::Result<impl Iterator<Item = Envelope>> {
+pub(crate) fn read(runs: &Path, run: &str) -> io::Result<impl Iterator<Item = Envelope> + use<>> {
     if run.contains('/') {
         return Err(io::ErrorKind::NotFound.into());
     }

@@ -86,7 +86,8 @@ fn finished(step: CleanStep) -> StepFinished {
         flaky: false,
         tolerated: false,
         peak_memory_bytes: None,
-        log: step.log,
+        log: step.log.map(|(digest, _)| digest),
+        log_bytes: step.log.map(|(_, size)| size),
         blocks: 0,
         outs: written.collect(),
     }
@@ -142,7 +143,7 @@ fn clean(
             kind: step.kind,
             place: step.place.clone(),
             key,
-            log: done.log,
+            log: done.log.map(|blob| (blob.digest, blob.size)),
             written: written.collect(),
         });
     }

@@ -324,7 +324,8 @@ impl Course<'_, '_> {
             flaky: done.attempts > 1 && done.outcome == Outcome::Ran,
             tolerated,
             peak_memory_bytes: done.peak_memory_bytes,
-            log: done.log,
+            log: done.log.map(|blob| blob.digest),
+            log_bytes: done.log.map(|blob| blob.size),
             blocks,
             outs: done.written.clone(),
         };

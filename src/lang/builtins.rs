@@ -20,12 +20,6 @@ pub(crate) struct Builtin {
     pub(crate) slots: &'static [Slot],
 }
 
-impl PartialEq for Builtin {
-    fn eq(&self, other: &Self) -> bool {
-        self.function == other.function
-    }
-}
-
 /// The functions, one for each [`Builtin`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Function {
@@ -229,9 +223,11 @@ static FUNCTIONS: &[Builtin] = &[
 ];
 
 /// `host.tool("cargo")`
-pub(crate) static HOST_TOOL: Builtin = Builtin {
+pub(crate) const HOST_TOOL: &str = "host.tool";
+
+static HOST_TOOL_FUNCTION: Builtin = Builtin {
     function: Function::HostTool,
-    name: "host.tool",
+    name: HOST_TOOL,
     signature: "host.tool(name: string) -> tool",
     doc: "A program of the machine, found through `PATH`, with its installation.",
     slots: &[one("name", Accepts::Text)],
@@ -248,12 +244,18 @@ pub(crate) fn find(name: &str) -> Option<&'static Builtin> {
     FUNCTIONS.iter().find(|builtin| builtin.name == name)
 }
 
+/// Returns the function that a type names.
+pub(crate) fn get(name: &str) -> &'static Builtin {
+    if name == HOST_TOOL { &HOST_TOOL_FUNCTION } else { find(name).expect("types name functions") }
+}
+
 /// Returns what `kiln explain` says of a function or field of the language.
 pub(crate) fn reference(name: &str) -> Option<String> {
-    let function = find(name).or_else(|| (name == HOST_TOOL.name).then_some(&HOST_TOOL));
+    let function = find(name).or_else(|| (name == HOST_TOOL).then_some(&HOST_TOOL_FUNCTION));
     let function = function.map(|function| format!("{}\n\n{}", function.signature, function.doc));
-    let field = fields::find(name)
-        .map(|field| format!("{}: {}  (a field of stages)\n\n{}", field.name, field.written, field.doc));
+    let field = fields::find(name).map(|field| {
+        format!("{}: {}  (a field of stages)\n\n{}", field.name, field.written, field.doc)
+    });
     function.or(field)
 }
 

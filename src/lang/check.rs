@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::module::{ModuleId, Program};
+use super::module::Program;
 use super::scope::{Locals, Symbols, declared};
-use super::ty::{ItemRef, Type};
+use super::ty::{ItemRef, ModuleId, Type};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::source::Span;
 use crate::syntax::ast::{Item, ItemKind, Stage};

@@ -12,6 +12,8 @@ use crate::source::{MAX_SOURCE_BYTES, SourceId, Sources, Span};
 use crate::syntax::ast::{self, ItemKind, Use};
 use crate::syntax::{parse, scan};
 
+use super::ty::ModuleId;
+
 /// The most files one pipeline may have.
 pub(crate) const MAX_MODULES: usize = 1024;
 
@@ -20,20 +22,6 @@ pub(crate) const MAX_IMPORT_DEPTH: usize = 64;
 
 /// The name of the file that makes a folder a package.
 pub(crate) const PACKAGE_FILE: &str = "pipeline.pipe";
-
-/// The place of a module in its [`Program`]; the root is 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ModuleId(pub(crate) u32);
-
-impl ModuleId {
-    /// The module that Kiln was asked for.
-    pub(crate) const ROOT: Self = Self(0);
-
-    /// Returns the place in `Program::modules`.
-    pub(crate) fn index(self) -> usize {
-        self.0 as usize
-    }
-}
 
 /// All files of a pipeline.
 #[derive(Debug, Default)]
@@ -309,7 +297,7 @@ impl Loader<'_> {
             .iter()
             .filter(|entry| entry.kind == EntryKind::Folder || entry.name.ends_with(".pipe"));
         let wanted = path.rsplit('/').next().unwrap_or_default();
-        match super::scope::nearest(wanted, names.map(|entry| entry.name.as_str())) {
+        match super::nearest::nearest(wanted, names.map(|entry| entry.name.as_str())) {
             Some(name) => {
                 let near = match text.rsplit_once('/') {
                     Some((start, _)) => format!("{start}/{name}"),

@@ -6,13 +6,15 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::cache::{CacheError, Store};
+use crate::cache::{Blob, CacheError, Store};
+use crate::digest::Digest;
 use crate::engine::host::Host;
 use crate::engine::key::Level;
 use crate::engine::learn::serve;
+use crate::engine::log::frames;
 use crate::engine::run::{Machine, Request};
 use crate::engine::stop::Stop;
-use crate::event::{Event, Warning};
+use crate::event::{Event, Stream, Warning};
 use crate::plan::Plan;
 use crate::plan::graph::Graph;
 use crate::plan::step::StepId;
@@ -127,6 +129,22 @@ pub fn run(
     // A snapshot that cannot be written costs the next run some time, and nothing else.
     let _ = workspace.save(plan, result.learned);
     Ok(result.exit)
+}
+
+/// Returns what a step wrote, from the store in the folder `store`, by the digest and the length that
+/// the step's last event names.
+///
+/// # Errors
+/// If the store cannot be used or no longer has the log.
+pub fn read_log(
+    store: &Path,
+    digest: Digest,
+    bytes: u64,
+) -> Result<Vec<(Stream, Vec<u8>)>, RunError> {
+    let fail = |error: CacheError| RunError::Store(error.to_string());
+    let store = Store::open(store).map_err(fail)?;
+    let log = store.read(Blob { digest, size: bytes }).map_err(fail)?;
+    Ok(frames(&log).map(|(stream, bytes)| (stream, bytes.to_vec())).collect())
 }
 
 fn host(workspace: &Workspace, options: &RunOptions) -> Host {

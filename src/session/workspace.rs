@@ -1,11 +1,14 @@
 //! The workspace: a project with what its last run left. Knows when a plan need not be made again
 //! and when nothing is to be done; does not know how either is found out.
 
+use std::io;
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
 
 use crate::digest::{Digest, Hasher};
+use crate::engine::journal::{self, Journal};
+use crate::event::{Envelope, Event};
 use crate::files::{self, Disk};
 use crate::plan::Plan;
 use crate::plan::graph::Graph;
@@ -49,8 +52,26 @@ impl Workspace {
         Self { project: project.clone(), disk, snapshot, settings, made_from: None }
     }
 
-    /// Returns the folder of the journals of past runs.
-    pub fn runs(&self) -> PathBuf {
+    /// Begins the record of a new run.
+    pub fn record(&self) -> Record {
+        Record(Journal::begin(&self.runs()))
+    }
+
+    /// Returns the ids of the runs that are kept, the latest first.
+    pub fn past_runs(&self) -> Vec<String> {
+        journal::list(&self.runs())
+    }
+
+    /// Returns the events of a run that is kept. The logs of steps that were served from the cache
+    /// are not among them: [`read_log`](super::read_log) has them.
+    ///
+    /// # Errors
+    /// If there is no such run, or it cannot be read.
+    pub fn past_run(&self, run: &str) -> io::Result<impl Iterator<Item = Envelope> + use<>> {
+        journal::read(&self.runs(), run)
+    }
+
+    fn runs(&self) -> PathBuf {
         self.project.package().join(STATE_FOLDER).join("runs")
     }
 
@@ -82,11 +103,36 @@ impl Workspace {
     }
 
     /// Remembers the plan, and what a run of it learned.
-    pub(super) fn save(self, plan: &Plan, mut learned: Learned) -> std::io::Result<()> {
+    pub(super) fn save(self, plan: &Plan, mut learned: Learned) -> io::Result<()> {
         learned.plan = self
             .made_from
             .map(|notes| (self.settings, notes, serde_json::to_vec(plan).unwrap_or_default()));
         self.snapshot.save(learned, &self.disk)
+    }
+}
+
+/// The record of a run: numbers and dates its events, and keeps them.
+pub struct Record(Journal);
+
+impl Record {
+    /// Returns a record that numbers and dates events and keeps none: of what is no run.
+    pub fn unkept() -> Self {
+        Self(Journal::unkept())
+    }
+
+    /// Returns the id of the run.
+    pub fn run(&self) -> &str {
+        self.0.run()
+    }
+
+    /// Adds an event; returns it as listeners are told of it.
+    pub fn add(&mut self, event: Event) -> Envelope {
+        self.0.add(event)
+    }
+
+    /// Returns why the run is not kept, or not as a whole, once.
+    pub fn take_fault(&mut self) -> Option<io::Error> {
+        self.0.take_fault()
     }
 }
 
@@ -102,4 +148,134 @@ fn settings(project: &Project, params: &IndexMap<String, String>) -> Digest {
         hasher.field(value.as_bytes());
     }
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+    use crate::event::{Counts, Outcome};
+    use crate::session::{Interrupt, RunOptions, read_log, run, select, served};
+
+    const PIPELINE: &str = r#"
+build lib for (c in files("src/*.c")) {
+  run sh "cat {{c}} >{{out.o}}; echo made {{c}}"
+  out o: file
+}
+
+test all {
+  run sh "cat {{[lib[c: c].o for c in files("src/*.c")]}}"
+}
+"#;
+
+    fn options(root: &Path) -> RunOptions {
+        RunOptions {
+            run: "r".into(),
+            stages: Vec::new(),
+            wanted: Vec::new(),
+            rerun: Vec::new(),
+            jobs: 2,
+            keep_going: false,
+            out: Some("out".into()),
+            replays: false,
+            store: root.join("store"),
+            environment: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".into())]),
+        }
+    }
+
+    /// Runs the pipeline as a face does; returns whether the plan was kept, and the counts.
+    fn go(root: &Path) -> (&'static str, Counts) {
+        let project = Project::find(&root.join("project"), None).unwrap();
+        let params = IndexMap::new();
+        let mut workspace = Workspace::open(&project, &params);
+        let mut record = workspace.record();
+        let mut counts = None;
+        let mut emit = |event| {
+            if let Event::RunFinished(run) = record.add(event).event {
+                counts = Some(run.counts);
+            }
+        };
+        let mut options = options(root);
+        let mut how = "served";
+        if !served(&workspace, &options, &mut emit) {
+            let planned = workspace.plan(&params).unwrap();
+            how = if matches!(planned, Planned::Kept(..)) { "kept" } else { "made" };
+            let plan = match planned {
+                Planned::Kept(plan, graph) => (plan, graph),
+                Planned::Made(pipeline) => {
+                    assert!(pipeline.diagnostics.is_empty(), "{:?}", pipeline.diagnostics);
+                    pipeline.plan.unwrap()
+                }
+            };
+            options.wanted = select(&plan.0, &[]).unwrap();
+            run(workspace, &plan, &options, &Interrupt::new().unwrap(), &mut emit).unwrap();
+        }
+        (how, counts.unwrap())
+    }
+
+    fn ran(ran: u32, cached: u32) -> Counts {
+        Counts { ran, cached, ..Counts::default() }
+    }
+
+    #[test]
+    fn a_workspace_does_only_what_is_left_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = root.join("project").join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("pipeline.pipe", PIPELINE);
+        write("src/a.c", "a\n");
+        write("src/b.c", "b\n");
+        assert_eq!(go(&root), ("made", ran(3, 0)));
+        assert_eq!(go(&root), ("served", ran(0, 3)));
+        write("src/a.c", "a\n");
+        assert_eq!(go(&root), ("served", ran(0, 3)), "touched");
+        write("src/a.c", "x\n");
+        assert_eq!(go(&root), ("kept", ran(2, 1)), "edited");
+        write("src/c.c", "c\n");
+        assert_eq!(go(&root), ("made", ran(2, 2)), "a new file for the glob");
+        std::fs::remove_file(root.join("project/src/c.c")).unwrap();
+        assert_eq!(go(&root), ("made", ran(0, 3)), "gone again");
+        write("pipeline.pipe", &PIPELINE.replace("echo made", "echo done"));
+        assert_eq!(go(&root), ("made", ran(2, 1)), "edited pipeline");
+        std::fs::remove_dir_all(root.join("project/out")).unwrap();
+        assert_eq!(go(&root), ("kept", ran(0, 3)), "no outs");
+        std::fs::remove_dir_all(root.join("project/.kiln")).unwrap();
+        assert_eq!(go(&root), ("made", ran(0, 3)), "no snapshot");
+        std::fs::remove_dir_all(root.join("store")).unwrap();
+        assert_eq!(go(&root), ("served", ran(0, 3)), "nothing is needed of the store");
+        write("src/b.c", "y\n");
+        assert_eq!(go(&root), ("kept", ran(3, 0)), "now it is");
+    }
+
+    #[test]
+    fn past_runs_and_logs_can_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("project/src")).unwrap();
+        std::fs::write(root.join("project/src/a.c"), "a").unwrap();
+        std::fs::write(root.join("project/pipeline.pipe"), PIPELINE).unwrap();
+        go(&root);
+        go(&root);
+        let project = Project::find(&root.join("project"), None).unwrap();
+        let workspace = Workspace::open(&project, &IndexMap::new());
+        let runs = workspace.past_runs();
+        assert_eq!(runs.len(), 2);
+        let events: Vec<_> = workspace.past_run(&runs[0]).unwrap().collect();
+        let log = events.iter().find_map(|envelope| match &envelope.event {
+            Event::StepFinished(step) if step.stage == "lib" => {
+                assert_eq!(step.outcome, Outcome::Cached);
+                Some((step.log?, step.log_bytes?))
+            }
+            _ => None,
+        });
+        let (digest, bytes) = log.unwrap();
+        let log = read_log(&root.join("store"), digest, bytes).unwrap();
+        assert_eq!(log[0].1, b"made src/a.c\n");
+    }
 }

@@ -6,7 +6,9 @@ use super::types::quoted;
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::ty::Type;
-use crate::syntax::ast::{BinaryOperator, ClauseKind, Expr, ExprKind, Piece, ScriptLanguage, StringLiteral};
+use crate::syntax::ast::{
+    BinaryOperator, ClauseKind, Expr, ExprKind, Piece, ScriptLanguage, StringLiteral,
+};
 use crate::syntax::shell::{self, Takes};
 
 /// Variables that every step has.

@@ -10,7 +10,7 @@ use super::types::quoted;
 use super::{AxisInfo, Checker, OutInfo, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::builtins::fields;
-use crate::lang::scope::nearest;
+use crate::lang::nearest::nearest;
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
 use crate::syntax::ast::{Clause, ClauseKind, Expr, ExprKind, Name, Stage, TypeExpr};

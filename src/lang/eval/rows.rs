@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use super::{Evaluated, Evaluator, Frame, MAX_STEPS, Stop};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::digest::Digest;
-use crate::lang::scope::nearest;
+use crate::lang::nearest::nearest;
 use crate::lang::ty::ItemRef;
 use crate::lang::value::{RowRef, Value};
 use crate::source::Span;
@@ -69,8 +69,7 @@ impl<'p> Evaluator<'p> {
         if too_many {
             return self.too_many_rows(stage, max);
         }
-        let mut rows: Vec<_> =
-            values.into_iter().map(|values| row(stage, values)).collect();
+        let mut rows: Vec<_> = values.into_iter().map(|values| row(stage, values)).collect();
         if let Some(except) = &stage.except {
             self.drop_rows(except, &mut rows, &mut frame)?;
         }
