@@ -32,9 +32,10 @@ pub mod internals;
 mod lang;
 pub mod plan;
 mod process;
-pub(crate) mod sandbox;
+mod sandbox;
 pub mod session;
 mod snapshot;
 pub mod source;
 mod syntax;
+
 pub use sandbox::launch_if_asked;

@@ -3,21 +3,24 @@
 //! shown.
 
 mod run;
+mod workspace;
 
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::files::{self, Disk, Files, FilesError, Globber, Memory};
 use crate::lang::{check, eval, module};
 use crate::plan::Plan;
 use crate::plan::graph::Graph;
 use crate::plan::step::StepId;
-use crate::source::Sources;
+use crate::source::{SourceId, Sources};
 use crate::syntax::parse::PARSE_STACK_BYTES;
+use crate::syntax::{fmt, parse, scan};
 
-pub use run::{Interrupt, RunError, RunOptions, run};
+pub use run::{Interrupt, RunError, RunOptions, read_log, run, served};
+pub use workspace::{Planned, Record, STATE_FOLDER, Workspace};
 
 pub use crate::lang::catalog::{Catalog, CatalogParam, CatalogStage};
 
@@ -177,7 +180,8 @@ fn load_from(
         .iter()
         .any(|param| param.default.is_none() && !params.contains_key(&param.name));
     let mut plan = None;
-    if !has_errors && !(depth == Depth::Check && lacks_params) {
+    let is_complete = depth == Depth::Plan || !lacks_params;
+    if !has_errors && is_complete {
         let outs = program.modules.iter().map(|module| files::join(module.folder(), OUT_FOLDER));
         let globber = Globber::new(disk, outs.collect());
         let (made, found) = eval::evaluate(&program, &checked, &globber, params);
@@ -187,6 +191,34 @@ fn load_from(
     diagnostics.sort_by_key(|found| (found.span, found.code));
     diagnostics.dedup();
     Ok(Pipeline { sources: program.sources, diagnostics, catalog, plan })
+}
+
+/// A `.pipe` file made over in the one style.
+#[derive(Debug)]
+pub struct Formatted {
+    /// The text that diagnostics point into, under the name it was given.
+    pub sources: Sources,
+    /// What keeps it from being formatted: mistakes of its text.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The text in the one style; `None` if there were mistakes.
+    pub text: Option<String>,
+}
+
+/// Writes `bytes`, the `.pipe` file called `name`, in the one style. Names, types and other files do
+/// not matter.
+pub fn format(name: &str, bytes: Vec<u8>) -> Formatted {
+    on_large_stack(|| {
+        let mut sources = Sources::default();
+        let (text, mut diagnostics) = match scan::decode(SourceId(0), bytes) {
+            Ok(text) => (text, Vec::new()),
+            Err(problem) => (String::new(), vec![*problem]),
+        };
+        let source = sources.add(name, text.clone());
+        diagnostics.extend(parse::parse(source, &text).1);
+        diagnostics.retain(|found| found.code != Code::NOT_IN_THIS_VERSION);
+        let text = diagnostics.is_empty().then(|| fmt::format(&text));
+        Formatted { sources, diagnostics, text }
+    })
 }
 
 /// Trees of the language are walked by recursion, within limits that fit such a stack.
@@ -228,7 +260,7 @@ pub fn select(plan: &Plan, names: &[String]) -> Result<Vec<StepId>, NoSuchStage>
         selected.extend(plan.iter().filter(|(_, step)| means(step)).map(|(id, _)| id));
         if selected.len() == before {
             let known = plan.steps.iter().map(|step| step.stage.as_str());
-            let nearest = crate::lang::scope::nearest(name, known).map(str::to_owned);
+            let nearest = crate::lang::nearest::nearest(name, known).map(str::to_owned);
             return Err(NoSuchStage { name: name.clone(), nearest });
         }
     }
@@ -237,7 +269,12 @@ pub fn select(plan: &Plan, names: &[String]) -> Result<Vec<StepId>, NoSuchStage>
     Ok(selected)
 }
 
-/// Returns the part of the variable `KILN_PARAM_…` that sets a param.
+/// Returns what there is to know of a function or a stage's field, by its name.
+pub fn reference(name: &str) -> Option<String> {
+    crate::lang::builtins::reference(name)
+}
+
+/// Returns the name of the variable `KILN_PARAM_…` that sets a param.
 pub fn param_variable(name: &str) -> String {
     format!("KILN_PARAM_{}", eval::variable(name))
 }

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use indexmap::{IndexMap, IndexSet};
 
 use super::check::Checked;
-use super::module::{ModuleId, Program};
-use super::ty::{ItemRef, Type};
+use super::module::Program;
+use super::ty::{ItemRef, ModuleId, Type};
 use super::value::Value;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::files::{Globber, Pattern, Selection};

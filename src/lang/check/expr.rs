@@ -173,6 +173,12 @@ impl<'p> Checker<'p> {
                     if let Some((ty, span)) = first {
                         problem = problem.also(*span, format!("this is {}", quoted(ty)));
                     }
+                    if all.is_text() && ty.is_text() {
+                        let is_string = matches!(ty, Type::String | Type::Enum(_));
+                        let other = first.filter(|_| is_string).map_or(*span, |(_, span)| *span);
+                        let text = self.program.sources.text(other);
+                        problem = problem.help(format!("make it a text: \"{{{{{text}}}}}\""));
+                    }
                     self.report(problem);
                     return Type::Unknown;
                 }

@@ -5,7 +5,8 @@ use super::types::quoted;
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::builtins::{self, Function};
-use crate::lang::scope::{declared, nearest};
+use crate::lang::nearest::nearest;
+use crate::lang::scope::declared;
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
 use crate::syntax::ast::{Expr, ItemKind, Name};
@@ -24,7 +25,7 @@ impl<'p> Checker<'p> {
         }
         match builtins::find(name) {
             Some(builtin) if builtin.function == Function::Host => Type::Host,
-            Some(builtin) => Type::Builtin(builtin),
+            Some(builtin) => Type::Builtin(builtin.name),
             None => {
                 let problem = self.unknown_name(name, span, scope);
                 self.report(problem);
@@ -145,7 +146,7 @@ impl<'p> Checker<'p> {
                 "name" | "stem" | "parent" | "path" => Type::String,
                 _ => self.no_member(ty, name),
             },
-            Type::Host if name.text == "tool" => Type::Builtin(&builtins::HOST_TOOL),
+            Type::Host if name.text == "tool" => Type::Builtin(builtins::HOST_TOOL),
             Type::Host => {
                 let message =
                     format!("the fact `host.{}` is not in this version of Kiln", name.text);

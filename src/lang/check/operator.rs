@@ -3,7 +3,7 @@
 use super::types::quoted;
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::lang::scope::nearest;
+use crate::lang::nearest::nearest;
 use crate::lang::ty::Type;
 use crate::source::Span;
 use crate::syntax::ast::{BinaryOperator, Expr, UnaryOperator};

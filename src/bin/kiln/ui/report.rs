@@ -4,7 +4,10 @@ use std::io::IsTerminal;
 
 use kiln::diagnostic::{Diagnostic, Severity};
 use kiln::source::{Source, Sources, Span};
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, ThemeStyles};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, SourceCode, SourceSpan,
+    SpanContents, ThemeStyles,
+};
 
 /// The most diagnostics that are shown with their lines; the rest would not be read.
 const MOST: usize = 50;
@@ -60,14 +63,51 @@ fn handler() -> GraphicalReportHandler {
     GraphicalReportHandler::new_themed(theme)
         .with_width(width)
         .with_links(false)
-        .with_context_lines(0)
+        .with_context_lines(CONTEXT_LINES)
+}
+
+/// What the handler asks for when it means the lines to show. With 0 it would show the bytes of the
+/// span alone, without the rest of their line; [`Lines`] takes all else away again.
+const CONTEXT_LINES: usize = 1;
+
+/// A source that shows whole lines, and none around them.
+#[derive(Debug)]
+struct Lines<'a>(&'a Source);
+
+impl SourceCode for Lines<'_> {
+    fn read_span<'b>(
+        &'b self,
+        span: &SourceSpan,
+        context_lines_before: usize,
+        _context_lines_after: usize,
+    ) -> Result<Box<dyn SpanContents<'b> + 'b>, MietteError> {
+        let text = self.0.text.as_str();
+        let mut start = span.offset().min(text.len());
+        let mut end = (start + span.len()).min(text.len());
+        if context_lines_before == CONTEXT_LINES {
+            start = text[..start].rfind('\n').map_or(0, |at| at + 1);
+            end = text[end..].find('\n').map_or(text.len(), |at| end + at);
+        }
+        let before = &text[..start];
+        let line = before.matches('\n').count();
+        let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count());
+        let lines = text[start..end].matches('\n').count() + 1;
+        Ok(Box::new(miette::MietteSpanContents::new_named(
+            self.0.name.clone(),
+            &text.as_bytes()[start..end],
+            (start, end - start).into(),
+            line,
+            column,
+            lines,
+        )))
+    }
 }
 
 /// A diagnostic as miette wants it.
 #[derive(Debug)]
 struct Shown<'a> {
     found: &'a Diagnostic,
-    source: NamedSource<String>,
+    source: Lines<'a>,
     labels: Vec<LabeledSpan>,
     help: Option<String>,
 }
@@ -94,7 +134,7 @@ impl<'a> Shown<'a> {
         }
         elsewhere.extend(found.help.clone());
         let help = if elsewhere.is_empty() { None } else { Some(elsewhere.join("\n")) };
-        Self { found, source: NamedSource::new(&source.name, source.text.clone()), labels, help }
+        Self { found, source: Lines(source), labels, help }
     }
 }
 
@@ -130,7 +170,7 @@ impl miette::Diagnostic for Shown<'_> {
         self.help.as_ref().map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
     }
 
-    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+    fn source_code(&self) -> Option<&dyn SourceCode> {
         Some(&self.source)
     }
 
