@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 
 use super::{Evaluated, Evaluator, Stop};
 use crate::diagnostic::{Code, Diagnostic};
@@ -39,6 +39,24 @@ struct Placed {
 }
 
 impl Inputs {
+    /// Forgets what is taken in twice: a list again, or a file that a hole names and a list holds.
+    pub(super) fn forget_repeated(&mut self, sets: &IndexSet<FileSet>) {
+        let mut seen = Vec::new();
+        self.sets.retain(|input| {
+            let is_new = !seen.contains(input);
+            seen.push(input.clone());
+            is_new
+        });
+        let holds = |input: &Input, path: &String| match input {
+            Input::Files { set, strip, at } if strip.is_empty() && at.is_empty() => {
+                sets[set.index()].paths.binary_search(path).is_ok()
+            }
+            _ => false,
+        };
+        let sets = &self.sets;
+        self.mentioned.retain(|path| !sets.iter().any(|input| holds(input, path)));
+    }
+
     /// Returns the inputs for the plan.
     pub(super) fn finish(
         self,
@@ -293,5 +311,29 @@ fn push_literal(text: &mut Text, literal: String) {
         Some(TextPiece::Literal(last)) => last.push_str(&literal),
         _ if literal.is_empty() => {}
         _ => text.pieces.push(TextPiece::Literal(literal)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_in_twice_is_one_input() {
+        let paths = ["a.c", "b.c"].map(str::to_owned).to_vec();
+        let sets = IndexSet::from([FileSet { paths }]);
+        let input = |at: &str| Input::Files {
+            set: FileSetId::new(0),
+            strip: String::new(),
+            at: at.to_owned(),
+        };
+        let mut inputs = Inputs {
+            sets: vec![input(""), input("copy/"), input("")],
+            mentioned: ["a.c", "z.c"].map(str::to_owned).to_vec(),
+            ..Inputs::default()
+        };
+        inputs.forget_repeated(&sets);
+        assert_eq!(inputs.sets, [input(""), input("copy/")]);
+        assert_eq!(inputs.mentioned, ["z.c"]);
     }
 }
