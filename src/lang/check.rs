@@ -3,6 +3,8 @@
 
 mod call;
 mod expr;
+mod name;
+mod operator;
 mod script;
 mod stage;
 mod types;
