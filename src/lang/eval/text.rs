@@ -8,6 +8,7 @@ use indexmap::{IndexMap, IndexSet};
 use super::{Evaluated, Evaluator, Stop};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::files;
+use crate::lang::ty::ItemRef;
 use crate::lang::value::{ArtifactValue, RowRef, Value};
 use crate::plan::artifact::{Artifact, FileSet, FileSetId, Input};
 use crate::plan::step::{StepId, Text, TextPiece};
@@ -175,7 +176,7 @@ impl<'p> Evaluator<'p> {
     fn default_place(&mut self, artifact: &ArtifactValue) -> Evaluated<String> {
         let matrix = self.matrix(artifact.row.stage)?;
         let row = &matrix.rows[artifact.row.row as usize].dir;
-        let stage = self.stage_name(artifact.row.stage);
+        let stage = self.lasting_name(artifact.row.stage);
         let mut place = format!(".kiln/in/{}", files::join(&stage, row));
         place = files::join(&place, &artifact.out);
         if artifact.file_name != artifact.out {
@@ -186,6 +187,18 @@ impl<'p> Evaluator<'p> {
             place = files::join(&format!("{place}.part"), &artifact.part);
         }
         Ok(place)
+    }
+
+    /// Returns the name of a stage that does not depend on who uses its file, so that neither do the
+    /// keys of the steps that take its outs: where the file stands, then its own name.
+    fn lasting_name(&self, stage: ItemRef) -> String {
+        let path = &self.program.module(stage.module).path;
+        let file = path.strip_suffix(".pipe").unwrap_or(path);
+        let module = match file.strip_suffix("pipeline") {
+            Some(folder) if folder.is_empty() || folder.ends_with('/') => folder.to_owned(),
+            _ => format!("{file}/"),
+        };
+        format!("{}{}", module.replace('/', "."), self.stage(stage).name.text)
     }
 
     /// Returns a value as text for a command or variable of a step that runs in `folder`, and makes
