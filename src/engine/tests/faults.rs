@@ -206,3 +206,64 @@ fn bytes_of_output_that_are_not_utf8_are_kept() {
         .collect();
     assert_eq!(bytes, b"\xff\0x\x1b[31m");
 }
+
+/// What a child of the test below does; by itself it does nothing.
+#[test]
+fn the_run_that_is_killed() {
+    #[expect(clippy::disallowed_methods, reason = "the way to tell a child of the test what to do")]
+    let Some(folder) = std::env::var_os("KILN_TEST_KILLED_RUN") else { return };
+    let mut bench = thirty();
+    bench.at = Some(folder.into());
+    bench.run();
+}
+
+fn thirty() -> Bench {
+    let steps = (0..30).map(|at| {
+        let name = format!("s{at}");
+        let made = step(&name, &format!("sleep 0.01; echo {at} >x"), &["x"]);
+        if at % 3 == 0 {
+            made
+        } else {
+            takes(
+                step(&name, &format!("cat x >y{at}; echo {at} >>y{at}"), &[&format!("y{at}")]),
+                at / 3 * 3,
+                "x",
+            )
+        }
+    });
+    Bench::of(steps)
+}
+
+#[test]
+fn a_killed_run_loses_nothing_it_said_and_is_taken_up_again() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("project")).unwrap();
+    let program = std::env::current_exe().unwrap();
+    for round in 0..12_u64 {
+        #[expect(clippy::disallowed_methods, reason = "a run has to be killed")]
+        let mut child = std::process::Command::new(&program)
+            .args(["--exact", "engine::tests::faults::the_run_that_is_killed", "--nocapture"])
+            .env("KILN_TEST_KILLED_RUN", folder.path())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(40 + round * 17));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let mut bench = thirty();
+    bench.at = Some(folder.path().to_owned());
+    let ran = bench.run();
+    assert_eq!(ran.result.exit, 0, "{:?}", ran.events);
+    assert!(ran.result.counts.cached > 0, "{:?}", ran.result.counts);
+    for at in 0..30 {
+        let (name, text) = if at % 3 == 0 {
+            ("x".to_owned(), format!("{at}\n"))
+        } else {
+            (format!("y{at}"), format!("{}\n{at}\n", at / 3 * 3))
+        };
+        let path = folder.path().join(format!("project/out/s{at}/{name}"));
+        assert_eq!(std::fs::read_to_string(path).unwrap(), text);
+    }
+}
