@@ -1,11 +1,13 @@
 //! Diagnostics for people: the message, the lines it is about, and the help.
 
 use kiln::diagnostic::{Diagnostic, Severity};
-use kiln::plan::step::Place;
 use kiln::source::{Source, Sources, Span};
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, ThemeStyles};
 
 use super::screen::Screen;
+
+/// The number of context lines by which [`Lines`] knows that text is wanted, and not only a place.
+const WHOLE_LINES: usize = 1;
 
 /// The most diagnostics that are shown with their lines; the rest would not be read.
 const MOST: usize = 50;
@@ -35,41 +37,6 @@ pub(crate) fn show(sources: &Sources, diagnostics: &[Diagnostic]) {
     }
 }
 
-/// Returns a message and the places it is about, the first of them the main one. Of a place only
-/// its first line is shown.
-pub(crate) fn places(
-    sources: &Sources,
-    screen: &Screen,
-    message: &str,
-    places: &[(&Place, String)],
-) -> String {
-    let source = sources.iter().find(|source| source.name == places[0].0.file);
-    let Some(source) = source else {
-        let at = places[0].0;
-        return format!("  {message}\n  at {}:{}\n", at.file, at.line);
-    };
-    let label = |at: usize, (place, text): &(&Place, String)| {
-        let (start, end) = (place.start as usize, place.end as usize);
-        let text_there = source.text.get(start..end).unwrap_or_default();
-        let first = text_there.lines().next().unwrap_or_default().len();
-        let range = (start.min(source.text.len()), first);
-        match at {
-            0 => LabeledSpan::new_primary_with_span(Some(text.clone()), range),
-            _ => LabeledSpan::new_with_span(Some(text.clone()), range),
-        }
-    };
-    let of_source = |(place, _): &&(&Place, String)| place.file == source.name;
-    let labels = places.iter().filter(of_source).enumerate().map(|(at, place)| label(at, place));
-    let found = Pointed {
-        message: message.to_owned(),
-        source: NamedSource::new(&source.name, source.text.clone()),
-        labels: labels.collect(),
-    };
-    let mut text = String::new();
-    handler(screen).render_report(&mut text, &found).expect("a text takes all that is written");
-    format!("{}\n", text.trim_end_matches('\n'))
-}
-
 fn handler(screen: &Screen) -> GraphicalReportHandler {
     let mut theme = match screen.is_utf8 {
         true => GraphicalTheme::unicode(),
@@ -80,40 +47,14 @@ fn handler(screen: &Screen) -> GraphicalReportHandler {
     GraphicalReportHandler::new_themed(theme)
         .with_width(columns)
         .with_links(false)
-        .with_context_lines(0)
-}
-
-/// A message about places, as miette wants it.
-#[derive(Debug)]
-struct Pointed {
-    message: String,
-    source: NamedSource<String>,
-    labels: Vec<LabeledSpan>,
-}
-
-impl std::fmt::Display for Pointed {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Pointed {}
-
-impl miette::Diagnostic for Pointed {
-    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
-        Some(&self.source)
-    }
-
-    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        Some(Box::new(self.labels.iter().cloned()))
-    }
+        .with_context_lines(WHOLE_LINES)
 }
 
 /// A diagnostic as miette wants it.
 #[derive(Debug)]
 struct Shown<'a> {
     found: &'a Diagnostic,
-    source: NamedSource<String>,
+    source: Lines,
     labels: Vec<LabeledSpan>,
     help: Option<String>,
 }
@@ -140,7 +81,37 @@ impl<'a> Shown<'a> {
         }
         elsewhere.extend(found.help.clone());
         let help = if elsewhere.is_empty() { None } else { Some(elsewhere.join("\n")) };
-        Self { found, source: NamedSource::new(&source.name, source.text.clone()), labels, help }
+        Self {
+            found,
+            source: Lines(NamedSource::new(&source.name, source.text.clone())),
+            labels,
+            help,
+        }
+    }
+}
+
+/// A text that shows the whole lines of what is wanted, and no others.
+#[derive(Debug)]
+struct Lines(NamedSource<String>);
+
+impl miette::SourceCode for Lines {
+    fn read_span<'a>(
+        &'a self,
+        span: &miette::SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn miette::SpanContents<'a> + 'a>, miette::MietteError> {
+        if before + after == 0 {
+            return self.0.read_span(span, 0, 0);
+        }
+        let text = self.0.inner();
+        let (start, end) = (span.offset(), span.offset() + span.len());
+        let line =
+            |at: usize| text.get(..at).and_then(|text| text.rfind('\n')).map_or(0, |at| at + 1);
+        let rest = text.get(end..).unwrap_or_default();
+        let end = end + rest.find('\n').unwrap_or(rest.len());
+        let start = line(start);
+        self.0.read_span(&(start, end - start).into(), 0, 0)
     }
 }
 
