@@ -127,7 +127,11 @@ impl Serialize for Code {
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $number:literal;)*) => {
         impl Code {
-            $($(#[$doc])* pub const $name: Self = Self($number);)*
+            $(
+                $(#[$doc])*
+                #[expect(clippy::zero_prefixed_literal, reason = "a code reads as it is shown")]
+                pub const $name: Self = Self($number);
+            )*
         }
 
         impl Code {

@@ -233,6 +233,9 @@ pub struct StepFinished {
     /// Where all it wrote is kept; `None` if it wrote nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<Digest>,
+    /// How many bytes are kept there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_bytes: Option<u64>,
     /// How many steps wait for it and were blocked; of failed steps.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub blocks: u32,
@@ -566,6 +569,7 @@ mod tests {
             tolerated: false,
             peak_memory_bytes: Some(1),
             log: Some(Digest::of(b"")),
+            log_bytes: Some(0),
             blocks: 2,
             outs: vec![WrittenOut { name: "bin".into(), path: "out/lib/bin".into() }],
         }

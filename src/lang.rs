@@ -6,6 +6,7 @@ pub(crate) mod catalog;
 pub(crate) mod check;
 pub(crate) mod eval;
 pub(crate) mod module;
+pub(crate) mod nearest;
 pub(crate) mod scope;
 pub(crate) mod ty;
 pub(crate) mod value;

@@ -3,6 +3,7 @@
 //! shown.
 
 mod run;
+mod workspace;
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +19,8 @@ use crate::source::{SourceId, Sources};
 use crate::syntax::parse::PARSE_STACK_BYTES;
 use crate::syntax::{fmt, parse, scan};
 
-pub use run::{Interrupt, RunError, RunOptions, run};
+pub use run::{Interrupt, RunError, RunOptions, read_log, run, served};
+pub use workspace::{Planned, Record, STATE_FOLDER, Workspace};
 
 pub use crate::engine::key::Level;
 pub use crate::sandbox::WEAK_BREAKS;
@@ -181,7 +183,8 @@ fn load_from(
         .iter()
         .any(|param| param.default.is_none() && !params.contains_key(&param.name));
     let mut plan = None;
-    if !has_errors && !(depth == Depth::Check && lacks_params) {
+    let is_complete = depth == Depth::Plan || !lacks_params;
+    if !has_errors && is_complete {
         let outs = program.modules.iter().map(|module| files::join(module.folder(), OUT_FOLDER));
         let globber = Globber::new(disk, outs.collect());
         let (made, found) = eval::evaluate(&program, &checked, &globber, params);
@@ -222,7 +225,7 @@ pub fn format(name: &str, bytes: Vec<u8>) -> Formatted {
 }
 
 /// Trees of the language are walked by recursion, within limits that fit such a stack.
-fn on_large_stack<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn on_large_stack<T: Send>(act: impl FnOnce() -> T + Send) -> T {
     const THREADS: usize = 0; // As many as there are processors.
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(THREADS)
@@ -260,7 +263,7 @@ pub fn select(plan: &Plan, names: &[String]) -> Result<Vec<StepId>, NoSuchStage>
         selected.extend(plan.iter().filter(|(_, step)| means(step)).map(|(id, _)| id));
         if selected.len() == before {
             let known = plan.steps.iter().map(|step| step.stage.as_str());
-            let nearest = crate::lang::scope::nearest(name, known).map(str::to_owned);
+            let nearest = crate::lang::nearest::nearest(name, known).map(str::to_owned);
             return Err(NoSuchStage { name: name.clone(), nearest });
         }
     }
@@ -269,7 +272,12 @@ pub fn select(plan: &Plan, names: &[String]) -> Result<Vec<StepId>, NoSuchStage>
     Ok(selected)
 }
 
-/// Returns the part of the variable `KILN_PARAM_…` that sets a param.
+/// Returns what there is to know of a function or a stage's field, by its name.
+pub fn reference(name: &str) -> Option<String> {
+    crate::lang::builtins::reference(name)
+}
+
+/// Returns the name of the variable `KILN_PARAM_…` that sets a param.
 pub fn param_variable(name: &str) -> String {
     format!("KILN_PARAM_{}", eval::variable(name))
 }

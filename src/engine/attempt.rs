@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::cache::{self, Blob, CacheError, Hit, Node};
@@ -16,6 +16,7 @@ use crate::event::{
 use crate::plan::Plan;
 use crate::plan::step::{Network, Step, StepId, Text, TextPiece};
 use crate::sandbox::{self, Exit, Sandbox, Scratch, Spec, Word};
+use crate::snapshot::{IngredientBook, Ingredients, Snapshot};
 
 use super::error::StepError;
 use super::failure;
@@ -26,6 +27,7 @@ use super::log::{Log, MAX_LOG_BYTES, replay};
 use super::outs::{self, Made};
 use super::run::Message;
 use super::stop::Stop;
+use super::why;
 
 /// How often a step is made ready again because what it is made of changed or was lost.
 const MAX_ROUNDS: usize = 8;
@@ -46,6 +48,12 @@ pub(crate) struct Shop<'a> {
     pub(crate) made: Vec<Mutex<Arc<Made>>>,
     /// Held while a lost result is made again: by one thread at a time.
     pub(crate) revival: Mutex<()>,
+    /// What earlier runs left.
+    pub(crate) snapshot: &'a Snapshot,
+    /// What went into keys when steps last ran; decoded when the first step has to run.
+    pub(crate) book: OnceLock<IngredientBook>,
+    /// Whether steps did not pass the last time.
+    pub(crate) has_failed: Vec<bool>,
 }
 
 /// How a step came out.
@@ -60,10 +68,12 @@ pub(crate) struct Done {
     pub(crate) why: Vec<Reason>,
     pub(crate) attempts: u32,
     pub(crate) peak_memory_bytes: Option<u64>,
-    pub(crate) log: Option<Digest>,
+    pub(crate) log: Option<Blob>,
     /// How long its commands took, in this run or an earlier one.
     pub(crate) run_millis: u64,
     pub(crate) written: Vec<WrittenOut>,
+    /// What went into the key; `None` where it was never known.
+    pub(crate) ingredients: Option<Ingredients>,
 }
 
 impl Done {
@@ -80,6 +90,7 @@ impl Done {
             log: None,
             run_millis: 0,
             written: Vec::new(),
+            ingredients: None,
         }
     }
 
@@ -191,9 +202,10 @@ fn served(
     let made = |out: &crate::plan::artifact::Out| Some((out.name.clone(), outs.remove(&out.name)?));
     Some(Done {
         made: step.outs.iter().filter_map(made).collect(),
-        log: record.log.map(|blob| blob.digest),
+        log: record.log,
         run_millis: record.elapsed_millis,
         peak_memory_bytes: record.peak_memory_bytes,
+        ingredients: Some(ready.ingredients.clone()),
         ..Done::new(Outcome::Cached, Some(ready.key))
     })
 }
@@ -268,7 +280,7 @@ fn execute(
     say: &SyncSender<Message>,
 ) -> Result<Done, StepError> {
     let step = shop.plan.step(id);
-    let why = vec![Reason { what: What::Result, name: String::new(), change: Change::Unknown }];
+    let why = why(shop, id, ready);
     let mut attempt = 1;
     let mut scratch = Scratch::Memory;
     loop {
@@ -300,6 +312,18 @@ fn execute(
             _ => return Ok(Done { why, attempts: attempt, ..done }),
         }
     }
+}
+
+/// Returns why a step has to run.
+fn why(shop: &Shop, id: StepId, ready: &Ready) -> Vec<Reason> {
+    if shop.rerun[id.index()] {
+        let (what, change) = (What::Result, Change::Forced);
+        return vec![Reason { what, name: String::new(), change }];
+    }
+    let name = &shop.plan.step(id).name;
+    let sets = shop.pantry.files_of(ready);
+    let book = shop.book.get_or_init(|| shop.snapshot.ingredients());
+    why::reasons(name, &ready.ingredients, &sets, book, shop.has_failed[id.index()])
 }
 
 fn try_once(
@@ -356,9 +380,10 @@ fn finish(shop: &Shop, step: &Step, ready: &Ready, tried: Tried) -> Result<Done,
     };
     let run_millis = millis(outcome.elapsed);
     let done = Done {
-        log: log.map(|blob| blob.digest),
+        log,
         peak_memory_bytes: outcome.peak_memory,
         run_millis,
+        ingredients: Some(ready.ingredients.clone()),
         ..Done::new(Outcome::Ran, Some(ready.key))
     };
     if let Some(failure) = failure {

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::digest::{Digest, Hasher};
-use crate::event::{Change, Reason, What};
 use crate::process;
-use crate::snapshot::memory::{Memory, Seen};
+use crate::snapshot::ToolMemory;
+use crate::snapshot::memory::{Memory, Seen, Stat};
 
 use super::error::StepError;
 use super::locked;
@@ -54,8 +54,12 @@ pub(crate) struct Host {
     environment: BTreeMap<String, OsString>,
     parts: Vec<(String, Digest)>,
     digest: Digest,
-    tools: Mutex<BTreeMap<String, Arc<OnceLock<Result<HostTool, String>>>>>,
+    tools: Mutex<BTreeMap<String, Found>>,
+    known: BTreeMap<String, ToolMemory>,
 }
+
+/// A tool that is being looked for, or was.
+type Found = Arc<OnceLock<Result<HostTool, String>>>;
 
 /// A program of the machine with its installation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,11 +75,12 @@ pub(crate) struct HostTool {
 }
 
 impl Host {
-    /// Looks at the machine. `environment` is Kiln's own.
+    /// Looks at the machine. `environment` is Kiln's own, `known` are tools found earlier.
     pub(crate) fn look(
         project: &Path,
         environment: BTreeMap<String, OsString>,
         memory: &Memory,
+        known: BTreeMap<String, ToolMemory>,
     ) -> Self {
         let mut parts = Vec::new();
         for path in FILES.iter().chain(&DATABASES) {
@@ -92,7 +97,7 @@ impl Host {
             hasher.field(digest.as_bytes());
         }
         let (project, tools) = (project.to_owned(), Mutex::default());
-        Self { project, environment, parts, digest: hasher.finish(), tools }
+        Self { project, environment, parts, digest: hasher.finish(), tools, known }
     }
 
     /// Returns what names the machine's system directories in keys.
@@ -112,8 +117,69 @@ impl Host {
     /// If there is none, or its shim does not say where it is.
     pub(crate) fn tool(&self, name: &str) -> Result<HostTool, StepError> {
         let slot = Arc::clone(locked(&self.tools).entry(name.to_owned()).or_default());
-        let found = slot.get_or_init(|| self.find(name));
+        let found = slot.get_or_init(|| match self.known.get(name) {
+            Some(known) if self.still_holds(name, known) => Ok(HostTool {
+                name: name.to_owned(),
+                path: known.path.clone(),
+                paths: known.paths.clone(),
+                digest: known.digest,
+            }),
+            _ => self.find(name),
+        });
         found.clone().map_err(|why| StepError::Tool { name: name.to_owned(), why })
+    }
+
+    /// Returns the tools that were found in this run, to be known in the next.
+    pub(crate) fn found(&self) -> BTreeMap<String, ToolMemory> {
+        let tools = locked(&self.tools);
+        let found = tools.iter().filter_map(|(name, slot)| {
+            let tool = slot.get()?.as_ref().ok()?;
+            let memory = ToolMemory {
+                environment: self.decisive(),
+                watched: self.watched(name, &tool.paths),
+                path: tool.path.clone(),
+                paths: tool.paths.clone(),
+                digest: tool.digest,
+            };
+            Some((name.clone(), memory))
+        });
+        found.collect()
+    }
+
+    fn still_holds(&self, name: &str, known: &ToolMemory) -> bool {
+        known.environment == self.decisive() && known.watched == self.watched(name, &known.paths)
+    }
+
+    /// The variables that decide where tools are.
+    fn decisive(&self) -> Digest {
+        let mut hasher = Hasher::tagged("kiln tool environment 1");
+        let is_decisive = |name: &str| {
+            let prefixes = ["RUSTUP_", "PYENV_", "ASDF_", "CARGO_HOME"];
+            ["PATH", "HOME"].contains(&name) || prefixes.iter().any(|part| name.starts_with(part))
+        };
+        for (name, value) in self.environment.iter().filter(|(name, _)| is_decisive(name)) {
+            hasher.field(name.as_bytes());
+            hasher.field(value.as_encoded_bytes());
+        }
+        hasher.finish()
+    }
+
+    /// What the place and the version of a tool depend on, and what stands there.
+    fn watched(&self, name: &str, paths: &[PathBuf]) -> Vec<(PathBuf, Option<Stat>)> {
+        let mut watched = Vec::new();
+        if let Some(found) = self.in_path(name) {
+            watched.extend(fs::canonicalize(&found));
+            watched.push(found);
+        }
+        watched.push(self.home().join(".rustup/settings.toml"));
+        for file in ["rust-toolchain", "rust-toolchain.toml", ".python-version", ".tool-versions"] {
+            watched.push(self.project.join(file));
+        }
+        for path in paths {
+            watched.extend([path.clone(), path.join("bin"), path.join("lib")]);
+            watched.push(path.join("bin").join(name));
+        }
+        watched.into_iter().map(|path| (path.clone(), Stat::of(&path).ok())).collect()
     }
 
     fn find(&self, name: &str) -> Result<HostTool, String> {
@@ -166,11 +232,6 @@ impl Host {
         }
         Err(format!("`{}` did not say where it is", program.display()))
     }
-}
-
-/// Returns the reasons for which one look at a machine differs from another.
-pub(crate) fn differences(before: &[(String, Digest)], now: &[(String, Digest)]) -> Vec<Reason> {
-    super::why::differences(What::Host, before, now, Change::Changed)
 }
 
 /// The digest of a file of the machine, links followed.
@@ -262,7 +323,7 @@ mod tests {
         let memory = Memory::empty(folder, Clock::unknown());
         let environment = [("PATH", path), ("HOME", "/home/someone")];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.into()));
-        Host::look(folder, environment.into(), &memory)
+        Host::look(folder, environment.into(), &memory, BTreeMap::new())
     }
 
     fn program(path: &Path, text: &str) {

@@ -8,21 +8,27 @@ use indexmap::IndexMap;
 
 use crate::cache::{Blob, CacheError, Folder, Node, Store, Tree};
 use crate::digest::Digest;
+use crate::event::What;
 use crate::files;
 use crate::plan::Plan;
 use crate::plan::artifact::{Artifact, FileSetId, Input};
 use crate::plan::step::{Root, Step, StepId, Text, Tool};
+use crate::snapshot::Ingredients;
 use crate::snapshot::memory::{Memory, Seen, Stat};
 
 use super::error::StepError;
 use super::host::{Host, HostTool};
-use super::key::{Ingredients, Level, key};
+use super::key::{self, Level};
 use super::line::{Line, TOOLS, line};
+use super::why::Sets;
 use super::{locked, tool_tree};
 
 /// A directory out with more entries than this is a layer of its own, laid out once for all steps
 /// that take it; smaller ones are laid out together with the step's own files.
 const LARGE_ENTRIES: u64 = 32;
+
+/// How many layers are held between steps; each holds a file open.
+const MAX_HELD: usize = 64;
 
 /// How many times a file that is edited while it is taken in is tried again.
 const MAX_TRIES: usize = 5;
@@ -59,6 +65,8 @@ pub(crate) struct Ready {
     pub(crate) key: Digest,
     /// What it runs.
     pub(crate) line: Line,
+    /// What went into the key, by name.
+    pub(crate) ingredients: Ingredients,
     layers: Vec<Layer>,
     tools: Vec<(String, Tree)>,
     host_tools: Vec<HostTool>,
@@ -77,7 +85,7 @@ pub(crate) struct Pantry<'a> {
     sets: Mutex<IndexMap<Placed, Layer>>,
     /// Trees named by `tree(…)`, taken into the store once a run.
     taken: Mutex<IndexMap<String, Tree>>,
-    /// Layers that are laid out, held so that no collection takes them during the run.
+    /// The layers that were laid out last: the next step likely takes the same.
     folders: Mutex<IndexMap<Digest, Arc<Folder>>>,
 }
 
@@ -134,25 +142,33 @@ impl<'a> Pantry<'a> {
         refuse_unsupported(step)?;
         let mut own = Tree::default();
         own.merge(&step.folder, &Tree::default())?;
-        let mut layers = Vec::new();
+        let (mut layers, mut items) = (Vec::new(), Vec::new());
         for input in &step.inputs {
             match input {
                 Input::Files { set, strip, at } => {
                     let placed = Placed { set: *set, strip: strip.clone(), at: at.clone() };
                     layers.push(self.set(placed)?);
                 }
-                Input::Artifact { artifact, at } => match self.artifact(artifact, outs)? {
-                    Some(Node::Directory(tree)) if tree.entries() > LARGE_ENTRIES => {
-                        let mut layer = Tree::default();
-                        layer.merge(at, &tree)?;
-                        layers.push(Layer::made(layer));
+                Input::Artifact { artifact, at } => {
+                    let node = self.artifact(artifact, outs)?;
+                    items.push((What::Upstream, self.name(artifact), digest_of(node.as_ref())));
+                    match node {
+                        Some(Node::Directory(tree)) if tree.entries() > LARGE_ENTRIES => {
+                            let mut layer = Tree::default();
+                            layer.merge(at, &tree)?;
+                            layers.push(Layer::made(layer));
+                        }
+                        Some(node) => own.insert(at, node)?,
+                        None => {}
                     }
-                    Some(node) => own.insert(at, node)?,
-                    None => {}
-                },
+                }
             }
         }
         let (tools, host_tools, path) = self.tools(step, outs)?;
+        items.extend(tools.iter().map(|(at, tree)| {
+            let name = at.rsplit('/').next().unwrap_or(at);
+            (What::Tool, name.into(), tree.root().digest)
+        }));
         let line = line(step, &path);
         let mut scripts = Vec::new();
         for (at, text) in &line.scripts {
@@ -166,15 +182,85 @@ impl<'a> Pantry<'a> {
         refuse_links_astray(&inputs, &layers)?;
         let named: Vec<_> =
             host_tools.iter().map(|tool| (tool.name.clone(), tool.digest)).collect();
-        let ingredients = Ingredients {
+        let ingredients = key::Ingredients {
             line: &line,
             inputs: &inputs,
             root: root.as_ref().map_or_else(|| self.host.digest(), |tree| tree.root().digest),
             host_tools: &named,
             level: self.level,
         };
-        let key = key(step, &ingredients)?;
-        Ok(Ready { key, line, layers, tools, host_tools, root, scripts })
+        let key = key::key(step, &ingredients)?;
+        items.push((What::Host, "system".into(), ingredients.root));
+        items.extend(named.into_iter().map(|(name, digest)| (What::Tool, name.into(), digest)));
+        let ingredients = self.ingredients(step, key, items, &line, &layers);
+        Ok(Ready { key, line, ingredients, layers, tools, host_tools, root, scripts })
+    }
+
+    /// Names what went into a key, so that it can be said later what was different.
+    fn ingredients(
+        &self,
+        step: &Step,
+        key: Digest,
+        mut items: Vec<(What, Box<str>, Digest)>,
+        line: &Line,
+        layers: &[Layer],
+    ) -> Ingredients {
+        let text = |text: &Text| Digest::of(format!("{text:?}").as_bytes());
+        items.extend(
+            step.env.iter().map(|(name, value)| (What::Env, name.as_str().into(), text(value))),
+        );
+        let scripts = line.scripts.iter().map(|(_, text)| Digest::of(text.as_bytes()));
+        let words = line.argv.iter().map(text);
+        let run = scripts.chain(words).map(Digest::to_hex).collect::<String>();
+        items.push((What::Command, Box::default(), Digest::of(run.as_bytes())));
+        // Values of holes stand in the environment of the line, not in that of the step.
+        let holes = line.env.iter().filter(|(name, _)| !step.env.contains_key(*name));
+        let holes = holes.map(|(name, value)| (What::Command, name.as_str().into(), text(value)));
+        items.extend(holes);
+        let mut outs: Vec<_> = step.outs.iter().map(|out| out.path.as_str()).collect();
+        outs.sort_unstable();
+        items.push((What::Outs, Box::default(), Digest::of(outs.join("\n").as_bytes())));
+        for (name, value) in [
+            ("network", format!("{:?}", step.network)),
+            ("sandbox", self.level.name().to_owned()),
+            ("folder", step.folder.clone()),
+        ] {
+            items.push((What::Setting, name.into(), Digest::of(value.as_bytes())));
+        }
+        let sources = layers.iter().filter(|layer| layer.source.is_some());
+        let mut sets: Vec<_> = sources.map(|layer| layer.tree.root().digest).collect();
+        sets.sort_unstable();
+        Ingredients { key: Some(key), items, sets }
+    }
+
+    /// Returns the files of all sets that were used, by the digest of the set.
+    pub(crate) fn set_files(&self) -> Sets {
+        let sets = locked(&self.sets);
+        sets.values().map(|layer| (layer.tree.root().digest, self.files(layer))).collect()
+    }
+
+    /// Returns the files of the sets that a step takes.
+    pub(crate) fn files_of(&self, ready: &Ready) -> Sets {
+        let sources = ready.layers.iter().filter(|layer| layer.source.is_some());
+        sources.map(|layer| (layer.tree.root().digest, self.files(layer))).collect()
+    }
+
+    fn files(&self, layer: &Layer) -> Vec<(Box<str>, Digest)> {
+        let Some(placed) = &layer.source else { return Vec::new() };
+        let file = |path: &String| {
+            let rest = path.strip_prefix(&*placed.strip).unwrap_or(path);
+            let node = layer.tree.get(format!("{}{rest}", placed.at))?;
+            Some((path.as_str().into(), digest_of(Some(node))))
+        };
+        self.plan.file_set(placed.set).paths.iter().filter_map(file).collect()
+    }
+
+    fn name(&self, artifact: &Artifact) -> Box<str> {
+        let Artifact { step, out, part } = artifact;
+        let step = &self.plan.step(*step).name;
+        let name =
+            if part.is_empty() { format!("{step}.{out}") } else { format!("{step}.{out}/{part}") };
+        name.into()
     }
 
     /// Lays a ready step out on disk, taking in files of the project that the store lacks.
@@ -227,9 +313,10 @@ impl<'a> Pantry<'a> {
         };
         match folder {
             Ok(folder) => {
-                // A step's own layer is seldom another's: keep those that are shared.
-                if layer.source.is_some() {
-                    locked(&self.folders).insert(root, Arc::clone(&folder));
+                let mut folders = locked(&self.folders);
+                folders.insert(root, Arc::clone(&folder));
+                if folders.len() > MAX_HELD {
+                    folders.shift_remove_index(0);
                 }
                 Ok(folder)
             }
@@ -400,11 +487,16 @@ impl<'a> Pantry<'a> {
     }
 }
 
-impl Ready {
-    /// Returns whether a blob is a part of what the out of another step holds here.
-    pub(crate) fn trees(&self) -> impl Iterator<Item = &Tree> {
-        let layers = self.layers.iter().map(|layer| &layer.tree);
-        layers.chain(self.tools.iter().map(|(_, tree)| tree)).chain(&self.root)
+/// One digest for all that a node is.
+fn digest_of(node: Option<&Node>) -> Digest {
+    match node {
+        None => Digest::of(b"nothing"),
+        Some(Node::File { blob, executable: false }) => blob.digest,
+        Some(Node::File { blob, executable: true }) => {
+            Digest::of(format!("executable {}", blob.digest).as_bytes())
+        }
+        Some(Node::Link { target }) => Digest::of(target),
+        Some(Node::Directory(tree)) => tree.root().digest,
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::cache::Store;
@@ -14,14 +14,15 @@ use crate::event::{
 };
 use crate::plan::Plan;
 use crate::plan::graph::Graph;
-use crate::plan::step::{Step, StepId};
+use crate::plan::step::{Step, StepId, StepKind};
 use crate::sandbox::Sandbox;
-use crate::snapshot::memory::Memory;
+use crate::snapshot::{Learned, Snapshot};
 
 use super::attempt::{Done, Shop, millis, millis_since, settle};
 use super::host::Host;
 use super::inputs::Pantry;
 use super::key::Level;
+use super::learn::learned;
 use super::locked;
 use super::schedule::{Cost, Room, Schedule, Verdict, Weight};
 use super::stop::Stop;
@@ -32,8 +33,8 @@ const MAX_WAITING: usize = 64;
 /// How often the run looks whether it was interrupted.
 const LOOK_AROUND: Duration = Duration::from_millis(50);
 
-/// The least time from one sync of the store to the next.
-const SYNC_PAUSE: Duration = Duration::from_millis(100);
+/// The least time from one sync of the store to the next: a sync slows down all that write.
+const SYNC_PAUSE: Duration = Duration::from_millis(500);
 
 /// What a run has to do.
 #[derive(Clone, Debug)]
@@ -60,8 +61,8 @@ pub(crate) struct Request {
 pub(crate) struct Machine<'a> {
     /// The folder of the project, absolute.
     pub(crate) project: &'a Path,
-    /// What is known of its files.
-    pub(crate) memory: &'a Memory,
+    /// What earlier runs left.
+    pub(crate) snapshot: &'a Snapshot,
     /// The store.
     pub(crate) store: &'a Store,
     /// Where steps run.
@@ -74,8 +75,6 @@ pub(crate) struct Machine<'a> {
     pub(crate) stop: &'a Stop,
     /// Bytes of memory for steps together.
     pub(crate) memory_bytes: u64,
-    /// What earlier runs say of a step: how long it takes, and whether it failed.
-    pub(crate) weight: &'a dyn Fn(StepId) -> Weight,
 }
 
 /// What came of a run.
@@ -85,8 +84,8 @@ pub(crate) struct RunResult {
     pub(crate) exit: u8,
     /// How many steps ended how.
     pub(crate) counts: Counts,
-    /// Each step of the run as it came out, in the order in which they did.
-    pub(crate) steps: Vec<(StepId, Done)>,
+    /// What is worth knowing in the next run: for [`Snapshot::save`].
+    pub(crate) learned: Learned,
 }
 
 /// What threads tell the run.
@@ -110,8 +109,14 @@ pub(crate) fn run(
     let start = Instant::now();
     let room = Room { cpus: request.jobs.max(1), memory: machine.memory_bytes };
     let cost = |id: StepId| cost(plan.step(id));
-    let schedule =
-        Schedule::new(graph, &request.wanted, room, request.keep_going, machine.weight, cost);
+    let known = machine.snapshot.steps();
+    let remembered = |id: StepId| known.get(&plan.step(id).name).cloned().unwrap_or_default();
+    let weight = |id: StepId| Weight {
+        time: remembered(id).run_millis,
+        is_urgent: remembered(id).has_failed && plan.step(id).kind == StepKind::Test,
+    };
+    let wanted = &request.wanted;
+    let schedule = Schedule::new(graph, wanted, room, request.keep_going, weight, cost);
     emit(Event::RunStarted(RunStarted {
         run: request.run.clone(),
         kiln: env!("CARGO_PKG_VERSION").to_owned(),
@@ -120,7 +125,8 @@ pub(crate) fn run(
         sandbox: machine.level.name().to_owned(),
         stages: request.stages.clone(),
     }));
-    let shop = shop(plan, request, machine);
+    let has_failed = plan.iter().map(|(id, _)| remembered(id).has_failed).collect();
+    let shop = shop(plan, request, machine, has_failed);
     let mut course = Course {
         shop: &shop,
         schedule,
@@ -140,11 +146,19 @@ pub(crate) fn run(
     let exit = course.exit();
     let counts = course.counts;
     let steps = course.steps;
+    let digest = request.digest(machine.level);
+    let sets = shop.pantry.set_files();
+    let learned = learned(plan, digest, machine.host, machine.project, &steps, sets);
     emit(Event::RunFinished(RunFinished { exit, counts, millis: millis_since(start) }));
-    RunResult { exit, counts, steps }
+    RunResult { exit, counts, learned }
 }
 
-fn shop<'a>(plan: &'a Plan, request: &Request, machine: &Machine<'a>) -> Shop<'a> {
+fn shop<'a>(
+    plan: &'a Plan,
+    request: &Request,
+    machine: &Machine<'a>,
+    has_failed: Vec<bool>,
+) -> Shop<'a> {
     let mut rerun = vec![false; plan.steps.len()];
     for id in &request.rerun {
         rerun[id.index()] = true;
@@ -156,7 +170,8 @@ fn shop<'a>(plan: &'a Plan, request: &Request, machine: &Machine<'a>) -> Shop<'a
             request.out.as_ref().map(|out| out.join(&step.stage).join(&step.row_dir));
     }
     let project = machine.project.to_owned();
-    let (memory, store, host, level) = (machine.memory, machine.store, machine.host, machine.level);
+    let (memory, store, host, level) =
+        (machine.snapshot.memory(), machine.store, machine.host, machine.level);
     Shop {
         plan,
         pantry: Pantry::new(plan, project, memory, store, host, level),
@@ -167,6 +182,9 @@ fn shop<'a>(plan: &'a Plan, request: &Request, machine: &Machine<'a>) -> Shop<'a
         replays: request.replays,
         made: plan.steps.iter().map(|_| Mutex::default()).collect(),
         revival: Mutex::default(),
+        snapshot: machine.snapshot,
+        book: OnceLock::new(),
+        has_failed,
     }
 }
 
@@ -306,7 +324,8 @@ impl Course<'_, '_> {
             flaky: done.attempts > 1 && done.outcome == Outcome::Ran,
             tolerated,
             peak_memory_bytes: done.peak_memory_bytes,
-            log: done.log,
+            log: done.log.map(|blob| blob.digest),
+            log_bytes: done.log.map(|blob| blob.size),
             blocks,
             outs: done.written.clone(),
         };

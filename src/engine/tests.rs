@@ -12,16 +12,16 @@ use indexmap::IndexMap;
 use super::host::Host;
 use super::key::Level;
 use super::run::{Machine, Request, RunResult, run};
-use super::schedule::Weight;
 use super::stop::Stop;
 use crate::cache::Store;
 use crate::event::{Event, Outcome, StepFinished};
+use crate::files::Disk;
 use crate::plan::artifact::{Artifact, FileSet, FileSetId, Input, Out, OutKind};
 use crate::plan::graph::Graph;
 use crate::plan::step::{Command, Language, Place, Step, StepId, StepKind, Text, testing};
 use crate::plan::{Plan, VERSION};
 use crate::sandbox::{Cells, Launcher};
-use crate::snapshot::memory::{Clock, Memory};
+use crate::snapshot::Snapshot;
 
 /// A project with a store.
 struct Bench {
@@ -134,6 +134,20 @@ impl Bench {
         self.plan.steps[step].inputs.push(Input::Files { set, strip, at });
     }
 
+    /// A request for all steps.
+    fn request(&self) -> Request {
+        Request {
+            run: "test".into(),
+            stages: Vec::new(),
+            wanted: (0..self.plan.steps.len()).map(StepId::new).collect(),
+            jobs: 2,
+            keep_going: false,
+            rerun: Vec::new(),
+            out: Some("out".into()),
+            replays: false,
+        }
+    }
+
     fn run(&self) -> Ran {
         self.run_with(|_| {}, |_, _| {})
     }
@@ -147,37 +161,30 @@ impl Bench {
         let graph = Graph::new(&self.plan).unwrap();
         let store = Store::open(&self.store()).unwrap();
         let project = self.project();
-        let memory = Memory::empty(&project, Clock::unknown());
+        let snapshot = Snapshot::load(&self.dir.path().join("snapshot"), &project);
         let environment = [("PATH".to_owned(), "/usr/bin:/bin".into())].into();
-        let host = Host::look(&project, environment, &memory);
+        let tools = snapshot.tools().clone();
+        let host = Host::look(&project, environment, snapshot.memory(), tools);
         let stop = Stop::new().unwrap();
         let machine = Machine {
             project: &project,
-            memory: &memory,
+            snapshot: &snapshot,
             store: &store,
             sandbox: cells(),
             level: Level::Namespaces,
             host: &host,
             stop: &stop,
             memory_bytes: 1 << 40,
-            weight: &|_| Weight::default(),
         };
-        let mut request = Request {
-            run: "test".into(),
-            stages: Vec::new(),
-            wanted: (0..self.plan.steps.len()).map(StepId::new).collect(),
-            jobs: 2,
-            keep_going: false,
-            rerun: Vec::new(),
-            out: Some("out".into()),
-            replays: false,
-        };
+        let mut request = self.request();
         change(&mut request);
         let mut events = Vec::new();
-        let result = run(&self.plan, &graph, &request, &machine, &mut |event| {
+        let mut result = run(&self.plan, &graph, &request, &machine, &mut |event| {
             hear(&event, &stop);
             events.push(event);
         });
+        let disk = Disk::new(&project);
+        snapshot.save(std::mem::take(&mut result.learned), &disk).unwrap();
         Ran { result, events }
     }
 }

@@ -79,11 +79,6 @@ impl Pattern {
     pub(crate) fn matches(&self, path: &str) -> bool {
         self.alternatives.iter().any(|alternative| alternative.matches(path))
     }
-
-    /// Returns whether the pattern has no wildcard, so that it is one path or a few.
-    pub(crate) fn is_plain(&self) -> bool {
-        self.alternatives.iter().all(|alternative| alternative.names.is_empty())
-    }
 }
 
 impl Alternative {
@@ -210,7 +205,6 @@ fn expand_braces(text: &str) -> Result<Vec<String>, GlobError> {
 }
 
 /// Returns where the first outermost braces open and close, and the commas between them.
-#[expect(clippy::type_complexity, reason = "three places in one text")]
 fn first_braces(text: &str) -> Result<Option<(usize, usize, Vec<usize>)>, GlobError> {
     let (mut start, mut depth, mut commas) = (0, 0, Vec::new());
     for (at, byte) in text.bytes().enumerate() {

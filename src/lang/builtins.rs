@@ -14,14 +14,10 @@ pub(crate) struct Builtin {
     pub(crate) name: &'static str,
     /// How it is called, for help.
     pub(crate) signature: &'static str,
+    /// What it gives, in a few sentences.
+    pub(crate) doc: &'static str,
     /// What it takes, in order; those after a rest are given by name.
     pub(crate) slots: &'static [Slot],
-}
-
-impl PartialEq for Builtin {
-    fn eq(&self, other: &Self) -> bool {
-        self.function == other.function
-    }
 }
 
 /// The functions, one for each [`Builtin`].
@@ -132,18 +128,21 @@ static FUNCTIONS: &[Builtin] = &[
         function: Function::Dir,
         name: "dir",
         signature: "dir(path: string) -> dir",
+        doc: "A folder of the project, which must be there; as an input it stands for all files below it.",
         slots: &[one("path", Accepts::Text)],
     },
     Builtin {
         function: Function::File,
         name: "file",
         signature: "file(path: string) -> file",
+        doc: "A file of the project, which must be there.",
         slots: &[one("path", Accepts::Text)],
     },
     Builtin {
         function: Function::Files,
         name: "files",
         signature: "files(globs…, except: globs, optional: bool, ignored: bool) -> files",
+        doc: "The files that the globs match, sorted. A glob that matches nothing is an error, unless `optional: true`. What git ignores is left out, unless `ignored: true` or named without a wildcard.",
         slots: &[
             Slot { name: "globs", accepts: Accepts::Paths, count: Count::Rest },
             optional("except", Accepts::Paths),
@@ -151,68 +150,86 @@ static FUNCTIONS: &[Builtin] = &[
             optional("ignored", Accepts::Bool),
         ],
     },
-    Builtin { function: Function::Host, name: "host", signature: "host() -> image", slots: &[] },
+    Builtin {
+        function: Function::Host,
+        name: "host",
+        signature: "host() -> image",
+        doc: "The machine's own system directories, read-only: the root that steps have by default.",
+        slots: &[],
+    },
     Builtin {
         function: Function::Join,
         name: "join",
         signature: "join(words: list<string>, by: string) -> string",
+        doc: "The words in a row with `by` between them; `none` is no word.",
         slots: &[one("words", Accepts::Words), one("by", Accepts::Text)],
     },
     Builtin {
         function: Function::Keys,
         name: "keys",
         signature: "keys(map: map<string, T>) -> list<string>",
+        doc: "The keys of a map or record, in their order.",
         slots: &[one("map", Accepts::Map)],
     },
     Builtin {
         function: Function::Len,
         name: "len",
         signature: "len(of: list<T>) -> int",
+        doc: "How many elements a list or map has, or characters a string.",
         slots: &[one("of", Accepts::Countable)],
     },
     Builtin {
         function: Function::Matches,
         name: "matches",
         signature: "matches(text: string, regex: string) -> bool",
+        doc: "Whether the regular expression matches anywhere in the text.",
         slots: &[one("text", Accepts::Text), one("regex", Accepts::Text)],
     },
     Builtin {
         function: Function::Range,
         name: "range",
         signature: "range(from: int, to: int) -> list<int>",
+        doc: "The whole numbers from the first to the second, both included; `1..4` is the same.",
         slots: &[one("from", Accepts::Int), one("to", Accepts::Int)],
     },
     Builtin {
         function: Function::Replace,
         name: "replace",
         signature: "replace(text: string, old: string, new: string) -> string",
+        doc: "The text with every `old` replaced by `new`.",
         slots: &[one("text", Accepts::Text), one("old", Accepts::Text), one("new", Accepts::Text)],
     },
     Builtin {
         function: Function::Split,
         name: "split",
         signature: "split(text: string, by: string) -> list<string>",
+        doc: "The parts of the text between every `by`.",
         slots: &[one("text", Accepts::Text), one("by", Accepts::Text)],
     },
     Builtin {
         function: Function::Tree,
         name: "tree",
         signature: "tree(path: string) -> tool",
+        doc: "A folder of tools, taken into the store once: a path of the project, or an absolute path of the machine.",
         slots: &[one("path", Accepts::Text)],
     },
     Builtin {
         function: Function::Values,
         name: "values",
         signature: "values(map: map<string, T>) -> list<T>",
+        doc: "The values of a map or record, in their order.",
         slots: &[one("map", Accepts::Map)],
     },
 ];
 
 /// `host.tool("cargo")`
-pub(crate) static HOST_TOOL: Builtin = Builtin {
+pub(crate) const HOST_TOOL: &str = "host.tool";
+
+static HOST_TOOL_FUNCTION: Builtin = Builtin {
     function: Function::HostTool,
-    name: "host.tool",
+    name: HOST_TOOL,
     signature: "host.tool(name: string) -> tool",
+    doc: "A program of the machine, found through `PATH`, with its installation.",
     slots: &[one("name", Accepts::Text)],
 };
 
@@ -225,6 +242,21 @@ const LATER: &[&str] = &[
 /// Returns the function called `name`.
 pub(crate) fn find(name: &str) -> Option<&'static Builtin> {
     FUNCTIONS.iter().find(|builtin| builtin.name == name)
+}
+
+/// Returns the function that a type names.
+pub(crate) fn get(name: &str) -> &'static Builtin {
+    if name == HOST_TOOL { &HOST_TOOL_FUNCTION } else { find(name).expect("types name functions") }
+}
+
+/// Returns what `kiln explain` says of a function or field of the language.
+pub(crate) fn reference(name: &str) -> Option<String> {
+    let function = find(name).or_else(|| (name == HOST_TOOL).then_some(&HOST_TOOL_FUNCTION));
+    let function = function.map(|function| format!("{}\n\n{}", function.signature, function.doc));
+    let field = fields::find(name).map(|field| {
+        format!("{}: {}  (a field of stages)\n\n{}", field.name, field.written, field.doc)
+    });
+    function.or(field)
 }
 
 /// Returns all names of the language that an expression may use.

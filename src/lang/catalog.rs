@@ -67,7 +67,7 @@ pub(crate) fn catalog(program: &Program) -> Catalog {
 }
 
 fn add(program: &Program, prefix: &str, item: &Item, catalog: &mut Catalog) {
-    let text = |span| program.sources.text(span).to_owned();
+    let text = |span| program.sources.text(span).trim_end().to_owned();
     let doc = item.doc.clone();
     match &item.kind {
         ItemKind::Stage(stage) if stage.parameters.is_none() => {

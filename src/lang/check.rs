@@ -3,6 +3,8 @@
 
 mod call;
 mod expr;
+mod name;
+mod operator;
 mod script;
 mod stage;
 mod types;
@@ -12,9 +14,9 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::module::{ModuleId, Program};
+use super::module::Program;
 use super::scope::{Locals, Symbols, declared};
-use super::ty::{ItemRef, Type};
+use super::ty::{ItemRef, ModuleId, Type};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::source::Span;
 use crate::syntax::ast::{Item, ItemKind, Stage};
@@ -243,7 +245,7 @@ impl<'p> Checker<'p> {
 
     /// Warns of private values that nothing mentions.
     fn unused(&mut self) {
-        for (module, tree) in self.program.iter() {
+        for (module, tree) in self.program.iter().filter(|(_, tree)| tree.is_whole) {
             for (item, tree) in tree.ast.items.iter().enumerate() {
                 let reference = ItemRef { module, item };
                 if tree.is_pub || self.used.contains(&reference) {

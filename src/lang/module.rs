@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use indexmap::IndexMap;
 use rayon::prelude::*;
 
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::files::{self, EntryKind, Files, FilesError};
 use crate::source::{MAX_SOURCE_BYTES, SourceId, Sources, Span};
 use crate::syntax::ast::{self, ItemKind, Use};
 use crate::syntax::{parse, scan};
+
+use super::ty::ModuleId;
 
 /// The most files one pipeline may have.
 pub(crate) const MAX_MODULES: usize = 1024;
@@ -20,20 +22,6 @@ pub(crate) const MAX_IMPORT_DEPTH: usize = 64;
 
 /// The name of the file that makes a folder a package.
 pub(crate) const PACKAGE_FILE: &str = "pipeline.pipe";
-
-/// The place of a module in its [`Program`]; the root is 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ModuleId(pub(crate) u32);
-
-impl ModuleId {
-    /// The module that Kiln was asked for.
-    pub(crate) const ROOT: Self = Self(0);
-
-    /// Returns the place in `Program::modules`.
-    pub(crate) fn index(self) -> usize {
-        self.0 as usize
-    }
-}
 
 /// All files of a pipeline.
 #[derive(Debug, Default)]
@@ -53,6 +41,9 @@ pub(crate) struct Module {
     pub(crate) prefix: String,
     /// Its tree.
     pub(crate) ast: ast::Module,
+    /// Whether the tree holds all that the text says. A part with a mistake is not in it, so that
+    /// what seems to be missing may stand there.
+    pub(crate) is_whole: bool,
     /// What its `use` items name, by alias; `None` for one that could not be loaded.
     pub(crate) imports: IndexMap<String, Import>,
 }
@@ -170,8 +161,10 @@ impl Loader<'_> {
         let mut ids = Vec::new();
         for ((path, prefix, _), (ast, problems)) in texts.into_iter().zip(parsed) {
             ids.push(ModuleId(self.program.modules.len() as u32));
+            let is_whole = problems.iter().all(|found| found.severity != Severity::Error);
             self.diagnostics.extend(problems);
-            self.program.modules.push(Module { path, prefix, ast, imports: IndexMap::new() });
+            let imports = IndexMap::new();
+            self.program.modules.push(Module { path, prefix, ast, is_whole, imports });
         }
         ids
     }
@@ -196,7 +189,7 @@ impl Loader<'_> {
             let module = match self.find(user, &used) {
                 Ok(path) => self.module_at(user, &alias, &path, &used, depth, &mut next),
                 Err(problem) => {
-                    self.diagnostics.push(problem);
+                    self.diagnostics.push(*problem);
                     None
                 }
             };
@@ -266,18 +259,19 @@ impl Loader<'_> {
     }
 
     /// Returns the project path of the file that a `use` names.
-    fn find(&self, user: ModuleId, used: &Use) -> Result<String, Diagnostic> {
+    fn find(&self, user: ModuleId, used: &Use) -> Result<String, Box<Diagnostic>> {
         let (text, span) = (&used.path.text, used.path.span);
         let folder = self.program.module(user).folder();
         let Some(path) = files::project_path(folder, text) else {
             let message = format!("`{text}` leaves the project");
-            return Err(Diagnostic::error(Code::BAD_PATH, span, message)
-                .help("a pipeline uses files of its own project; start the path with `/` to count from the project's root"));
+            let problem = Diagnostic::error(Code::BAD_PATH, span, message)
+                .help("a pipeline uses files of its own project; start the path with `/` to count from the project's root");
+            return Err(Box::new(problem));
         };
         if text.ends_with(".pipe") {
             return match self.project.kind(&path) {
                 Some(_) => Ok(path),
-                None => Err(self.not_found(span, text, &path)),
+                None => Err(Box::new(self.not_found(span, text, &path))),
             };
         }
         let file = files::join(&path, PACKAGE_FILE);
@@ -288,9 +282,10 @@ impl Loader<'_> {
                 let help = format!(
                     "a folder with a `{PACKAGE_FILE}` is a package; a single file is used as \"{text}/name.pipe\""
                 );
-                Err(Diagnostic::error(Code::MODULE_NOT_FOUND, span, message).help(help))
+                let problem = Diagnostic::error(Code::MODULE_NOT_FOUND, span, message).help(help);
+                Err(Box::new(problem))
             }
-            _ => Err(self.not_found(span, text, &path)),
+            _ => Err(Box::new(self.not_found(span, text, &path))),
         }
     }
 
@@ -302,7 +297,7 @@ impl Loader<'_> {
             .iter()
             .filter(|entry| entry.kind == EntryKind::Folder || entry.name.ends_with(".pipe"));
         let wanted = path.rsplit('/').next().unwrap_or_default();
-        match super::scope::nearest(wanted, names.map(|entry| entry.name.as_str())) {
+        match super::nearest::nearest(wanted, names.map(|entry| entry.name.as_str())) {
             Some(name) => {
                 let near = match text.rsplit_once('/') {
                     Some((start, _)) => format!("{start}/{name}"),

@@ -6,8 +6,19 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::builtins::Builtin;
-use super::module::ModuleId;
+/// The place of a module in its program; the root is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ModuleId(pub(crate) u32);
+
+impl ModuleId {
+    /// The module that Kiln was asked for.
+    pub(crate) const ROOT: Self = Self(0);
+
+    /// Returns the place in its modules.
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// An item of a module: the module and the place in its items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,7 +63,8 @@ pub(crate) enum Type {
     AllRows(ItemRef),
     Template(ItemRef),
     Function(ItemRef),
-    Builtin(&'static Builtin),
+    /// A function of the language, by its name.
+    Builtin(&'static str),
     Module(ModuleId),
     /// `host`, the machine.
     Host,

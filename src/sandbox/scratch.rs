@@ -108,7 +108,7 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         fs::create_dir_all(base.path().join("1-0/0/shut")).unwrap();
         let shut = base.path().join("1-0/0");
-        fs::set_permissions(&shut, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&shut, fs::Permissions::from_mode(0o000)).unwrap();
         let (first, second) = [(); 2].map(|()| ScratchSpace::new(base.path().to_owned())).into();
         let kept = first.make().unwrap();
         second.make().unwrap();

@@ -159,10 +159,10 @@ pub(super) fn bring_up_loopback() -> io::Result<()> {
     request.ifr_name[1] = b'o'.cast_signed().into();
     request.ifr_ifru.ifru_flags =
         i16::try_from(libc::IFF_UP | libc::IFF_RUNNING).expect("small flags");
+    let request = &raw const request;
     // SAFETY: the request has the type this ioctl takes and outlives the call.
-    check(
-        unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }.into(),
-    )?;
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, request) };
+    check(result.into())?;
     Ok(())
 }
 

@@ -6,20 +6,21 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::cache::{CacheError, Store};
+use crate::cache::{Blob, CacheError, Store};
+use crate::digest::Digest;
 use crate::engine::host::Host;
 use crate::engine::key::Level;
+use crate::engine::learn::serve;
+use crate::engine::log::frames;
 use crate::engine::run::{Machine, Request};
-use crate::engine::schedule::Weight;
 use crate::engine::stop::Stop;
-use crate::event::{Event, Warning};
+use crate::event::{Event, Stream, Warning};
 use crate::plan::Plan;
 use crate::plan::graph::Graph;
 use crate::plan::step::StepId;
 use crate::sandbox::{Cells, Launcher, Sandbox, SandboxError, Weak};
-use crate::snapshot::memory::{Clock, Memory};
 
-use super::Project;
+use super::{Project, Workspace};
 
 /// How a pipeline is run.
 #[derive(Clone, Debug)]
@@ -88,13 +89,25 @@ pub enum RunError {
     },
 }
 
+/// Says all that a run would, if there is nothing to do: nothing at all has changed since the last
+/// run that was asked for the same and ended well. Then Kiln exits with 0. Neither the pipeline nor
+/// the store is opened.
+pub fn served(workspace: &Workspace, options: &RunOptions, emit: &mut dyn FnMut(Event)) -> bool {
+    if !workspace.is_current() {
+        return false;
+    }
+    let host = host(workspace, options);
+    let request = request(&workspace.project, options);
+    serve(&workspace.snapshot, &request, options.level, &host, emit).is_some()
+}
+
 /// Runs the wanted steps of a plan and says what happens through `emit`; returns what Kiln exits
 /// with when nothing it started is left.
 ///
 /// # Errors
 /// If the run could not begin.
 pub fn run(
-    project: &Project,
+    workspace: Workspace,
     (plan, graph): &(Plan, Graph),
     options: &RunOptions,
     interrupt: &Interrupt,
@@ -103,20 +116,48 @@ pub fn run(
     let store = open_store(&options.store, emit)?;
     let sandbox =
         sandbox(&store, options.level).map_err(|error| RunError::Sandbox(error.to_string()))?;
-    let memory = Memory::empty(&project.root, Clock::unknown());
-    let host = Host::look(&project.root, options.environment.clone(), &memory);
+    let host = host(&workspace, options);
     let machine = Machine {
-        project: &project.root,
-        memory: &memory,
+        project: &workspace.project.root,
+        snapshot: &workspace.snapshot,
         store: &store,
         sandbox: &*sandbox,
         level: options.level,
         host: &host,
         stop: &interrupt.0,
         memory_bytes: u64::MAX,
-        weight: &|_| Weight::default(),
     };
-    let request = Request {
+    let request = request(&workspace.project, options);
+    let result = crate::engine::run::run(plan, graph, &request, &machine, emit);
+    // A snapshot that cannot be written costs the next run some time, and nothing else.
+    let _ = workspace.save(plan, result.learned);
+    Ok(result.exit)
+}
+
+/// Returns what a step wrote, from the store in the folder `store`, by the digest and the length that
+/// the step's last event names.
+///
+/// # Errors
+/// If the store cannot be used or no longer has the log.
+pub fn read_log(
+    store: &Path,
+    digest: Digest,
+    bytes: u64,
+) -> Result<Vec<(Stream, Vec<u8>)>, RunError> {
+    let fail = |error: CacheError| RunError::Store(error.to_string());
+    let store = Store::open(store).map_err(fail)?;
+    let log = store.read(Blob { digest, size: bytes }).map_err(fail)?;
+    Ok(frames(&log).map(|(stream, bytes)| (stream, bytes.to_vec())).collect())
+}
+
+fn host(workspace: &Workspace, options: &RunOptions) -> Host {
+    let snapshot = &workspace.snapshot;
+    let (root, environment) = (&workspace.project.root, options.environment.clone());
+    Host::look(root, environment, snapshot.memory(), snapshot.tools().clone())
+}
+
+fn request(project: &Project, options: &RunOptions) -> Request {
+    Request {
         run: options.run.clone(),
         stages: options.stages.clone(),
         wanted: options.wanted.clone(),
@@ -125,8 +166,7 @@ pub fn run(
         rerun: options.rerun.clone(),
         out: options.out.as_ref().map(|out| below_root(project, out)),
         replays: options.replays,
-    };
-    Ok(crate::engine::run::run(plan, graph, &request, &machine, emit).exit)
+    }
 }
 
 /// A store that cannot be used slows a run down, and is no reason to fail it.

@@ -207,6 +207,22 @@ impl Memory {
         Ok(slot.insert(record).seen.clone())
     }
 
+    /// Returns the clock that tells what is too young to be believed.
+    pub(super) fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Notes that a reader saw these bytes at a project path.
+    pub(super) fn note(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        if let Seen::File { digest, .. } = self.look(path)? {
+            if digest != Digest::of(bytes) {
+                // It was edited in between: the reader's bytes are not to be believed next time.
+                *lock(&self.slot(path)) = None;
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the name that a folder, taken into the store as a whole, had when it was in that
     /// state.
     pub(crate) fn taken(&self, path: &str, stat: &Stat) -> Option<(Digest, u64)> {
@@ -228,6 +244,17 @@ impl Memory {
     /// Returns what stood at a project path when an earlier run looked.
     pub(crate) fn before(&self, path: &str) -> Option<&Seen> {
         self.old.get(path).map(|record| &record.seen)
+    }
+
+    /// Returns whether a file that was looked at in this run is another one than before.
+    pub(super) fn has_news(&self) -> bool {
+        let now = lock(&self.now);
+        let mut slots = now.iter().map(|(path, slot)| (path, lock(slot)));
+        slots.any(|(path, slot)| match (&*slot, self.old.get(path)) {
+            (Some(record), Some(old)) => record.seen != old.seen,
+            (None, old) => old.is_some(),
+            (Some(_), None) => false,
+        })
     }
 
     /// Returns whether all files that earlier runs looked at, among them `paths`, are as they
@@ -338,7 +365,7 @@ fn read_file(path: &Path) -> io::Result<Option<Seen>> {
     Ok(is_whole.then_some(Seen::File { digest, size, executable }))
 }
 
-fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -8,7 +8,8 @@ use crate::source::{SourceId, Span};
 pub(crate) struct Module {
     /// The file.
     pub(crate) source: SourceId,
-    /// What stands in the file, in its order. Items that could not be parsed are left out.
+    /// What stands in the file, in its order. Items that could not be parsed are `Broken`; a stage with a
+    /// broken clause is kept without that clause.
     pub(crate) items: Vec<Item>,
 }
 
@@ -55,7 +56,7 @@ pub(crate) enum ItemKind {
 /// `use "./web" as web`
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Use {
-    /// The path as written, without its quotes.
+    /// The path without its quotes; the span covers them.
     pub(crate) path: Name,
     /// The name after `as`.
     pub(crate) alias: Option<Name>,
@@ -194,7 +195,7 @@ pub(crate) enum TypeKind {
     Map(Box<TypeExpr>),
     /// `{name: T, …}`
     Record(Vec<(Name, TypeExpr)>),
-    /// `"dev" | "release"`: the texts without quotes.
+    /// `"dev" | "release"`: the texts without quotes; the spans cover them.
     Enum(Vec<Name>),
     /// `T?`
     Optional(Box<TypeExpr>),

@@ -83,18 +83,24 @@ struct Outliner<'a> {
 }
 
 impl ItemOutline {
-    /// Forgets the unbalanced bracket if another finding already tells of it: a string that swallowed
-    /// the partner, or too deep a nesting.
-    pub(crate) fn drop_follow_up(&mut self, tokens: &[Token], findings: &[Diagnostic]) {
-        let last = self.tokens.end.saturating_sub(1);
-        let range = tokens[self.tokens.start].start..tokens[last].end;
-        if findings.iter().any(|finding| {
+    /// Forgets the unbalanced bracket if another finding in the item already tells of it: a string that
+    /// swallowed the partner, or too deep a nesting. `reported` is ordered by place.
+    pub(crate) fn drop_follow_up(&mut self, tokens: &[Token], reported: &[Diagnostic]) {
+        let tells = |finding: &Diagnostic| {
             matches!(finding.code, Code::UNTERMINATED_STRING | Code::NESTED_TOO_DEEPLY)
-                && range.contains(&finding.span.start)
-        }) {
+        };
+        let range = tokens[self.tokens.start].start..tokens[self.tokens.end - 1].end;
+        if self.bracket.is_some() && findings_in(reported, range).iter().any(tells) {
             self.bracket = None;
         }
     }
+}
+
+/// Returns the findings that begin in a range of bytes; `reported` is ordered by place.
+pub(crate) fn findings_in(reported: &[Diagnostic], range: Range<u32>) -> &[Diagnostic] {
+    let first = reported.partition_point(|finding| finding.span.start < range.start);
+    let end = reported.partition_point(|finding| finding.span.start < range.end);
+    &reported[first..end]
 }
 
 impl Outliner<'_> {

@@ -85,12 +85,13 @@ pub(crate) struct Lexed {
 /// without partners, stray characters, nesting over [`MAX_NESTING`].
 pub(crate) fn scan(source: SourceId, text: &str) -> (Vec<Token>, Vec<Diagnostic>) {
     let Lexed { tokens, mut diagnostics, .. } = lex(source, text);
+    diagnostics.sort_by_key(|diagnostic| diagnostic.span);
+    let mut brackets = Vec::new();
     for mut item in outline::outline(source, text, &tokens).items {
-        if item.bracket.is_some() {
-            item.drop_follow_up(&tokens, &diagnostics);
-        }
-        diagnostics.extend(item.bracket.map(|bracket| bracket.diagnostic));
+        item.drop_follow_up(&tokens, &diagnostics);
+        brackets.extend(item.bracket.map(|bracket| bracket.diagnostic));
     }
+    diagnostics.append(&mut brackets);
     diagnostics.sort_by_key(|diagnostic| diagnostic.span);
     (tokens, diagnostics)
 }
@@ -106,8 +107,9 @@ pub(crate) fn too_large() -> Diagnostic {
 /// Returns the text of a file, or why its bytes are none. `source` names the file in the finding.
 ///
 /// # Errors
-/// K0001 with the offset of the first byte that is not UTF-8, K0002 for a NUL byte, K0003 for a file
-/// over [`MAX_SOURCE_BYTES`]. The span is empty at offset 0 where the text cannot be shown.
+/// K0001 with the offset of the first byte that is not UTF-8, K0003 for a file over
+/// [`MAX_SOURCE_BYTES`]. The span is empty at offset 0, as there is no text to show. A NUL byte has a
+/// place in the text, so it is left to [`scan`] (K0002).
 pub(crate) fn decode(source: SourceId, bytes: Vec<u8>) -> Result<String, Box<Diagnostic>> {
     if bytes.len() > MAX_SOURCE_BYTES {
         return Err(Box::new(Diagnostic { span: Span::at(source, 0), ..too_large() }));
@@ -174,7 +176,7 @@ impl Lexer<'_> {
             b'0'..=b'9' => self.number(),
             b'(' | b'[' | b'{' => self.open(),
             b')' | b']' | b'}' => self.close(),
-            b'\'' => self.single_quoted(),
+            mark @ (b'\'' | b'`') => self.foreign_quoted(mark),
             _ => self.punctuation(),
         };
         debug_assert!(self.at > start, "every token has a byte");
@@ -317,30 +319,28 @@ impl Lexer<'_> {
         self.report(finding);
     }
 
-    fn single_quoted(&mut self) -> TokenKind {
+    /// A text in single quotes or backticks.
+    fn foreign_quoted(&mut self, mark: u8) -> TokenKind {
         let start = self.at;
-        let len = self.rest_of_line()[1..].find('\'').map(|close| close + 2);
-        self.at += len.unwrap_or(1);
+        let len = self.rest_of_line()[1..].bytes().position(|byte| byte == mark);
+        self.at += len.map_or(1, |len| len + 2);
         let quoted = self.span(start, self.at);
-        let mut finding = Diagnostic::error(
-            Code::FOREIGN_HABIT,
-            quoted,
-            "strings stand in double quotes, not in single quotes",
-        );
+        let marks = if mark == b'`' { "backticks" } else { "single quotes" };
+        let message = format!("strings stand in double quotes, not in {marks}");
+        let mut finding = Diagnostic::error(Code::FOREIGN_HABIT, quoted, message);
+        let mut help = "put the text between `\"` marks".to_owned();
         if len.is_some() {
             self.broken(start);
             let inner = &self.text[start + 1..self.at - 1];
-            if !inner.contains(['"', '\\', '{']) {
-                let text = format!("\"{inner}\"");
-                finding = finding.help(format!("write `{text}`")).edit(quoted, text);
+            if inner.contains(['"', '\\', '{']) {
+                help.push_str(", and write `\\\"` for each `\"` in it");
             } else {
-                finding = finding
-                    .help("put the text between `\"` marks, and write `\\\"` for each `\"` in it");
+                let text = format!("\"{inner}\"");
+                help = format!("write `{text}`");
+                finding = finding.edit(quoted, text);
             }
-        } else {
-            finding = finding.help("put the text between `\"` marks");
         }
-        self.report(finding);
+        self.report(finding.help(help));
         TokenKind::Unknown
     }
 
@@ -363,7 +363,7 @@ impl Lexer<'_> {
         let start = self.at;
         let first = self.text[start..].chars().next().unwrap_or('\0');
         let is_stray = |character: char| match character {
-            '$' | '&' | '@' | '\\' | '^' | '`' | '~' => character == first,
+            '$' | '&' | '@' | '\\' | '^' | '~' => character == first,
             _ => {
                 character.is_control() && !matches!(character, '\n' | '\t') || !character.is_ascii()
             }

@@ -50,7 +50,7 @@ pub(crate) enum Command {
     Graph(GraphArgs),
     /// Write `.pipe` files in the one style.
     Fmt(FmtArgs),
-    /// Explain an error code such as K0201.
+    /// Explain a code such as K0201, a function such as `files` or a field such as `timeout`.
     Explain(ExplainArgs),
 }
 
@@ -165,8 +165,8 @@ pub(crate) struct FmtArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct ExplainArgs {
-    /// The code [default: list all].
-    #[arg(value_name = "CODE")]
+    /// The code or name [default: list all codes].
+    #[arg(value_name = "NAME")]
     pub(crate) code: Option<String>,
 }
 

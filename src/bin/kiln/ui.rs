@@ -72,9 +72,3 @@ pub(crate) fn diagnostics(sources: &Sources, diagnostics: &[Diagnostic], form: U
 pub(crate) fn usual_form() -> Ui {
     if screen::Screen::of_stderr().is_live { Ui::Live } else { Ui::Plain }
 }
-
-/// Returns a name for a run that begins now: unique among those of one machine.
-pub(crate) fn run_id() -> String {
-    let now = jsonl::now().replace(['-', ':', '.'], "");
-    format!("{now}-{}", std::process::id())
-}

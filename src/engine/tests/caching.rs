@@ -1,6 +1,7 @@
 //! What runs again, and what does not.
 
 use super::*;
+use crate::engine::learn::serve;
 use crate::event::Outcome::{Cached, Ran};
 
 /// `lib` makes a file of `a.c` without its comments, `app` one of that, `check` looks at it.
@@ -176,4 +177,75 @@ fn a_tree_is_a_tool_and_is_taken_in_once() {
     bench.run().expect(0, &[("a", Ran)]);
     assert_eq!(bench.out("a/x"), "hello from /build/.kiln/tools/0-sdk/bin/hello\n");
     bench.run().expect(0, &[("a", Cached)]);
+}
+
+/// Returns why a step ran, as `what name change`.
+fn why(ran: &super::Ran, step: &str) -> Vec<String> {
+    let why = ran.finished(step).why.iter();
+    why.map(|why| format!("{:?} {} {:?}", why.what, why.name, why.change)).collect()
+}
+
+#[test]
+fn a_step_that_runs_again_says_why() {
+    let mut bench = chain();
+    assert_eq!(why(&bench.run(), "lib"), ["Result  Added"]);
+    bench.write("a.c", "// new\nlong main;\n");
+    bench.plan.steps[0].env.insert("CC".into(), Text::literal("cc"));
+    let ran = bench.run();
+    assert_eq!(why(&ran, "lib"), ["Env CC Added", "Input a.c Changed"]);
+    assert_eq!(why(&ran, "app"), ["Upstream lib.lib.o Changed"]);
+    bench.plan.steps[2].commands = vec![script("false")];
+    assert_eq!(why(&bench.run(), "check"), ["Command  Changed"]);
+    assert_eq!(why(&bench.run(), "check"), ["Result  Failed"]);
+    std::fs::remove_dir_all(bench.store()).unwrap();
+    assert_eq!(why(&bench.run(), "lib"), ["Result  Unknown"]);
+}
+
+/// Serves a run from the snapshot alone; returns its events.
+fn served(bench: &Bench) -> Option<Vec<Event>> {
+    let project = bench.project();
+    let snapshot = Snapshot::load(&bench.dir.path().join("snapshot"), &project);
+    let environment = [("PATH".to_owned(), "/usr/bin:/bin".into())].into();
+    let tools = snapshot.tools().clone();
+    let host = Host::look(&project, environment, snapshot.memory(), tools);
+    let mut events = Vec::new();
+    let mut emit = |event| events.push(event);
+    let request = bench.request();
+    let served = serve(&snapshot, &request, Level::Namespaces, &host, &mut emit);
+    served.map(|_| events)
+}
+
+#[test]
+fn a_run_with_nothing_to_do_is_served_without_plan_and_store() {
+    let bench = chain();
+    assert!(served(&bench).is_none());
+    bench.run();
+    std::fs::remove_dir_all(bench.store()).unwrap();
+    let events = served(&bench).unwrap();
+    assert_eq!(events.len(), 5);
+    assert!(matches!(&events[1], Event::StepFinished(step)
+        if step.outcome == Cached && step.outs[0].path == "out/lib/lib.o"));
+    assert!(matches!(&events[4], Event::RunFinished(run) if run.counts.cached == 3));
+    bench.write("a.c", "int main;\n");
+    assert!(served(&bench).is_some(), "touched");
+    bench.write("a.c", "int next;\n");
+    assert!(served(&bench).is_none(), "edited");
+    bench.write("a.c", "int main;\n");
+    assert!(served(&bench).is_some());
+    bench.write("out/app/app.bin", "mine");
+    assert!(served(&bench).is_none(), "an out was changed");
+    bench.run().expect(0, &[("lib", Ran)]);
+    assert!(served(&bench).is_some());
+    std::fs::remove_file(bench.project().join("out/app/app.bin")).unwrap();
+    assert!(served(&bench).is_none(), "an out is gone");
+}
+
+#[test]
+fn a_run_that_failed_is_never_served() {
+    let mut bench = chain();
+    bench.run();
+    assert!(served(&bench).is_some());
+    bench.plan.steps[2].commands = vec![script("false")];
+    bench.run();
+    assert!(served(&bench).is_none());
 }

@@ -5,7 +5,7 @@ use super::types::quoted;
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::builtins::{self, Builtin, Count, Slot};
-use crate::lang::scope::nearest;
+use crate::lang::nearest::nearest;
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
 use crate::syntax::ast::{Argument, Expr, ItemKind, Parameter};
@@ -20,13 +20,10 @@ impl<'p> Checker<'p> {
     ) -> Type {
         let ty = self.expr(callee, scope);
         match ty {
-            Type::Host => self.builtin_call(
-                builtins::find("host").expect("it is in the table"),
-                whole.span,
-                arguments,
-                scope,
-            ),
-            Type::Builtin(builtin) => self.builtin_call(builtin, whole.span, arguments, scope),
+            Type::Host => self.builtin_call(builtins::get("host"), whole.span, arguments, scope),
+            Type::Builtin(name) => {
+                self.builtin_call(builtins::get(name), whole.span, arguments, scope)
+            }
             Type::Function(item) => {
                 let ItemKind::Function(function) = &self.tree(item).kind else {
                     unreachable!("the type named a function");

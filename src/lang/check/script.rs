@@ -6,7 +6,9 @@ use super::types::quoted;
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::ty::Type;
-use crate::syntax::ast::{ClauseKind, Expr, ExprKind, Piece, ScriptLanguage, StringLiteral};
+use crate::syntax::ast::{
+    BinaryOperator, ClauseKind, Expr, ExprKind, Piece, ScriptLanguage, StringLiteral,
+};
 use crate::syntax::shell::{self, Takes};
 
 /// Variables that every step has.
@@ -39,7 +41,7 @@ impl<'p> Checker<'p> {
             Piece::Text { .. } => None,
         });
         for ((expr, span), context) in holes.zip(&analysis.holes) {
-            let found = self.hole(expr, &analysis, scope);
+            let found = self.hole(expr, context, &analysis, scope);
             match (&context.takes, found.certain()) {
                 (_, Type::Unknown) | (Takes::Nothing(_), _) => {}
                 (Takes::Int, Type::Int(..)) => {}
@@ -56,7 +58,13 @@ impl<'p> Checker<'p> {
     }
 
     /// Returns the type of a hole. A name that only the script knows is the shell's.
-    fn hole(&mut self, expr: &'p Expr, analysis: &shell::Script, scope: &mut Scope) -> Type {
+    fn hole(
+        &mut self,
+        expr: &'p Expr,
+        context: &shell::Context,
+        analysis: &shell::Script,
+        scope: &mut Scope,
+    ) -> Type {
         if let ExprKind::Name(name) = &expr.kind
             && analysis.sets.contains(name)
             && !self.is_visible(name, scope)
@@ -69,7 +77,34 @@ impl<'p> Checker<'p> {
             );
             return Type::Unknown;
         }
-        self.expr(expr, scope)
+        if context.takes == Takes::Words { self.words(expr, scope) } else { self.expr(expr, scope) }
+    }
+
+    /// Returns the type of what becomes the words of a command. A list that is written there may mix
+    /// texts, numbers and files: each of them is a word.
+    fn words(&mut self, expr: &'p Expr, scope: &mut Scope) -> Type {
+        match &expr.kind {
+            ExprKind::List(elements) => {
+                for element in elements {
+                    match self.words(element, scope) {
+                        Type::List(inner) if is_word(&inner) => {}
+                        found if is_word(&found) => {}
+                        found => self.printable(&found, element, scope),
+                    }
+                }
+                Type::list(Type::Unknown)
+            }
+            ExprKind::Binary { operator: BinaryOperator::Add, left, right, .. }
+                if is_list(left) || is_list(right) =>
+            {
+                match (self.words(left, scope), self.words(right, scope)) {
+                    (Type::List(own), Type::List(other)) if is_word(&own) => Type::List(other),
+                    (own @ Type::List(_), Type::List(_)) => own,
+                    _ => self.expr(expr, scope),
+                }
+            }
+            _ => self.expr(expr, scope),
+        }
     }
 
     fn is_visible(&self, name: &str, scope: &Scope) -> bool {
@@ -123,7 +158,7 @@ impl<'p> Checker<'p> {
     }
 
     pub(super) fn argv(&mut self, argv: &'p Expr, scope: &mut Scope) {
-        let found = self.expr(argv, scope);
+        let found = self.words(argv, scope);
         let is_argv = match &found {
             Type::List(element) => {
                 is_word(element) || matches!(&**element, Type::List(inner) if is_word(inner))
@@ -143,6 +178,17 @@ impl<'p> Checker<'p> {
                 false => problem.help("write: run [\"program\", \"argument\"]"),
             });
         }
+    }
+}
+
+/// Returns whether a list is written there, with or without something added to it.
+fn is_list(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::List(_) => true,
+        ExprKind::Binary { operator: BinaryOperator::Add, left, right, .. } => {
+            is_list(left) || is_list(right)
+        }
+        _ => false,
     }
 }
 

@@ -10,7 +10,7 @@ use super::types::quoted;
 use super::{AxisInfo, Checker, OutInfo, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::builtins::fields;
-use crate::lang::scope::nearest;
+use crate::lang::nearest::nearest;
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
 use crate::syntax::ast::{Clause, ClauseKind, Expr, ExprKind, Name, Stage, TypeExpr};
@@ -41,14 +41,17 @@ impl<'p> Checker<'p> {
             self.clause(clause, &mut scope);
             runs |= matches!(clause.kind, ClauseKind::Script { .. } | ClauseKind::Argv(_));
         }
-        if !runs && stage.from.is_none() {
+        let is_whole = self.program.module(item.module).is_whole;
+        if !runs && stage.from.is_none() && is_whole {
             let message = format!("`{}` runs nothing", stage.name.text);
             self.report(
                 Diagnostic::error(Code::NOTHING_TO_RUN, stage.name.span, message)
                     .help("add a clause: run sh \"…\""),
             );
         }
-        self.unwritten_outs(stage, &scope);
+        if is_whole {
+            self.unwritten_outs(stage, &scope);
+        }
     }
 
     fn matrix(&mut self, stage: &'p Stage, scope: &mut Scope) {
@@ -71,15 +74,38 @@ impl<'p> Checker<'p> {
             self.bind(&axis.name, element, true, scope);
         }
         if let Some(except) = &stage.except {
-            let found = self.expr(except, scope);
-            let axes = self.axes_of(scope.item);
-            let row = axes.iter().map(|axis| (axis.name.clone(), Type::optional(axis.ty.clone())));
-            let wanted = Type::list(Type::Record(Arc::new(row.collect())));
-            self.expect(&found, &wanted, except.span, "`except`", None);
+            self.except(&stage.name.text, except, scope);
         }
         if let Some(max) = &stage.max {
             let found = self.expr(max, scope);
             self.expect(&found, &Type::Int(1, 100_000), max.span, "`max`", None);
+        }
+    }
+
+    /// Checks the rows that are dropped; each value on its own where they are written out.
+    fn except(&mut self, stage: &str, except: &'p Expr, scope: &mut Scope) {
+        let found = self.expr(except, scope);
+        let axes = self.axes_of(scope.item);
+        let records: Option<Vec<_>> = match &except.kind {
+            ExprKind::List(elements) => elements.iter().map(fields_of).collect(),
+            _ => None,
+        };
+        let Some(records) = records else {
+            let row = axes.iter().map(|axis| (axis.name.clone(), Type::optional(axis.ty.clone())));
+            let wanted = Type::list(Type::Record(Arc::new(row.collect())));
+            self.expect(&found, &wanted, except.span, "`except`", None);
+            return;
+        };
+        for (name, value) in records.into_iter().flatten() {
+            let found = self.silently(|checker| checker.expr(value, scope));
+            match axes.iter().find(|axis| axis.name == name.text) {
+                Some(axis) if comparable_axis(&found, &axis.ty) => {}
+                Some(axis) => {
+                    let message = format!("`except` drops no row of `{stage}`");
+                    self.no_value(Code::DEAD_EXCEPT, &message, axis, &found, value.span);
+                }
+                None => self.no_axis(stage, &axes, name),
+            }
         }
     }
 
@@ -462,22 +488,12 @@ impl<'p> Checker<'p> {
                 Some(axis) if comparable_axis(found, &axis.ty) => {}
                 Some(axis) => {
                     is_row = false;
-                    self.no_row_value(base, axis, found, value.span);
+                    let message = format!("`{base}` has no row with this `{}`", axis.name);
+                    self.no_value(Code::NO_SUCH_ROW, &message, axis, found, value.span);
                 }
                 None => {
                     is_row = false;
-                    let names: Vec<_> = axes.iter().map(|axis| axis.name.clone()).collect();
-                    let problem = Diagnostic::error(
-                        Code::UNKNOWN_FIELD,
-                        name.span,
-                        format!("`{base}` has no axis `{}`", name.text),
-                    );
-                    self.report(match nearest(&name.text, names.iter().map(String::as_str)) {
-                        Some(near) => {
-                            problem.help(format!("did you mean `{near}`?")).edit(name.span, near)
-                        }
-                        None => problem.help(format!("it has {}", list_of(&names))),
-                    });
+                    self.no_axis(base, &axes, name);
                 }
             }
         }
@@ -498,14 +514,21 @@ impl<'p> Checker<'p> {
         if is_row { Type::Row(stage) } else { Type::Unknown }
     }
 
-    fn no_row_value(&mut self, base: &str, axis: &AxisInfo, found: &Type, span: Span) {
-        let message = format!(
-            "`{base}` has no row with this `{}`: it is {}, found {}",
-            axis.name,
-            quoted(&axis.ty),
-            quoted(found)
-        );
-        let problem = Diagnostic::error(Code::NO_SUCH_ROW, span, message);
+    fn no_axis(&mut self, stage: &str, axes: &[AxisInfo], name: &Name) {
+        let names: Vec<_> = axes.iter().map(|axis| axis.name.clone()).collect();
+        let message = format!("`{stage}` has no axis `{}`", name.text);
+        let problem = Diagnostic::error(Code::UNKNOWN_FIELD, name.span, message);
+        self.report(match nearest(&name.text, names.iter().map(String::as_str)) {
+            Some(near) => problem.help(format!("did you mean `{near}`?")).edit(name.span, near),
+            None => problem.help(format!("it has {}", list_of(&names))),
+        });
+    }
+
+    /// Reports a value that an axis does not have.
+    fn no_value(&mut self, code: Code, what: &str, axis: &AxisInfo, found: &Type, span: Span) {
+        let message =
+            format!("{what}: `{}` is {}, found {}", axis.name, quoted(&axis.ty), quoted(found));
+        let problem = Diagnostic::error(code, span, message);
         let near = match (found, &axis.ty) {
             (Type::Enum(found), Type::Enum(known)) => {
                 nearest(&found[0], known.iter().map(String::as_str))
@@ -526,6 +549,13 @@ fn is_axis(ty: &Type) -> bool {
     match ty {
         Type::Record(fields) => fields.values().all(|ty| ty.certain().is_text()),
         ty => ty.is_text(),
+    }
+}
+
+fn fields_of(record: &Expr) -> Option<&Vec<(Name, Expr)>> {
+    match &record.kind {
+        ExprKind::Record(fields) => Some(fields),
+        _ => None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::lang::scope::nearest;
+use crate::lang::nearest::nearest;
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
 use crate::syntax::ast::{Expr, Param, Parameter, TypeExpr, TypeKind};

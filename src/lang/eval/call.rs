@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{Evaluated, Evaluator, Frame, Stop};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::files::{EntryKind, project_path};
-use crate::lang::builtins::{Builtin, Function};
-use crate::lang::scope::nearest;
+use crate::lang::builtins::{self, Builtin, Function};
+use crate::lang::nearest::nearest;
 use crate::lang::ty::{ItemRef, Type};
 use crate::lang::value::Value;
 use crate::plan::step::Tool;
@@ -23,7 +23,9 @@ impl<'p> Evaluator<'p> {
     ) -> Evaluated<Value> {
         match self.expr(callee, frame)? {
             Value::Named(Type::Host) => Ok(Value::HostRoot),
-            Value::Named(Type::Builtin(builtin)) => self.builtin(builtin, arguments, span, frame),
+            Value::Named(Type::Builtin(name)) => {
+                self.builtin(builtins::get(name), arguments, span, frame)
+            }
             Value::Named(Type::Function(item)) => {
                 let ItemKind::Function(function) = &self.tree(item).kind else { return Err(Stop) };
                 let mut inner = Frame::new(self.program, item.module);
@@ -353,13 +355,7 @@ impl<'p> Evaluator<'p> {
                     let glob = self.plain_text(value, *at, frame.folder)?;
                     match crate::files::Pattern::new(frame.folder, &glob) {
                         Ok(pattern) => files.retain(|file| !pattern.matches(path_of(file))),
-                        Err(error) => {
-                            return self.fail(Diagnostic::error(
-                                Code::BAD_PATH,
-                                *at,
-                                format!("`{glob}` {error}"),
-                            ));
-                        }
+                        Err(error) => return self.bad_glob(Code::BAD_PATH, &glob, &error, *at),
                     }
                 }
             }

@@ -164,7 +164,7 @@ impl<'p> Evaluator<'p> {
         if len <= MAX_ELEMENTS {
             return Ok(());
         }
-        let message = format!("a list of more than {MAX_ELEMENTS} elements");
+        let message = format!("the list is longer than {MAX_ELEMENTS} elements");
         self.fail(Diagnostic::error(Code::OVER_BUDGET, span, message).help("make it shorter"))
     }
 
@@ -226,7 +226,7 @@ impl<'p> Evaluator<'p> {
         }
         match builtins::find(name) {
             Some(builtin) if builtin.function == Function::Host => Ok(Value::Named(Type::Host)),
-            Some(builtin) => Ok(Value::Named(Type::Builtin(builtin))),
+            Some(builtin) => Ok(Value::Named(Type::Builtin(builtin.name))),
             None if name == "out" => Ok(Value::Named(Type::Outs)),
             None => Err(Stop),
         }
@@ -257,7 +257,7 @@ impl<'p> Evaluator<'p> {
                 let all = (0..rows).map(|row| self.artifact(RowRef { stage: *stage, row }, name));
                 Ok(Value::list(all.collect::<Evaluated<_>>()?))
             }
-            Value::Named(Type::Host) => Ok(Value::Named(Type::Builtin(&builtins::HOST_TOOL))),
+            Value::Named(Type::Host) => Ok(Value::Named(Type::Builtin(builtins::HOST_TOOL))),
             Value::Named(Type::Outs) => {
                 let path = frame.outs.get(&name.text).ok_or(Stop)?;
                 Ok(Value::OwnOut(Arc::clone(path)))

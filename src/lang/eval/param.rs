@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 
 use super::{Evaluated, Evaluator, Frame};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::lang::scope::nearest;
+use crate::lang::nearest::nearest;
 use crate::lang::ty::ItemRef;
 use crate::lang::value::Value;
 use crate::source::Span;
@@ -44,7 +44,7 @@ impl<'p> Evaluator<'p> {
 
     fn param(
         &mut self,
-        module: crate::lang::module::ModuleId,
+        module: crate::lang::ty::ModuleId,
         param: &'p Param,
         name: &str,
         given: Option<&String>,

@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use super::{Evaluated, Evaluator, Frame, MAX_STEPS, Stop};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::digest::Digest;
-use crate::lang::scope::nearest;
+use crate::lang::nearest::nearest;
 use crate::lang::ty::ItemRef;
 use crate::lang::value::{RowRef, Value};
 use crate::source::Span;
@@ -65,12 +65,11 @@ impl<'p> Evaluator<'p> {
             None => MAX_ROWS,
         };
         let mut values = Vec::new();
-        let too_many = self.cross(stage, &stage.axes, &mut frame, max, &mut values)?;
+        let too_many = self.cross(&stage.axes, &mut frame, max, &mut values)?;
         if too_many {
             return self.too_many_rows(stage, max);
         }
-        let mut rows: Vec<_> =
-            values.into_iter().map(|values| row(stage, values, frame.folder)).collect();
+        let mut rows: Vec<_> = values.into_iter().map(|values| row(stage, values)).collect();
         if let Some(except) = &stage.except {
             self.drop_rows(except, &mut rows, &mut frame)?;
         }
@@ -96,7 +95,6 @@ impl<'p> Evaluator<'p> {
     /// are more than `max` rows.
     fn cross(
         &mut self,
-        stage: &'p Stage,
         axes: &'p [Axis],
         frame: &mut Frame<'p>,
         max: usize,
@@ -109,7 +107,7 @@ impl<'p> Evaluator<'p> {
         for value in self.elements(&axis.values, frame)?.iter() {
             self.spend(axis.values.span)?;
             frame.locals.push((&axis.name.text, value.clone()));
-            let too_many = self.cross(stage, rest, frame, max, rows);
+            let too_many = self.cross(rest, frame, max, rows);
             frame.locals.pop();
             if too_many? {
                 return Ok(true);
@@ -129,7 +127,9 @@ impl<'p> Evaluator<'p> {
                 .help(format!("at most {MAX_STEPS} are possible")),
             None => {
                 let at = Span::at(span.source, span.end as usize);
-                problem.help("say how many you expect: , max: 1000").edit(at, ", max: 1000")
+                problem
+                    .help("say behind the axes how many you expect: max: 1000")
+                    .edit(at, ", max: 1000")
             }
         })
     }
@@ -204,7 +204,7 @@ impl<'p> Evaluator<'p> {
     }
 }
 
-fn row(stage: &Stage, values: Vec<Value>, _folder: &str) -> Row {
+fn row(stage: &Stage, values: Vec<Value>) -> Row {
     let mut texts = IndexMap::new();
     for (axis, value) in stage.axes.iter().zip(&values) {
         match value {

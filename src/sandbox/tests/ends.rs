@@ -199,7 +199,7 @@ fn a_kiln_to_kill() {
 fn nothing_is_left_of_a_killed_kiln() {
     let mark = format!("kiln-ends-kill-{}", std::process::id());
     let exe = std::env::current_exe().unwrap();
-    let mut kiln = std::process::Command::new(exe)
+    let mut kiln = command(exe)
         .args(["sandbox::tests::ends::a_kiln_to_kill", &format!("mark={mark}")])
         .stdout(std::process::Stdio::null())
         .spawn()

@@ -30,6 +30,12 @@ fn cells() -> &'static Cells {
     CELLS.get_or_init(|| Cells::new(Launcher::this_program().unwrap(), scratch()).unwrap())
 }
 
+/// Returns a command outside of any sandbox.
+#[expect(clippy::disallowed_methods, reason = "tests start what a sandbox is tried with")]
+fn command(program: impl AsRef<std::ffi::OsStr>) -> std::process::Command {
+    std::process::Command::new(program)
+}
+
 /// Where scratch space on disk is made.
 fn scratch() -> std::path::PathBuf {
     std::env::temp_dir().join(format!("kiln-sandbox-tests-{}", std::process::id()))

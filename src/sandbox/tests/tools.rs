@@ -56,7 +56,7 @@ fn node_runs_with_its_workers() {
 
 /// Returns the directory of the Rust toolchain that built this test.
 fn sysroot() -> Option<std::path::PathBuf> {
-    let said = std::process::Command::new("rustc").args(["--print", "sysroot"]).output().ok()?;
+    let said = command("rustc").args(["--print", "sysroot"]).output().ok()?;
     let path = String::from_utf8(said.stdout).ok()?.trim().to_owned();
     Path::new(&path).join("bin/cargo").exists().then(|| path.into())
 }

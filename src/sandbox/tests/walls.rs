@@ -215,7 +215,7 @@ fn a_cell_to_refuse() {
 fn refusal(prepare: &str) -> Option<String> {
     let script = format!("{prepare} && exec \"$@\" --nocapture");
     let exe = std::env::current_exe().unwrap();
-    let said = std::process::Command::new("unshare")
+    let said = command("unshare")
         .args(["--user", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc"])
         .args(["sh", "-c", &script, "sh"])
         .arg(exe)

@@ -80,7 +80,8 @@ impl Part<'_> {
         if let Some(finding) = self.second_item(&found, &expected) {
             return finding;
         }
-        let special = self.special(&found, before, &expected);
+        let special = self.reserved_name(before, &expected);
+        let special = special.or_else(|| self.special(&found, before, &expected));
         if let Some(finding) = special.or_else(|| self.too_many(&found, &expected)) {
             return finding;
         }
@@ -270,9 +271,6 @@ impl Part<'_> {
         before: Option<usize>,
         expected: &Expected,
     ) -> Option<Diagnostic> {
-        if let Some(finding) = self.reserved_name(before, expected) {
-            return Some(finding);
-        }
         let Found::Token(kind, span) = found else { return None };
         let habit = |message: &str, help: &str| {
             Some(Diagnostic::error(Code::FOREIGN_HABIT, *span, message).help(help))
@@ -282,6 +280,18 @@ impl Part<'_> {
                 "strings stand in double quotes, not in single quotes",
                 "put the text between `\"` marks",
             ),
+            "-" if before.is_none() && self.kind == PartKind::Clause => habit(
+                "a clause has no `-` before it: a stage is not a list",
+                "remove the `-`, and write a clause such as `run sh \"…\"`",
+            ),
+            "if" if expected.operator => habit(
+                "a choice begins with its condition",
+                "write `if condition then value else other`",
+            ),
+            "=" if before.is_some_and(|at| self.word(at) == "==") => {
+                let finding = habit("`===` is written `==`", "remove one `=`");
+                finding.map(|finding| finding.edit(*span, ""))
+            }
             ";" => habit(
                 "parts are not separated by `;`",
                 "write each clause and item on its own line",
@@ -302,13 +312,20 @@ impl Part<'_> {
                 habit("a condition ends with `then`, not with `:`", "write `if a then b else c`")
             }
             "-" if *kind == TokenKind::Punctuation && expected.words.contains(&"=") => {
-                let before = before.filter(|&at| self.tokens[at].end == span.start)?;
-                let message = format!("a name has no `-`: `{}-…`", self.word(before));
-                let finding = Diagnostic::error(Code::SYNTAX, *span, message);
-                Some(finding.help("write `_` in place of the `-`").edit(*span, "_"))
+                self.hyphen(before?, *span)
             }
             _ => None,
         }
+    }
+
+    /// `my-app` where a name is declared.
+    fn hyphen(&self, before: usize, hyphen: Span) -> Option<Diagnostic> {
+        if self.tokens[before].end != hyphen.start {
+            return None;
+        }
+        let message = format!("a name has no `-`: `{}-…`", self.word(before));
+        let finding = Diagnostic::error(Code::SYNTAX, hyphen, message);
+        Some(finding.help("write `_` in place of the `-`").edit(hyphen, "_"))
     }
 
     /// A line that goes on after an item that was complete.
@@ -379,8 +396,18 @@ impl Part<'_> {
         if !["if", "then", "else", "for", "in", "true", "false", "none"].contains(&word) {
             return None;
         }
+        let span = self.token_span(before);
+        let ahead = (self.range.start..before).rev().find(|&at| !self.tokens[at].is_trivia());
+        if ahead.is_some_and(|ahead| self.tokens[ahead].kind != TokenKind::Word) {
+            let message = format!("expected a value, found `{word}`");
+            let finding = Diagnostic::error(Code::SYNTAX, span, message);
+            return Some(match word {
+                "for" => finding.help("write `[value for x in xs]`"),
+                _ => finding,
+            });
+        }
         let message = format!("`{word}` is a word of the language and cannot be a name");
-        let finding = Diagnostic::error(Code::SYNTAX, self.token_span(before), message);
+        let finding = Diagnostic::error(Code::SYNTAX, span, message);
         Some(finding.help(format!("write another name, such as `{word}_`")))
     }
 
@@ -396,45 +423,56 @@ impl Part<'_> {
             kind,
             Some(TokenKind::Word | TokenKind::Number | TokenKind::String | TokenKind::Open)
         );
-        Some(match () {
-            () if expected.value && before == Some("=") => "write a value after `=`".into(),
-            () if expected.value && kind.is_none() => {
-                "write a value before the end of the line".into()
+        let missing_value = match text {
+            "" if expected.value && before == Some("=") => Some("write a value after `=`".into()),
+            "" if expected.value => Some("write a value before the end of the line".into()),
+            "," | ")" | "]" | "}" | "}}" if expected.value => {
+                Some(format!("write a value before `{text}`, or remove what asks for one"))
             }
-            () if expected.value && matches!(text, "," | ")" | "]" | "}" | "}}") => {
-                format!("write a value before `{text}`, or remove what asks for one")
-            }
-            () if has("(") && before == Some("for") => "write `for (x in [1, 2])`".into(),
-            () if has("in") && !expected.operator => {
-                "write `for x in xs`, or `(x in xs)` for the rows of a stage".into()
-            }
-            () if has("then") || has("else") => "write `if condition then value else other`".into(),
-            () if self.kind == PartKind::StageHead && has("=") => {
-                "write `{` on this line, and the clauses of the stage below".into()
-            }
-            () if has(",") && is_value => format!("write `,` before `{text}`"),
-            () if has(":") && has("=") => "write `: type` or `= value` after the name".into(),
-            () if has(":") => "write `:` and a type or value after the name".into(),
-            () if has("=") && !expected.operator => "write `=` and a value".into(),
-            () if has("sh") => "write `run sh \"…\"`, or `run [\"program\", \"argument\"]`".into(),
-            () if has("}}") => {
-                "write `}}` after the expression, or an operator between two values".into()
-            }
-            () if expected.string => "write a path in quotes: `use \"./folder\"`".into(),
-            () if has("..") => "write `int(1..50)`".into(),
-            () if has("as") && is_value => format!("write `as` before `{text}`"),
-            () if has("at") && is_value => {
+            _ => None,
+        };
+        if missing_value.is_some() {
+            return missing_value;
+        }
+        let between = match () {
+            () if text == "=" && has(":") => return Some("write `:` in place of `=`".into()),
+            () if text == "," && expected.may_end() => return Some("remove the `,`".into()),
+            () if has(",") => format!("write `,` before `{text}`"),
+            () if has("as") => format!("write `as` before `{text}`"),
+            () if has("at") => {
                 format!("write `at` before the path, or `{text}` on a line of its own")
             }
-            () if has("(") && !has("=") => "write `(` and the parameters, or `()` for none".into(),
-            () if has("->") => "write `-> type = value` after the parameters".into(),
-            () if expected.ty => {
-                "write a type such as `string`, `int`, `file` or `list<file>`".into()
-            }
-            () if expected.operator && is_value => {
+            () if expected.operator && expected.words.is_empty() => {
                 format!("write an operator before `{text}`, or begin a new line")
             }
-            () if expected.operator && text == "=" => "write `==` to compare".into(),
+            () => return self.form(before, expected).map(str::to_owned),
+        };
+        is_value.then_some(between)
+    }
+
+    /// The form that what is being written should have.
+    fn form(&self, before: Option<&str>, expected: &Expected) -> Option<&'static str> {
+        let has = |word: &str| expected.words.contains(&word);
+        Some(match () {
+            () if has("(") && before == Some("for") => "write `for (x in [1, 2])`",
+            () if has("in") && !expected.operator => {
+                "write `for x in xs`, or `(x in xs)` for the rows of a stage"
+            }
+            () if has("then") || has("else") => "write `if condition then value else other`",
+            () if self.kind == PartKind::StageHead && has("=") => {
+                "write `{` on this line, and the clauses of the stage below"
+            }
+            () if has(":") && has("=") => "write `: type` or `= value` after the name",
+            () if has(":") => "write `:` and a type or value after the name",
+            () if has("=") && !expected.operator => "write `=` and a value",
+            () if has("sh") => "write `run sh \"…\"`, or `run [\"program\", \"argument\"]`",
+            () if has("}}") => "write `}}` after the expression, or an operator between two values",
+            () if expected.string => "write a path in quotes: `use \"./folder\"`",
+            () if has("..") => "write `int(1..50)`",
+            () if has("(") => "write `(` and the parameters, or `()` for none",
+            () if has("->") => "write `-> type = value` after the parameters",
+            () if expected.ty => "write a type such as `string`, `int`, `file` or `list<file>`",
+            () if expected.name && before.is_some() => "write a name of letters, digits and `_`",
             () => return None,
         })
     }

@@ -9,7 +9,7 @@ use super::{File, Limit, Rule, failure, habits, run};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::source::Span;
 use crate::syntax::ast::{Item, ItemKind, Name, Stage};
-use crate::syntax::outline::{ITEM_WORDS, ItemOutline, Outline, Unbalanced};
+use crate::syntax::outline::{ITEM_WORDS, ItemOutline, Outline, Unbalanced, findings_in};
 use crate::syntax::scan::TokenKind;
 
 /// Items of later versions, and what to call them.
@@ -109,9 +109,7 @@ impl<'a> ItemParser<'a> {
             return self.push(&item, is_pub, ItemKind::Broken(name));
         }
         let reported = self.reported_in(&item.tokens);
-        if item.bracket.is_some() {
-            item.drop_follow_up(self.file.tokens, reported);
-        }
+        item.drop_follow_up(self.file.tokens, reported);
         if reported.iter().any(|finding| finding.code == Code::NESTED_TOO_DEEPLY) {
             return self.push(&item, is_pub, ItemKind::Broken(name));
         }
@@ -259,7 +257,7 @@ impl<'a> ItemParser<'a> {
         self.after_body(item, end, bracket);
         let is_silent = self.found.len() == reported && !self.is_reported(&item.tokens);
         if is_silent {
-            self.explain(item.tokens.clone(), Rule::item, PartKind::Item, None);
+            self.explain(item.tokens.clone(), Rule::item, PartKind::StageHead, None);
         }
         Some(stage)
     }
@@ -351,6 +349,20 @@ impl<'a> ItemParser<'a> {
             "when" if next_is_value => Some(later(span, "conditions of stages (`when`) are")),
             "run" if next_is_word => self.language(second),
             "in" | "out" | "env" | "run" => None,
+            "if" | "for" => {
+                let message =
+                    format!("`{word}` begins no clause: a stage has no branches or loops");
+                let finding = Diagnostic::error(Code::FOREIGN_HABIT, span, message);
+                Some(
+                    finding
+                        .help("choose inside a value, as in `timeout = if slow then 9m else 1m`"),
+                )
+            }
+            _ if next_is_word && ITEM_WORDS.contains(&word) => {
+                let message = format!("`{word}` begins an item, and items stand outside of stages");
+                let finding = Diagnostic::error(Code::SYNTAX, span, message);
+                Some(finding.help("close the stage with `}` on the line before"))
+            }
             _ if next_is_value => {
                 let near = nearest(word, &["in", "out", "env", "run"])?;
                 let finding = Diagnostic::error(
@@ -435,9 +447,7 @@ impl<'a> ItemParser<'a> {
     /// The findings about tokens in a part.
     fn reported_in(&self, tokens: &Range<usize>) -> &[Diagnostic] {
         let span = self.span(tokens);
-        let first = self.reported.partition_point(|finding| finding.span.start < span.start);
-        let end = self.reported.partition_point(|finding| finding.span.start < span.end);
-        &self.reported[first..end]
+        findings_in(&self.reported, span.start..span.end)
     }
 
     /// Reports why a part does not fit its rule, unless its tokens say it already. An unbalanced bracket

@@ -17,6 +17,9 @@ impl Lexer<'_> {
     /// A string whose quotes stand `prefix` bytes ahead.
     pub(super) fn string(&mut self, prefix: usize) -> TokenKind {
         let start = self.at;
+        if let Some(end) = self.several_lines(start + prefix) {
+            return self.quotes_over_lines(start, end);
+        }
         let mut frames = Vec::new();
         let reported = self.lexed.diagnostics.len();
         self.open_string(prefix, &mut frames);
@@ -36,6 +39,34 @@ impl Lexer<'_> {
             self.at = start + text.len();
             self.broken(start);
         }
+        TokenKind::String
+    }
+
+    /// Where a text ends whose author wrote `"` around several lines: nothing follows the opening mark on its
+    /// line, nothing the next mark, and no item begins between.
+    fn several_lines(&self, quote: usize) -> Option<usize> {
+        let rest = self.text[quote..].strip_prefix('"')?;
+        let inner = &rest[..rest.find('"')?];
+        let first = inner.split_inclusive('\n').next().filter(|line| line.ends_with('\n'))?;
+        let after = &rest[inner.len() + 1..];
+        let is_alone = after.lines().next().is_none_or(|line| line.trim().is_empty());
+        let holds_item = inner.lines().any(|line| looks_like_item(line) || line.starts_with('}'));
+        let is_text = first.trim().is_empty() && is_alone && !holds_item;
+        is_text.then_some(quote + inner.len() + 2)
+    }
+
+    fn quotes_over_lines(&mut self, start: usize, end: usize) -> TokenKind {
+        self.at = end;
+        self.broken(start);
+        let finding = Diagnostic::error(
+            Code::UNTERMINATED_STRING,
+            self.span(start, start + 1),
+            "a string in `\"` ends on its line",
+        )
+        .label("opens here")
+        .also(self.span(end - 1, end), "seems to end here")
+        .help("write `\"\"\"` at both ends of a text of several lines");
+        self.report(finding);
         TokenKind::String
     }
 
@@ -126,18 +157,23 @@ impl Lexer<'_> {
             }
         }
         self.at = limit;
+        self.text_not_closed(frames, start, is_block, is_raw);
+        self.give_up(frames);
+    }
+
+    /// Reports the innermost string, or the hole around it if that is likelier the one left open.
+    fn text_not_closed(&mut self, frames: &[Frame], start: usize, is_block: bool, is_raw: bool) {
         let around = match frames.iter().rev().nth(1) {
             Some(Frame::Hole { start, .. }) => Some(*start),
             _ => None,
         };
         match around {
             // `"a {{ b"`: the quotes were meant to end the outer string.
-            Some(hole) if !self.text[start..limit].contains("}}") => {
-                self.unclosed_hole(hole, start)
+            Some(hole) if !self.text[start..self.at].contains("}}") => {
+                self.unclosed_hole(hole, start);
             }
             _ => self.unterminated(start, is_block, is_raw),
         }
-        self.give_up(frames);
     }
 
     /// After a missing end was reported: leaves the string or hole, and all around it that cannot go
@@ -225,18 +261,10 @@ impl Lexer<'_> {
             b'"' => self.open_string(0, frames),
             b'r' if self.byte(1) == Some(b'"') => self.open_string(1, frames),
             byte if is_word_byte(byte) => self.skip_while(is_word_byte),
-            open @ (b'(' | b'[' | b'{') => {
-                brackets.push(open);
+            byte => {
+                bracket_step(brackets, byte);
                 self.at += 1;
             }
-            close @ (b')' | b']' | b'}') => {
-                let partner = partner(close);
-                if let Some(at) = brackets.iter().rposition(|&open| open == partner) {
-                    brackets.truncate(at);
-                }
-                self.at += 1;
-            }
-            _ => self.at += 1,
         }
     }
 
@@ -258,6 +286,19 @@ impl Lexer<'_> {
         .also(self.span(end, end), "the line ends here")
         .help("write `}}` after the expression; to write the two braces themselves, put `\\` before them");
         self.report(finding);
+    }
+}
+
+/// Opens or closes a bracket of a hole; the grammar tells of one without a partner.
+fn bracket_step(brackets: &mut Vec<u8>, byte: u8) {
+    match byte {
+        b'(' | b'[' | b'{' => brackets.push(byte),
+        b')' | b']' | b'}' => {
+            if let Some(at) = brackets.iter().rposition(|&open| open == partner(byte)) {
+                brackets.truncate(at);
+            }
+        }
+        _ => {}
     }
 }
 

@@ -170,7 +170,7 @@ impl Lexer<'_> {
                 draft.text.push(b'=');
                 self.at += 1;
             }
-            b'[' if self.is_bash() && self.begins_subscript() => {
+            b'[' if self.begins_subscript() => {
                 let name = self.draft().bare().unwrap_or_default().to_owned();
                 self.subscript(name);
             }
@@ -220,7 +220,6 @@ impl Lexer<'_> {
 
     fn open_paren(&mut self) {
         let position = self.level().position;
-        let is_bash = self.is_bash();
         let begins = |draft: &Draft| match draft.text.last() {
             Some(b'!') => draft.text.len() > 1 || position != Position::Command,
             Some(last) => b"?*+@".contains(last),
@@ -228,28 +227,28 @@ impl Lexer<'_> {
         };
         let open = self.at;
         match &self.level().draft {
-            Some(draft) if is_bash && draft.text.ends_with(b"=") && draft.assignment.is_some() => {
+            Some(draft) if draft.text.ends_with(b"=") && draft.assignment.is_some() => {
                 self.draft().text.push(EXPANSION);
                 self.at += 1;
                 self.open(Frame::Array { open });
             }
-            Some(draft) if is_bash && position != Position::Test && begins(draft) => {
+            Some(draft) if position != Position::Test && begins(draft) => {
                 self.draft().is_pattern = true;
                 self.pattern_byte();
             }
             _ if position == Position::Test => self.test_operator(),
-            _ => self.begin_group(is_bash),
+            _ => self.begin_group(),
         }
     }
 
-    fn begin_group(&mut self, is_bash: bool) {
+    fn begin_group(&mut self) {
         let open = self.at;
         self.finish_word();
         let position = self.level().position;
         match position {
             // The `(` before a pattern says nothing.
             Position::Pattern => self.at += 1,
-            Position::Command | Position::ForName if is_bash && self.peek(1) == b'(' => {
+            Position::Command | Position::ForName if self.peek(1) == b'(' => {
                 self.at += 2;
                 self.open(Frame::Arithmetic { open, form: Form::Command, depth: 0 });
             }
@@ -404,7 +403,7 @@ impl Lexer<'_> {
         let next = match draft.bare().unwrap_or_default() {
             "if" | "then" | "else" | "elif" | "while" | "until" | "do" | "{" | "!" | "time"
             | "fi" | "done" | "}" => Position::Command,
-            "coproc" if self.is_bash() => Position::Command,
+            "coproc" => Position::Command,
             "esac" => {
                 if self.level().open.last() == Some(&Construct::Case) {
                     self.level().open.pop();
@@ -412,10 +411,10 @@ impl Lexer<'_> {
                 Position::Command
             }
             "for" => Position::ForName,
-            "select" if self.is_bash() => Position::ForName,
+            "select" => Position::ForName,
             "case" => Position::CaseWord,
-            "function" if self.is_bash() => Position::FunctionName,
-            "[[" if self.is_bash() => {
+            "function" => Position::FunctionName,
+            "[[" => {
                 self.level().words.push(draft);
                 Position::Test
             }
@@ -453,7 +452,6 @@ impl Lexer<'_> {
 
     /// Judges the words of the command under way.
     fn end_words(&mut self, end: &[u8]) {
-        let is_bash = self.is_bash();
         let level = self.level();
         let words = std::mem::take(&mut level.words);
         let here_strings = std::mem::take(&mut level.here_strings);
@@ -461,7 +459,7 @@ impl Lexer<'_> {
             Some(first) if level.position == Position::Test && first.bare() == Some("[[") => {
                 programs::judge_test(&words)
             }
-            _ => programs::judge(&words, is_bash),
+            _ => programs::judge(&words),
         };
         if let Some(reason) = &verdict.runs_input {
             self.refuse_input(reason, &here_strings);

@@ -74,7 +74,7 @@ impl Lexer<'_> {
                 self.at += 2;
                 self.open(Frame::Commands { open });
             }
-            (b'[', _) if self.is_bash() => {
+            (b'[', _) => {
                 self.add_expansion();
                 self.at += 2;
                 self.open(Frame::Arithmetic { open, form: Form::Bracket, depth: 0 });
@@ -134,7 +134,7 @@ impl Lexer<'_> {
         self.add_expansion();
         self.at += 2;
         let begins_name = |byte| is_name_byte(byte) || byte == HOLE;
-        if self.peek(0) == b'!' && self.is_bash() && begins_name(self.peek(1)) {
+        if self.peek(0) == b'!' && begins_name(self.peek(1)) {
             self.at += 1;
         } else if self.peek(0) == b'#' {
             let is_length = begins_name(self.peek(1))
@@ -181,7 +181,7 @@ impl Lexer<'_> {
     fn parameter_operator(&mut self) {
         let (first, second) = (self.peek(0), self.peek(1));
         let (operator, len) = match (first, second) {
-            (b'[', _) if self.is_bash() => {
+            (b'[', _) => {
                 let open = self.at;
                 self.at += 1;
                 return self.open(Frame::Arithmetic { open, form: Form::Subscript, depth: 0 });

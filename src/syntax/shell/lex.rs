@@ -101,6 +101,8 @@ impl<'a> Lexer<'a> {
         self.levels.last_mut().expect("the script's level stays")
     }
 
+    /// What only bash has is lexed in `sh`, too: where `sh` is bash it works, and elsewhere the script
+    /// does not. This asks for the few places where text means one thing here and another there.
     pub(super) fn is_bash(&self) -> bool {
         self.language == ScriptLanguage::Bash
     }

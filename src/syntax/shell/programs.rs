@@ -98,18 +98,18 @@ impl Verdict {
 }
 
 /// Returns what a simple command does with its words, its name first.
-pub(super) fn judge(words: &[Draft], is_bash: bool) -> Verdict {
+pub(super) fn judge(words: &[Draft]) -> Verdict {
     let mut verdict = Verdict::default();
     let is_prefix = |word: &&Draft| matches!(word.bare(), Some("command" | "builtin" | "exec"));
     let prefixes = words.iter().take_while(is_prefix).count();
     if let Some((name, arguments)) = words[prefixes..].split_first() {
-        judge_builtin(name.literal().unwrap_or_default(), arguments, is_bash, &mut verdict);
+        judge_builtin(name.literal().unwrap_or_default(), arguments, &mut verdict);
     }
     judge_programs(words, &mut verdict);
     verdict
 }
 
-fn judge_builtin(name: &str, arguments: &[Draft], is_bash: bool, verdict: &mut Verdict) {
+fn judge_builtin(name: &str, arguments: &[Draft], verdict: &mut Verdict) {
     let all = || arguments.iter().flat_map(|word| word.holes.iter().copied()).collect::<Vec<_>>();
     match name {
         _ if EVALUATORS.contains(&name) => {
@@ -123,21 +123,21 @@ fn judge_builtin(name: &str, arguments: &[Draft], is_bash: bool, verdict: &mut V
             }
         }
         "alias" => verdict.refuse(&all(), &Unsafe::Evaluated("alias".to_owned())),
-        "let" if is_bash => verdict.evaluate(&all()),
+        "let" => verdict.evaluate(&all()),
         "." | "source" => verdict.sets_unknown = true,
         "echo" | "printf" => {
             verdict.prints = all();
-            name_options(arguments, "v", "", is_bash && name == "printf", verdict);
+            name_options(arguments, "v", "", name == "printf", verdict);
         }
         "read" => {
             let operands = name_options(arguments, "a", "dinNptu", true, verdict);
             operands.iter().for_each(|word| verdict.name(word));
         }
-        "mapfile" | "readarray" if is_bash => {
+        "mapfile" | "readarray" => {
             let operands = name_options(arguments, "", "dnOsuCc", true, verdict);
             operands.iter().for_each(|word| verdict.name(word));
         }
-        "wait" if is_bash => {
+        "wait" => {
             name_options(arguments, "p", "", true, verdict);
         }
         "unset" => {
@@ -150,17 +150,17 @@ fn judge_builtin(name: &str, arguments: &[Draft], is_bash: bool, verdict: &mut V
             arguments.get(1).into_iter().for_each(|word| verdict.name(word));
             verdict.sets.extend(["OPTARG".to_owned(), "OPTIND".to_owned()]);
         }
-        "test" | "[" if is_bash => judge_exists(arguments, verdict),
-        _ if DECLARES.contains(&name) => judge_declaration(arguments, is_bash, verdict),
+        "test" | "[" => judge_exists(arguments, verdict),
+        _ if DECLARES.contains(&name) => judge_declaration(arguments, verdict),
         _ => {}
     }
 }
 
-fn judge_declaration(arguments: &[Draft], is_bash: bool, verdict: &mut Verdict) {
+fn judge_declaration(arguments: &[Draft], verdict: &mut Verdict) {
     let (mut is_integer, mut is_reference) = (false, false);
     let (_, operands) = options(arguments, "", |letter, _| {
-        is_integer |= is_bash && letter == 'i';
-        is_reference |= is_bash && letter == 'n';
+        is_integer |= letter == 'i';
+        is_reference |= letter == 'n';
     });
     for word in operands {
         verdict.name(word);

@@ -29,7 +29,6 @@ pub(super) struct Heredoc {
 
 impl Lexer<'_> {
     pub(super) fn redirection(&mut self) {
-        let is_bash = self.is_bash();
         let rest = &self.text.bytes[self.at..self.limit];
         if self.level().position == Position::Test {
             return self.test_operator();
@@ -41,7 +40,7 @@ impl Lexer<'_> {
                 self.at += 2;
                 return self.open(Frame::Commands { open });
             }
-            [b'<', b'<', b'<', ..] if is_bash => (Redirect::HereString, 3),
+            [b'<', b'<', b'<', ..] => (Redirect::HereString, 3),
             [b'<', b'<', ..] => return self.announce_heredoc(),
             [b'&', b'>', b'>', ..] => (Redirect::Output, 3),
             [b'<', b'>', ..] | [b'>', b'>', ..] | [b'>', b'|', ..] | [b'&', ..] => {

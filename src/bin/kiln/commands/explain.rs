@@ -1,6 +1,7 @@
-//! `kiln explain CODE`: the page of a diagnostic's code.
+//! `kiln explain`: the page of a diagnostic's code, or what a function or field is for.
 
 use kiln::diagnostic::Code;
+use kiln::session;
 
 use crate::cli::ExplainArgs;
 use crate::exit::Exit;
@@ -13,19 +14,14 @@ pub(crate) fn run(arguments: &ExplainArgs) -> Result<Exit, Exit> {
         }
         return Ok(Exit::Done);
     };
-    match Code::parse(text) {
-        Some(code) => {
-            ui::say(code.page().trim_end());
-            Ok(Exit::Done)
-        }
-        None => {
-            ui::complain(
-                &format!("there is no code `{text}`"),
-                Some("kiln explain  lists all codes"),
-            );
-            Err(Exit::Usage)
-        }
-    }
+    let page = Code::parse(text).map(|code| code.page().trim_end().to_owned());
+    let Some(page) = page.or_else(|| session::reference(text)) else {
+        let message = format!("there is no code, function or field `{text}`");
+        ui::complain(&message, Some("kiln explain  lists all codes"));
+        return Err(Exit::Usage);
+    };
+    ui::say(&page);
+    Ok(Exit::Done)
 }
 
 /// The first line of a page without its mark.

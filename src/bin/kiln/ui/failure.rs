@@ -59,12 +59,12 @@ pub(crate) fn report(
 }
 
 /// A report in the making.
-struct Report<'a, 'b> {
-    scene: &'a Scene<'b>,
+struct Report<'a> {
+    scene: &'a Scene,
     text: String,
 }
 
-impl Report<'_, '_> {
+impl Report<'_> {
     /// Adds a line with its name on the left.
     fn say(&mut self, name: &str, what: &str) {
         let name = self.scene.screen.paint(Tone::Strong, &format!("{name:8}"));
@@ -99,9 +99,9 @@ fn place(scene: &Scene, place: &Place) -> String {
 
 /// What stands at a place.
 fn source_line(scene: &Scene, place: &Place) -> String {
-    let source = scene.sources.iter().find(|source| source.name == place.file);
+    let source = scene.source(&place.file);
     let index = (place.line as usize).saturating_sub(1);
-    let line = source.and_then(|source| source.text.lines().nth(index));
+    let line = source.as_ref().and_then(|source| source.text.lines().nth(index));
     clean::line(line.unwrap_or_default().trim(), &scene.screen)
 }
 

@@ -27,8 +27,8 @@ const MOST_RUNNING: usize = 8;
 const KEEP: Keep = Keep { lines: 40, bytes: 256 << 10 };
 
 /// The reader of a run that draws on a terminal.
-pub(crate) struct Live<'a> {
-    scene: Scene<'a>,
+pub(crate) struct Live {
+    scene: Scene,
     story: Story,
     block: Block,
     /// Lines for the scrollback that are not there yet.
@@ -38,8 +38,8 @@ pub(crate) struct Live<'a> {
     drawn: Instant,
 }
 
-impl<'a> Live<'a> {
-    pub(crate) fn new(scene: Scene<'a>) -> Self {
+impl Live {
+    pub(crate) fn new(scene: Scene) -> Self {
         let (waiting, cached, block) = (Vec::new(), Vec::new(), Block::new(&scene.screen));
         Self { scene, story: Story::new(KEEP), block, waiting, cached, drawn: Instant::now() }
     }

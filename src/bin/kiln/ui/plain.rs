@@ -20,14 +20,14 @@ const MOST_NAMED: usize = 4;
 const KEEP: Keep = Keep { lines: usize::MAX, bytes: 4 << 20 };
 
 /// The reader of a run that writes a plain log.
-pub(crate) struct Plain<'a> {
-    scene: Scene<'a>,
+pub(crate) struct Plain {
+    scene: Scene,
     story: Story,
     last_word: Instant,
 }
 
-impl<'a> Plain<'a> {
-    pub(crate) fn new(scene: Scene<'a>) -> Self {
+impl Plain {
+    pub(crate) fn new(scene: Scene) -> Self {
         Self { scene, story: Story::new(KEEP), last_word: Instant::now() }
     }
 

@@ -11,13 +11,13 @@ use super::{failure, lines, tell};
 const KEEP: Keep = Keep { lines: 40, bytes: 256 << 10 };
 
 /// The reader of a run that speaks of trouble only.
-pub(crate) struct Quiet<'a> {
-    scene: Scene<'a>,
+pub(crate) struct Quiet {
+    scene: Scene,
     story: Story,
 }
 
-impl<'a> Quiet<'a> {
-    pub(crate) fn new(scene: Scene<'a>) -> Self {
+impl Quiet {
+    pub(crate) fn new(scene: Scene) -> Self {
         Self { scene, story: Story::new(KEEP) }
     }
 

@@ -4,9 +4,8 @@
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use kiln::event::Event;
+use kiln::event::Envelope;
 
-use super::jsonl;
 use super::live::Live;
 use super::plain::Plain;
 use super::quiet::Quiet;
@@ -17,15 +16,19 @@ use crate::cli::Ui;
 const MAX_WAITING: usize = 256;
 
 /// One form of showing a run.
-enum Reader<'a> {
-    Live(Box<Live<'a>>),
-    Plain(Box<Plain<'a>>),
+enum Reader {
+    Live(Box<Live>),
+    Plain(Box<Plain>),
     Jsonl,
-    Quiet(Box<Quiet<'a>>),
+    Quiet(Box<Quiet>),
 }
 
 /// Lets `run` say events, and shows them in that form; returns when all are shown.
-pub(crate) fn shown<T>(form: Ui, scene: Scene, run: impl FnOnce(&mut dyn FnMut(Event)) -> T) -> T {
+pub(crate) fn shown<T>(
+    form: Ui,
+    scene: Scene,
+    run: impl FnOnce(&mut dyn FnMut(Envelope)) -> T,
+) -> T {
     let (say, hear) = mpsc::sync_channel(MAX_WAITING);
     let reader = match form {
         Ui::Live => Reader::Live(Box::new(Live::new(scene))),
@@ -44,8 +47,8 @@ pub(crate) fn shown<T>(form: Ui, scene: Scene, run: impl FnOnce(&mut dyn FnMut(E
     })
 }
 
-impl Reader<'_> {
-    fn read(mut self, events: &Receiver<Event>) {
+impl Reader {
+    fn read(mut self, events: &Receiver<Envelope>) {
         loop {
             match events.recv_timeout(self.patience()) {
                 Ok(event) => self.hear(event),
@@ -55,12 +58,12 @@ impl Reader<'_> {
         }
     }
 
-    fn hear(&mut self, event: Event) {
+    fn hear(&mut self, said: Envelope) {
         match self {
-            Self::Live(live) => live.hear(&event),
-            Self::Plain(plain) => plain.hear(&event),
-            Self::Jsonl => jsonl::hear(event),
-            Self::Quiet(quiet) => quiet.hear(&event),
+            Self::Live(live) => live.hear(&said.event),
+            Self::Plain(plain) => plain.hear(&said.event),
+            Self::Jsonl => super::json(&said),
+            Self::Quiet(quiet) => quiet.hear(&said.event),
         }
     }
 

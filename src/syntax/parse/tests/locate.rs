@@ -43,6 +43,7 @@ fn distance(finding: &Diagnostic, change: &std::ops::Range<usize>) -> usize {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figure is what one runs this test for")]
 fn findings_stand_near_the_mistake() {
     let mut seed = 7;
     let (mut rejected, mut near, mut first_near, mut total, mut findings) = (0, 0, 0, 0, 0);

@@ -1,0 +1,281 @@
+//! The workspace: a project with what its last run left. Knows when a plan need not be made again
+//! and when nothing is to be done; does not know how either is found out.
+
+use std::io;
+use std::path::PathBuf;
+
+use indexmap::IndexMap;
+
+use crate::digest::{Digest, Hasher};
+use crate::engine::journal::{self, Journal};
+use crate::event::{Envelope, Event};
+use crate::files::{self, Disk};
+use crate::plan::Plan;
+use crate::plan::graph::Graph;
+use crate::snapshot::watched::{Notes, Watched};
+use crate::snapshot::{Learned, Snapshot};
+
+use super::{Depth, LoadError, OUT_FOLDER, Pipeline, Project, load_from, on_large_stack};
+
+/// The folder of Kiln's own files, beside the pipeline's file.
+pub const STATE_FOLDER: &str = ".kiln";
+
+/// A project and what is known of it from earlier runs.
+pub struct Workspace {
+    pub(super) project: Project,
+    pub(super) disk: Disk,
+    pub(super) snapshot: Snapshot,
+    /// All that a plan is made from beside files.
+    settings: Digest,
+    /// What a new plan was made from.
+    made_from: Option<Notes>,
+}
+
+/// Where a plan came from.
+#[derive(Debug)]
+pub enum Planned {
+    /// From the last run: all it was made from is as it was.
+    Kept(Plan, Graph),
+    /// From the pipeline's files, with all that was found in them.
+    Made(Box<Pipeline>),
+}
+
+impl Workspace {
+    /// Opens the workspace of `project` for runs with these params.
+    pub fn open(project: &Project, params: &IndexMap<String, String>) -> Self {
+        // Without the folder there is no filesystem's clock to read, and nothing is believed.
+        let _ = std::fs::create_dir_all(project.package().join(STATE_FOLDER));
+        let file = project.package().join(STATE_FOLDER).join("snapshot");
+        let snapshot = Snapshot::load(&file, &project.root);
+        let disk = Disk::new(&project.root);
+        let settings = settings(project, params);
+        Self { project: project.clone(), disk, snapshot, settings, made_from: None }
+    }
+
+    /// Begins the record of a new run.
+    pub fn record(&self) -> Record {
+        Record(Journal::begin(&self.runs()))
+    }
+
+    /// Returns the ids of the runs that are kept, the latest first.
+    pub fn past_runs(&self) -> Vec<String> {
+        journal::list(&self.runs())
+    }
+
+    /// Returns the events of a run that is kept. The logs of steps that were served from the cache
+    /// are not among them: [`read_log`](super::read_log) has them.
+    ///
+    /// # Errors
+    /// If there is no such run, or it cannot be read.
+    pub fn past_run(&self, run: &str) -> io::Result<impl Iterator<Item = Envelope> + use<>> {
+        journal::read(&self.runs(), run)
+    }
+
+    fn runs(&self) -> PathBuf {
+        self.project.package().join(STATE_FOLDER).join("runs")
+    }
+
+    /// Returns whether a plan made now would be that of the last run.
+    pub(super) fn is_current(&self) -> bool {
+        self.snapshot.is_current(self.settings, &self.disk)
+    }
+
+    /// Returns the plan: that of the last run if it would be the same, else a new one.
+    ///
+    /// # Errors
+    /// If the pipeline's own file cannot be read. Everything else is a diagnostic.
+    pub fn plan(&mut self, params: &IndexMap<String, String>) -> Result<Planned, LoadError> {
+        if self.is_current() {
+            let kept = self.snapshot.plan().and_then(|plan| Some((Graph::new(&plan).ok()?, plan)));
+            if let Some((graph, plan)) = kept {
+                return Ok(Planned::Kept(plan, graph));
+            }
+        }
+        let (root, file) = (&self.project.root, &self.project.file);
+        let out = files::join(files::parent(file), OUT_FOLDER);
+        let watched = Watched::new(&self.disk, root, self.snapshot.memory(), vec![out]);
+        let pipeline = on_large_stack(|| load_from(&watched, file, params, Depth::Plan))?;
+        // Findings are to be shown in each run, so a plan with any is made each time.
+        if pipeline.diagnostics.is_empty() {
+            self.made_from = Some(watched.notes());
+        }
+        Ok(Planned::Made(Box::new(pipeline)))
+    }
+
+    /// Remembers the plan, and what a run of it learned.
+    pub(super) fn save(self, plan: &Plan, mut learned: Learned) -> io::Result<()> {
+        learned.plan = self
+            .made_from
+            .map(|notes| (self.settings, notes, serde_json::to_vec(plan).unwrap_or_default()));
+        self.snapshot.save(learned, &self.disk)
+    }
+}
+
+/// The record of a run: numbers and dates its events, and keeps them.
+pub struct Record(Journal);
+
+impl Record {
+    /// Returns a record that numbers and dates events and keeps none: of what is no run.
+    pub fn unkept() -> Self {
+        Self(Journal::unkept())
+    }
+
+    /// Returns the id of the run.
+    pub fn run(&self) -> &str {
+        self.0.run()
+    }
+
+    /// Adds an event; returns it as listeners are told of it.
+    pub fn add(&mut self, event: Event) -> Envelope {
+        self.0.add(event)
+    }
+
+    /// Returns why the run is not kept, or not as a whole, once.
+    pub fn take_fault(&mut self) -> Option<io::Error> {
+        self.0.take_fault()
+    }
+}
+
+fn settings(project: &Project, params: &IndexMap<String, String>) -> Digest {
+    let mut hasher = Hasher::tagged("kiln plan settings 1");
+    hasher.field(env!("CARGO_PKG_VERSION").as_bytes());
+    hasher.field(project.root.as_os_str().as_encoded_bytes());
+    hasher.field(project.file.as_bytes());
+    let mut params: Vec<_> = params.iter().collect();
+    params.sort_unstable();
+    for (name, value) in params {
+        hasher.field(name.as_bytes());
+        hasher.field(value.as_bytes());
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+    use crate::event::{Counts, Outcome};
+    use crate::session::{Interrupt, RunOptions, read_log, run, select, served};
+
+    const PIPELINE: &str = r#"
+build lib for (c in files("src/*.c")) {
+  run sh "cat {{c}} >{{out.o}}; echo made {{c}}"
+  out o: file
+}
+
+test all {
+  run sh "cat {{[lib[c: c].o for c in files("src/*.c")]}}"
+}
+"#;
+
+    fn options(root: &Path) -> RunOptions {
+        RunOptions {
+            run: "r".into(),
+            stages: Vec::new(),
+            wanted: Vec::new(),
+            rerun: Vec::new(),
+            jobs: 2,
+            keep_going: false,
+            out: Some("out".into()),
+            replays: false,
+            store: root.join("store"),
+            environment: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".into())]),
+        }
+    }
+
+    /// Runs the pipeline as a face does; returns whether the plan was kept, and the counts.
+    fn go(root: &Path) -> (&'static str, Counts) {
+        let project = Project::find(&root.join("project"), None).unwrap();
+        let params = IndexMap::new();
+        let mut workspace = Workspace::open(&project, &params);
+        let mut record = workspace.record();
+        let mut counts = None;
+        let mut emit = |event| {
+            if let Event::RunFinished(run) = record.add(event).event {
+                counts = Some(run.counts);
+            }
+        };
+        let mut options = options(root);
+        let mut how = "served";
+        if !served(&workspace, &options, &mut emit) {
+            let planned = workspace.plan(&params).unwrap();
+            how = if matches!(planned, Planned::Kept(..)) { "kept" } else { "made" };
+            let plan = match planned {
+                Planned::Kept(plan, graph) => (plan, graph),
+                Planned::Made(pipeline) => {
+                    assert!(pipeline.diagnostics.is_empty(), "{:?}", pipeline.diagnostics);
+                    pipeline.plan.unwrap()
+                }
+            };
+            options.wanted = select(&plan.0, &[]).unwrap();
+            run(workspace, &plan, &options, &Interrupt::new().unwrap(), &mut emit).unwrap();
+        }
+        (how, counts.unwrap())
+    }
+
+    fn ran(ran: u32, cached: u32) -> Counts {
+        Counts { ran, cached, ..Counts::default() }
+    }
+
+    #[test]
+    fn a_workspace_does_only_what_is_left_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = root.join("project").join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("pipeline.pipe", PIPELINE);
+        write("src/a.c", "a\n");
+        write("src/b.c", "b\n");
+        assert_eq!(go(&root), ("made", ran(3, 0)));
+        assert_eq!(go(&root), ("served", ran(0, 3)));
+        write("src/a.c", "a\n");
+        assert_eq!(go(&root), ("served", ran(0, 3)), "touched");
+        write("src/a.c", "x\n");
+        assert_eq!(go(&root), ("kept", ran(2, 1)), "edited");
+        write("src/c.c", "c\n");
+        assert_eq!(go(&root), ("made", ran(2, 2)), "a new file for the glob");
+        std::fs::remove_file(root.join("project/src/c.c")).unwrap();
+        assert_eq!(go(&root), ("made", ran(0, 3)), "gone again");
+        write("pipeline.pipe", &PIPELINE.replace("echo made", "echo done"));
+        assert_eq!(go(&root), ("made", ran(2, 1)), "edited pipeline");
+        std::fs::remove_dir_all(root.join("project/out")).unwrap();
+        assert_eq!(go(&root), ("kept", ran(0, 3)), "no outs");
+        std::fs::remove_dir_all(root.join("project/.kiln")).unwrap();
+        assert_eq!(go(&root), ("made", ran(0, 3)), "no snapshot");
+        std::fs::remove_dir_all(root.join("store")).unwrap();
+        assert_eq!(go(&root), ("served", ran(0, 3)), "nothing is needed of the store");
+        write("src/b.c", "y\n");
+        assert_eq!(go(&root), ("kept", ran(3, 0)), "now it is");
+    }
+
+    #[test]
+    fn past_runs_and_logs_can_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("project/src")).unwrap();
+        std::fs::write(root.join("project/src/a.c"), "a").unwrap();
+        std::fs::write(root.join("project/pipeline.pipe"), PIPELINE).unwrap();
+        go(&root);
+        go(&root);
+        let project = Project::find(&root.join("project"), None).unwrap();
+        let workspace = Workspace::open(&project, &IndexMap::new());
+        let runs = workspace.past_runs();
+        assert_eq!(runs.len(), 2);
+        let events: Vec<_> = workspace.past_run(&runs[0]).unwrap().collect();
+        let log = events.iter().find_map(|envelope| match &envelope.event {
+            Event::StepFinished(step) if step.stage == "lib" => {
+                assert_eq!(step.outcome, Outcome::Cached);
+                Some((step.log?, step.log_bytes?))
+            }
+            _ => None,
+        });
+        let (digest, bytes) = log.unwrap();
+        let log = read_log(&root.join("store"), digest, bytes).unwrap();
+        assert_eq!(log[0].1, b"made src/a.c\n");
+    }
+}
