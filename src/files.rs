@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-pub(crate) use glob::{Globber, Pattern, Selection};
+pub(crate) use glob::{GlobError, Globber, Pattern, Selection};
 
 /// Reads the files of one project. Paths are project paths: relative to its root, with `/`,
 /// without `.` and `..`; the root is the empty path.

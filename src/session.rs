@@ -22,6 +22,9 @@ use crate::syntax::{fmt, parse, scan};
 pub use run::{Interrupt, RunError, RunOptions, read_log, run, served};
 pub use workspace::{Planned, Record, STATE_FOLDER, Workspace};
 
+pub use crate::engine::key::Level;
+pub use crate::sandbox::WEAK_BREAKS;
+
 pub use crate::lang::catalog::{Catalog, CatalogParam, CatalogStage};
 
 /// The folder that outs are written to, beside the pipeline's file.
@@ -222,7 +225,7 @@ pub fn format(name: &str, bytes: Vec<u8>) -> Formatted {
 }
 
 /// Trees of the language are walked by recursion, within limits that fit such a stack.
-fn on_large_stack<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn on_large_stack<T: Send>(act: impl FnOnce() -> T + Send) -> T {
     const THREADS: usize = 0; // As many as there are processors.
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(THREADS)

@@ -3,15 +3,17 @@
 //!
 //! It is one file, read in one go and replaced as a whole. A snapshot that is torn, or of another
 //! version of Kiln, is as good as none: it only ever saves work. Layout: a line with the version,
-//! a table of the parts' lengths and digests, the parts. A part is decoded when it is first needed,
-//! so a run that finds nothing to do never decodes the plan.
+//! a table of the parts' lengths and digests, the parts. A part is read when it is first needed, so
+//! a run that finds nothing to do never reads the plan.
 
 pub(crate) mod memory;
 pub(crate) mod watched;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Write};
-use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -52,11 +54,11 @@ pub(crate) struct Snapshot {
 /// The parts of the file.
 #[derive(Default)]
 struct Parts {
-    /// The file as it was read.
-    bytes: Vec<u8>,
+    /// The file, which another Kiln may have replaced meanwhile; `None` where there was none.
+    file: Option<File>,
     /// Where each part lies in it, and its digest, which is looked at when the part is.
-    places: [(Range<usize>, [u8; 32]); PARTS],
-    /// New parts that take the place of those read.
+    places: [(u64, usize, [u8; 32]); PARTS],
+    /// New parts that take the place of those in the file.
     new: [Option<Vec<u8>>; PARTS],
 }
 
@@ -175,7 +177,7 @@ impl Snapshot {
     /// Reads the snapshot of the project at `root` from `file`; without a good one there, an empty
     /// one. The folder of `file` is where the filesystem's clock is read.
     pub(crate) fn load(file: &Path, root: &Path) -> Self {
-        let parts = std::fs::read(file).ok().and_then(Parts::split).unwrap_or_default();
+        let parts = Parts::open(file).unwrap_or_default();
         let mut state: State = parts.decode(STATE).unwrap_or_default();
         let clock = file.parent().and_then(|folder| Clock::read(folder).ok());
         let (files, taken) = (std::mem::take(&mut state.files), std::mem::take(&mut state.taken));
@@ -198,12 +200,12 @@ impl Snapshot {
 
     /// Returns the plan in the snapshot. It is to be used only if it is current.
     pub(crate) fn plan(&self) -> Option<Plan> {
-        serde_json::from_slice(self.parts.get(PLAN)?).ok()
+        serde_json::from_slice(&self.parts.get(PLAN)?).ok()
     }
 
     /// Returns whether the plan in the snapshot has these bytes.
     pub(crate) fn has_plan(&self, plan: &[u8]) -> bool {
-        self.parts.get(PLAN) == Some(plan)
+        self.parts.get(PLAN).is_some_and(|kept| *kept == *plan)
     }
 
     /// Returns the last run that was asked for the same and ended well, if all files of the
@@ -246,7 +248,7 @@ impl Snapshot {
         self.state.tools.extend(learned.tools);
         let mut has_new_plan = false;
         if let Some((settings, notes, plan)) = learned.plan {
-            has_new_plan = self.parts.get(PLAN) != Some(&plan);
+            has_new_plan = !self.has_plan(&plan);
             self.state.made_from = Some(MadeFrom { settings, notes });
             self.parts.new[PLAN] = Some(plan);
         }
@@ -300,33 +302,37 @@ fn cleans(mut kept: Vec<Clean>, new: Option<Clean>) -> Vec<Clean> {
 
 impl Parts {
     /// Finds the parts of a file; `None` if it is none of this version, or not whole.
-    fn split(bytes: Vec<u8>) -> Option<Self> {
-        let rest = bytes.strip_prefix(header().as_slice())?;
-        let (table, _) = rest.split_at_checked(PARTS * 40)?;
-        let mut places = <[(Range<usize>, [u8; 32]); PARTS]>::default();
-        let mut start = header().len() + table.len();
+    fn open(path: &Path) -> Option<Self> {
+        let file = File::open(path).ok()?;
+        let header = header();
+        let mut head = vec![0; header.len() + PARTS * 40];
+        file.read_exact_at(&mut head, 0).ok()?;
+        let table = head.strip_prefix(header.as_slice())?;
+        let mut places = <[(u64, usize, [u8; 32]); PARTS]>::default();
+        let len = file.metadata().ok()?.len();
+        let mut start = head.len() as u64;
         for (entry, place) in table.chunks_exact(40).zip(&mut places) {
-            let (len, digest) = entry.split_first_chunk::<8>()?;
-            let len = usize::try_from(u64::from_le_bytes(*len)).ok()?;
-            let end = start.checked_add(len).filter(|end| *end <= bytes.len())?;
-            *place = (start..end, digest.try_into().ok()?);
-            start = end;
+            let (part, digest) = entry.split_first_chunk::<8>()?;
+            let part = u64::from_le_bytes(*part);
+            *place = (start, usize::try_from(part).ok()?, digest.try_into().ok()?);
+            start = start.checked_add(part).filter(|end| *end <= len)?;
         }
-        (start == bytes.len()).then(|| Self { bytes, places, new: Default::default() })
+        (start == len).then(|| Self { file: Some(file), places, new: Default::default() })
     }
 
     /// Returns a part; `None` if any byte of it is not what was written.
-    fn get(&self, part: usize) -> Option<&[u8]> {
+    fn get(&self, part: usize) -> Option<Cow<'_, [u8]>> {
         if let Some(new) = &self.new[part] {
-            return Some(new);
+            return Some(Cow::Borrowed(new));
         }
-        let (range, digest) = &self.places[part];
-        let bytes = &self.bytes[range.clone()];
-        (Digest::of(bytes).as_bytes() == digest).then_some(bytes)
+        let (start, len, digest) = &self.places[part];
+        let mut bytes = vec![0; *len];
+        self.file.as_ref()?.read_exact_at(&mut bytes, *start).ok()?;
+        (Digest::of(&bytes).as_bytes() == digest).then_some(Cow::Owned(bytes))
     }
 
     fn decode<T: DeserializeOwned>(&self, part: usize) -> Option<T> {
-        postcard::from_bytes(self.get(part)?).ok()
+        postcard::from_bytes(&self.get(part)?).ok()
     }
 
     fn put<T: Serialize>(&mut self, part: usize, value: &T) {
@@ -345,7 +351,7 @@ impl Parts {
         let mut new = tempfile::NamedTempFile::new_in(folder)?;
         new.write_all(&head)?;
         for part in parts {
-            new.write_all(part)?;
+            new.write_all(&part)?;
         }
         new.persist(file)?;
         Ok(())

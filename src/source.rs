@@ -70,7 +70,8 @@ pub struct Source {
 }
 
 impl Source {
-    fn new(name: String, text: String) -> Self {
+    /// Returns a text under its name.
+    pub fn new(name: String, text: String) -> Self {
         let after_newlines = text.match_indices('\n').map(|(at, _)| at as u32 + 1);
         let line_starts = std::iter::once(0).chain(after_newlines).collect();
         Self { name, text, line_starts }

@@ -27,6 +27,9 @@ use super::{locked, tool_tree};
 /// that take it; smaller ones are laid out together with the step's own files.
 const LARGE_ENTRIES: u64 = 32;
 
+/// How many layers are held between steps; each holds a file open.
+const MAX_HELD: usize = 64;
+
 /// How many times a file that is edited while it is taken in is tried again.
 const MAX_TRIES: usize = 5;
 
@@ -82,7 +85,7 @@ pub(crate) struct Pantry<'a> {
     sets: Mutex<IndexMap<Placed, Layer>>,
     /// Trees named by `tree(…)`, taken into the store once a run.
     taken: Mutex<IndexMap<String, Tree>>,
-    /// Layers that are laid out, held so that no collection takes them during the run.
+    /// The layers that were laid out last: the next step likely takes the same.
     folders: Mutex<IndexMap<Digest, Arc<Folder>>>,
 }
 
@@ -310,9 +313,10 @@ impl<'a> Pantry<'a> {
         };
         match folder {
             Ok(folder) => {
-                // A step's own layer is seldom another's: keep those that are shared.
-                if layer.source.is_some() {
-                    locked(&self.folders).insert(root, Arc::clone(&folder));
+                let mut folders = locked(&self.folders);
+                folders.insert(root, Arc::clone(&folder));
+                if folders.len() > MAX_HELD {
+                    folders.shift_remove_index(0);
                 }
                 Ok(folder)
             }

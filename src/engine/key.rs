@@ -22,7 +22,7 @@ const BUILD: &str = "build";
 
 /// How well a step is walled in. Results of one level are never taken for those of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Level {
+pub enum Level {
     /// Namespaces of its own.
     Namespaces,
     /// What can be had without them, as the user asked for.

@@ -33,8 +33,8 @@ const MAX_WAITING: usize = 64;
 /// How often the run looks whether it was interrupted.
 const LOOK_AROUND: Duration = Duration::from_millis(50);
 
-/// The least time from one sync of the store to the next.
-const SYNC_PAUSE: Duration = Duration::from_millis(100);
+/// The least time from one sync of the store to the next: a sync slows down all that write.
+const SYNC_PAUSE: Duration = Duration::from_millis(500);
 
 /// What a run has to do.
 #[derive(Clone, Debug)]

@@ -18,7 +18,7 @@ use super::module::Program;
 use super::ty::{ItemRef, ModuleId, Type};
 use super::value::Value;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::files::{Globber, Pattern, Selection};
+use crate::files::{GlobError, Globber, Pattern, Selection};
 use crate::plan::artifact::{FileSet, FileSetId};
 use crate::plan::graph::{Cycle, Graph};
 use crate::plan::step::{Step, StepId};
@@ -240,28 +240,39 @@ impl<'p> Evaluator<'p> {
         }
         let pattern = match Pattern::new(folder, glob) {
             Ok(pattern) => pattern,
-            Err(error) => {
-                return self.fail(Diagnostic::error(
-                    Code::BAD_PATH,
-                    span,
-                    format!("`{glob}` {error}"),
-                ));
-            }
+            Err(error) => return self.bad_glob(Code::BAD_PATH, glob, &error, span),
         };
         let paths = match self.globber.find(&pattern, Selection { with_ignored }) {
             Ok(paths) => paths,
-            Err(error) => {
-                return self.fail(Diagnostic::error(
-                    Code::UNREADABLE,
-                    span,
-                    format!("`{glob}` {error}"),
-                ));
-            }
+            Err(error) => return self.bad_glob(Code::UNREADABLE, glob, &error, span),
         };
         let files =
             Arc::new(paths.into_iter().map(|path| Value::File(path.into())).collect::<Vec<_>>());
         self.globs.insert(key, Arc::clone(&files));
         Ok(files)
+    }
+
+    /// Reports a glob that is none or cannot be followed.
+    fn bad_glob<T>(
+        &mut self,
+        code: Code,
+        glob: &str,
+        error: &GlobError,
+        span: Span,
+    ) -> Evaluated<T> {
+        let problem = Diagnostic::error(code, span, format!("`{glob}` {error}"));
+        self.fail(match error {
+            GlobError::LeavesProject => problem.help(
+                "a step takes files of its own project; start the glob with `/` to count from the project's root",
+            ),
+            GlobError::Odd(_) => {
+                problem.help("remove or rename it, or write globs that do not match it")
+            }
+            GlobError::Unreadable(_) => {
+                problem.help("give yourself the permission, or write globs that do not enter it")
+            }
+            GlobError::Malformed(_) => problem,
+        })
     }
 
     /// Evaluates all stages.

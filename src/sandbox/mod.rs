@@ -48,7 +48,7 @@ pub(crate) use spec::{
     Scratch, Spec, Word,
 };
 
-pub(crate) use weak::WEAK_BREAKS;
+pub use weak::WEAK_BREAKS;
 
 use cell::Wire;
 use launcher::Guise;

@@ -22,7 +22,7 @@ use super::system::{self, Children, Side};
 use super::{capture, landlock};
 
 /// What holds in a cell and does not hold here, for the first line of such a run.
-pub(crate) const WEAK_BREAKS: &[&str] = &[
+pub const WEAK_BREAKS: &[&str] = &[
     "a step sees the host's processes, its clock, its name and the user's own number",
     "a step sees which files the host has, and without Landlock can read and change the user's",
     "a step with any network reaches the host's, and its ports are the host's ports",

@@ -18,7 +18,7 @@ use crate::event::{Event, Stream, Warning};
 use crate::plan::Plan;
 use crate::plan::graph::Graph;
 use crate::plan::step::StepId;
-use crate::sandbox::{Cells, Launcher, Sandbox, SandboxError};
+use crate::sandbox::{Cells, Launcher, Sandbox, SandboxError, Weak};
 
 use super::{Project, Workspace};
 
@@ -44,6 +44,8 @@ pub struct RunOptions {
     pub replays: bool,
     /// The folder of the store.
     pub store: PathBuf,
+    /// How well steps are walled in.
+    pub level: Level,
     /// Kiln's own environment: tools of the machine are found through its `PATH`.
     pub environment: BTreeMap<String, OsString>,
 }
@@ -96,7 +98,7 @@ pub fn served(workspace: &Workspace, options: &RunOptions, emit: &mut dyn FnMut(
     }
     let host = host(workspace, options);
     let request = request(&workspace.project, options);
-    serve(&workspace.snapshot, &request, Level::Namespaces, &host, emit).is_some()
+    serve(&workspace.snapshot, &request, options.level, &host, emit).is_some()
 }
 
 /// Runs the wanted steps of a plan and says what happens through `emit`; returns what Kiln exits
@@ -112,14 +114,15 @@ pub fn run(
     emit: &mut dyn FnMut(Event),
 ) -> Result<u8, RunError> {
     let store = open_store(&options.store, emit)?;
-    let sandbox = sandbox(&store).map_err(|error| RunError::Sandbox(error.to_string()))?;
+    let sandbox =
+        sandbox(&store, options.level).map_err(|error| RunError::Sandbox(error.to_string()))?;
     let host = host(&workspace, options);
     let machine = Machine {
         project: &workspace.project.root,
         snapshot: &workspace.snapshot,
         store: &store,
         sandbox: &*sandbox,
-        level: Level::Namespaces,
+        level: options.level,
         host: &host,
         stop: &interrupt.0,
         memory_bytes: u64::MAX,
@@ -180,9 +183,12 @@ fn open_store(path: &Path, emit: &mut dyn FnMut(Event)) -> Result<Store, RunErro
     Ok(store)
 }
 
-fn sandbox(store: &Store) -> Result<Box<dyn Sandbox>, SandboxError> {
-    let launcher = Launcher::this_program()?;
-    Ok(Box::new(Cells::new(launcher, store.scratch().join("steps"))?))
+fn sandbox(store: &Store, level: Level) -> Result<Box<dyn Sandbox>, SandboxError> {
+    let (launcher, scratch) = (Launcher::this_program()?, store.scratch().join("steps"));
+    Ok(match level {
+        Level::Namespaces => Box::new(Cells::new(launcher, scratch)?),
+        Level::Weak => Box::new(Weak::new(launcher, scratch)?),
+    })
 }
 
 /// The engine counts from the project's root.

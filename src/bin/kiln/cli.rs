@@ -1,6 +1,7 @@
 //! The command line: commands and their arguments. Knows how they are written; does not know what
 //! they do.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -15,25 +16,32 @@ pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// How output is written.
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORM")]
-    pub(crate) ui: Ui,
+    /// How output is written [default: live on a terminal, else plain].
+    #[arg(long, global = true, value_enum, value_name = "FORM", hide_possible_values = true)]
+    #[arg(help = "How output is written: live, plain, jsonl or quiet")]
+    #[arg(long_help = "How output is written [default: live on a terminal, else plain]")]
+    pub(crate) ui: Option<Ui>,
 }
 
 /// How output is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Ui {
-    /// Text for people.
-    #[default]
+    /// Text that a terminal keeps up to date.
+    Live,
+    /// Text, a line for what is done.
     Plain,
     /// One JSON object a line, for programs.
     Jsonl,
+    /// Only what went wrong.
+    Quiet,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Find every mistake in the pipeline; nothing runs.
     Check(PipelineArgs),
+    /// Run stages and all they need.
+    Run(RunArgs),
     /// Show its stages and params with their descriptions.
     List(ListArgs),
     /// Show what would run.
@@ -55,6 +63,50 @@ pub(crate) struct PipelineArgs {
     /// Set a param; the variable KILN_PARAM_NAME does the same.
     #[arg(short, long = "param", value_name = "NAME=VALUE", value_parser = name_and_value)]
     pub(crate) params: Vec<(String, String)>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArgs,
+    /// The stages to run, with all they need [default: all].
+    #[arg(value_name = "STAGE")]
+    pub(crate) stages: Vec<String>,
+    /// How many steps run beside each other [default: the number of processors].
+    #[arg(short, long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroU32>,
+    /// After a failure, go on with what does not need the failed step.
+    #[arg(long)]
+    pub(crate) keep_going: bool,
+    /// Run a stage again even if its result is known.
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) rerun: Vec<String>,
+    /// The folder for what the stages make [default: `out` beside the pipeline].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+    /// How steps are walled in.
+    #[arg(long, value_enum, value_name = "KIND", default_value_t)]
+    pub(crate) sandbox: Sandbox,
+}
+
+/// Which cache.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CacheArgs {
+    /// The folder of the cache [default: $KILN_CACHE, $XDG_CACHE_HOME/kiln or ~/.cache/kiln].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache: Option<PathBuf>,
+}
+
+/// How steps are walled in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Sandbox {
+    /// In namespaces of their own.
+    #[default]
+    Namespaces,
+    /// As well as it goes without namespaces; what then does not hold is said first.
+    Weak,
 }
 
 #[derive(Args, Debug)]

@@ -7,19 +7,25 @@ mod fmt;
 mod graph;
 mod list;
 mod plan;
+mod run;
+
+use std::path::PathBuf;
 
 use indexmap::IndexMap;
+use kiln::plan::Plan;
+use kiln::plan::step::StepId;
 use kiln::session::{self, Depth, Pipeline, Project};
 
-use crate::cli::{Cli, Command, PipelineArgs, Ui};
+use crate::cli::{CacheArgs, Cli, Command, PipelineArgs, Ui};
 use crate::exit::Exit;
 use crate::ui;
 
 /// Does what the command line asks for.
 pub(crate) fn run(arguments: Cli) -> Exit {
-    let form = arguments.ui;
+    let form = arguments.ui.unwrap_or_else(ui::usual_form);
     let done = match arguments.command {
         Command::Check(arguments) => check::run(&arguments, form),
+        Command::Run(arguments) => run::run(&arguments, form),
         Command::List(arguments) => list::run(&arguments, form),
         Command::Plan(arguments) => plan::run(&arguments, form),
         Command::Graph(arguments) => graph::run(&arguments, form),
@@ -34,11 +40,24 @@ pub(crate) fn run(arguments: Cli) -> Exit {
 /// # Errors
 /// How the command ends if there is no pipeline to go on with.
 fn load(arguments: &PipelineArgs, depth: Depth, form: Ui) -> Result<Pipeline, Exit> {
-    let folder = std::env::current_dir().map_err(|error| {
-        ui::complain(&format!("the current folder cannot be read: {error}"), None);
+    load_in(arguments, depth, form).map(|(_, pipeline)| pipeline)
+}
+
+/// The same, with the project that the pipeline is of.
+fn load_in(arguments: &PipelineArgs, depth: Depth, form: Ui) -> Result<(Project, Pipeline), Exit> {
+    let project = project(arguments)?;
+    let params = params(&project, arguments)?;
+    let pipeline = session::load(&project, &params, depth).map_err(|error| {
+        ui::complain(&error.to_string(), None);
         Exit::Machine
     })?;
-    let project = Project::find(&folder, arguments.file.as_deref()).map_err(|error| {
+    ui::diagnostics(&pipeline.sources, &pipeline.diagnostics, form);
+    if pipeline.has_errors() { Err(Exit::Pipeline) } else { Ok((project, pipeline)) }
+}
+
+/// Finds the project that the arguments mean.
+fn project(arguments: &PipelineArgs) -> Result<Project, Exit> {
+    Project::find(&current_folder()?, arguments.file.as_deref()).map_err(|error| {
         let help = match &error {
             session::FindError::NoPipeline(_) => {
                 Some("create a `pipeline.pipe`, or name a file: kiln check -f ci.pipe")
@@ -47,14 +66,42 @@ fn load(arguments: &PipelineArgs, depth: Depth, form: Ui) -> Result<Pipeline, Ex
         };
         ui::complain(&error.to_string(), help);
         Exit::Usage
-    })?;
-    let params = params(&project, arguments)?;
-    let pipeline = session::load(&project, &params, depth).map_err(|error| {
-        ui::complain(&error.to_string(), None);
+    })
+}
+
+fn current_folder() -> Result<PathBuf, Exit> {
+    std::env::current_dir().map_err(|error| {
+        ui::complain(&format!("the current folder cannot be read: {error}"), None);
         Exit::Machine
-    })?;
-    ui::diagnostics(&pipeline.sources, &pipeline.diagnostics, form);
-    if pipeline.has_errors() { Err(Exit::Pipeline) } else { Ok(pipeline) }
+    })
+}
+
+/// Returns the steps that stages on the command line mean; without any, all.
+fn select(plan: &Plan, stages: &[String]) -> Result<Vec<StepId>, Exit> {
+    session::select(plan, stages).map_err(|error| {
+        let help = match &error.nearest {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "kiln list  shows all stages".to_owned(),
+        };
+        ui::complain(&error.to_string(), Some(&help));
+        Exit::Usage
+    })
+}
+
+/// Returns the folder of the cache: an absolute path.
+fn store(arguments: &CacheArgs) -> Result<PathBuf, Exit> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let named = arguments.cache.clone().or_else(|| variable("KILN_CACHE").map(PathBuf::from));
+    if let Some(named) = named {
+        return Ok(current_folder()?.join(named));
+    }
+    let folder = variable("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || variable("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    folder.or_else(home).map(|folder| folder.join("kiln")).ok_or_else(|| {
+        let message = "neither KILN_CACHE, XDG_CACHE_HOME nor HOME says where the cache is";
+        ui::complain(message, Some("name a folder: --cache DIR"));
+        Exit::Usage
+    })
 }
 
 /// The params of the command line, and below them those of the environment.

@@ -15,6 +15,8 @@ pub(crate) enum Exit {
     Machine,
     /// A check found a difference.
     Difference,
+    /// What the engine says of a run: 0, 1 or 4, or 128 and the signal that interrupted it.
+    Run(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -25,6 +27,7 @@ impl From<Exit> for ExitCode {
             Exit::Pipeline => 3,
             Exit::Machine => 4,
             Exit::Difference => 6,
+            Exit::Run(code) => code,
         })
     }
 }

@@ -9,6 +9,7 @@
 mod cli;
 mod commands;
 mod exit;
+mod signals;
 mod ui;
 
 use clap::Parser;

@@ -1,8 +1,21 @@
 //! What people and programs read: data on stdout, everything else on stderr. A reader that goes away
 //! ends the output, not the work.
 
+pub(crate) mod amount;
+mod clean;
+mod failure;
 mod jsonl;
+mod lines;
+mod live;
+mod plain;
+mod quiet;
+pub(crate) mod reader;
+mod reason;
 mod report;
+pub(crate) mod scene;
+pub(crate) mod screen;
+mod story;
+mod tail;
 
 use std::io::Write;
 
@@ -11,6 +24,8 @@ use kiln::source::Sources;
 use serde::Serialize;
 
 use crate::cli::Ui;
+
+pub(crate) use amount::count;
 
 /// Writes a line of data.
 pub(crate) fn say(line: &str) {
@@ -43,13 +58,12 @@ pub(crate) fn complain(message: &str, help: Option<&str>) {
 /// Shows diagnostics in the form that was asked for.
 pub(crate) fn diagnostics(sources: &Sources, diagnostics: &[Diagnostic], form: Ui) {
     match form {
-        Ui::Plain => report::show(sources, diagnostics),
+        Ui::Live | Ui::Plain | Ui::Quiet => report::show(sources, diagnostics),
         Ui::Jsonl => jsonl::diagnostics(sources, diagnostics),
     }
 }
 
-/// Returns a number with its noun: `1 step`, `3 steps`.
-pub(crate) fn count(number: usize, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{plural}")
+/// Returns the form for those who asked for none.
+pub(crate) fn usual_form() -> Ui {
+    if screen::Screen::of_stderr().is_live { Ui::Live } else { Ui::Plain }
 }

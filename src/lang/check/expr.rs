@@ -221,8 +221,13 @@ impl<'p> Checker<'p> {
                 Type::optional((**element).clone())
             }
             Type::Record(fields) => match &key {
-                Type::Enum(texts) if texts.len() == 1 && fields.contains_key(&texts[0]) => {
-                    fields[&texts[0]].clone()
+                // Each text that the key may be is there.
+                Type::Enum(texts) if texts.iter().all(|text| fields.contains_key(text)) => {
+                    let found = texts.iter().map(|text| &fields[text]);
+                    found
+                        .cloned()
+                        .try_fold(Type::Unknown, |all, ty| all.join(&ty))
+                        .unwrap_or(Type::Unknown)
                 }
                 _ => {
                     self.expect(&key, &Type::String, index.span, "the key of a record", None);

@@ -355,13 +355,7 @@ impl<'p> Evaluator<'p> {
                     let glob = self.plain_text(value, *at, frame.folder)?;
                     match crate::files::Pattern::new(frame.folder, &glob) {
                         Ok(pattern) => files.retain(|file| !pattern.matches(path_of(file))),
-                        Err(error) => {
-                            return self.fail(Diagnostic::error(
-                                Code::BAD_PATH,
-                                *at,
-                                format!("`{glob}` {error}"),
-                            ));
-                        }
+                        Err(error) => return self.bad_glob(Code::BAD_PATH, &glob, &error, *at),
                     }
                 }
             }

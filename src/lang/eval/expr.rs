@@ -164,7 +164,7 @@ impl<'p> Evaluator<'p> {
         if len <= MAX_ELEMENTS {
             return Ok(());
         }
-        let message = format!("a list of more than {MAX_ELEMENTS} elements");
+        let message = format!("the list is longer than {MAX_ELEMENTS} elements");
         self.fail(Diagnostic::error(Code::OVER_BUDGET, span, message).help("make it shorter"))
     }
 

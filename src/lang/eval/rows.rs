@@ -127,7 +127,9 @@ impl<'p> Evaluator<'p> {
                 .help(format!("at most {MAX_STEPS} are possible")),
             None => {
                 let at = Span::at(span.source, span.end as usize);
-                problem.help("say how many you expect: , max: 1000").edit(at, ", max: 1000")
+                problem
+                    .help("say behind the axes how many you expect: max: 1000")
+                    .edit(at, ", max: 1000")
             }
         })
     }

@@ -3,8 +3,8 @@
 use kiln::plan::Plan;
 use kiln::plan::artifact::Input;
 use kiln::plan::graph::Graph;
-use kiln::plan::step::{Step, StepId};
-use kiln::session::{self, Depth};
+use kiln::plan::step::Step;
+use kiln::session::Depth;
 
 use crate::cli::{PlanArgs, Ui};
 use crate::exit::Exit;
@@ -33,14 +33,7 @@ pub(crate) fn run(arguments: &PlanArgs, form: Ui) -> Result<Exit, Exit> {
 
 /// Returns which steps the named stages need.
 pub(crate) fn needed(plan: &Plan, graph: &Graph, stages: &[String]) -> Result<Vec<bool>, Exit> {
-    let selected: Vec<StepId> = session::select(plan, stages).map_err(|error| {
-        let help = match &error.nearest {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "kiln list  shows all stages".to_owned(),
-        };
-        ui::complain(&error.to_string(), Some(&help));
-        Exit::Usage
-    })?;
+    let selected = super::select(plan, stages)?;
     Ok(graph.closure(&selected))
 }
 

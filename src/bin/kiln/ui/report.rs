@@ -1,14 +1,15 @@
 //! Diagnostics for people: the message, the lines it is about, the help, and places further away.
 //! Knows screens; does not know what any message means.
 
-use std::io::IsTerminal;
-
 use kiln::diagnostic::{Diagnostic, Label, Severity};
+use kiln::plan::step::Place;
 use kiln::source::{Source, Sources, Span};
 use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, SourceCode, SourceSpan,
     SpanContents, ThemeStyles,
 };
+
+use super::screen::Screen;
 
 /// The most diagnostics that are shown with their lines; the rest would not be read.
 const MOST: usize = 50;
@@ -22,9 +23,9 @@ const AROUND_BYTES: usize = 200;
 
 /// Writes all diagnostics, and how many there were.
 pub(crate) fn show(sources: &Sources, diagnostics: &[Diagnostic]) {
-    let screen = Screen::new();
+    let screen = Screen::of_stderr();
     for found in diagnostics.iter().take(MOST) {
-        super::tell(&screen.text(sources, found));
+        super::tell(&text(&screen, sources, found));
     }
     let of = |severity| diagnostics.iter().filter(|found| found.severity == severity).count();
     let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
@@ -41,69 +42,81 @@ pub(crate) fn show(sources: &Sources, diagnostics: &[Diagnostic]) {
     }
 }
 
-/// What the screen can show.
-struct Screen {
-    is_utf8: bool,
-    has_colour: bool,
+/// Returns a message and the places it is about, the first of them the main one. Of a place only
+/// its first line is shown.
+pub(crate) fn places(
+    source: Option<&Source>,
+    screen: &Screen,
+    message: &str,
+    places: &[(&Place, String)],
+) -> String {
+    let Some(source) = source else {
+        let at = places[0].0;
+        return format!("error: {message}\n  at {}:{}\n", at.file, at.line);
+    };
+    let label = |at: usize, (place, text): &(&Place, String)| {
+        let (start, end) = (place.start as usize, place.end as usize);
+        let text_there = source.text.get(start..end).unwrap_or_default();
+        let first = text_there.lines().next().unwrap_or_default().len();
+        let range = (start.min(source.text.len()), first);
+        match at {
+            0 => LabeledSpan::new_primary_with_span(Some(text.clone()), range),
+            _ => LabeledSpan::new_with_span(Some(text.clone()), range),
+        }
+    };
+    let of_source = |(place, _): &&(&Place, String)| place.file == source.name;
+    let labels = places.iter().filter(of_source).enumerate().map(|(at, place)| label(at, place));
+    let shown = Shown {
+        message: printable(message),
+        severity: miette::Severity::Error,
+        source: Lines { name: &source.name, text: printable(&source.text) },
+        labels: labels.collect(),
+        help: None,
+    };
+    piece(screen, "error", &shown)
 }
 
-impl Screen {
-    fn new() -> Self {
-        let is_terminal = std::io::stderr().is_terminal();
-        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let is_utf8 = ["LC_ALL", "LC_CTYPE", "LANG"]
-            .iter()
-            .filter_map(std::env::var_os)
-            .find(|value| !value.is_empty())
-            .is_some_and(|value| {
-                let value = value.to_string_lossy().to_lowercase();
-                value.contains("utf-8") || value.contains("utf8")
-            });
-        Self { is_utf8, has_colour: is_terminal && !no_colour }
+fn handler(screen: &Screen, title: &str) -> GraphicalReportHandler {
+    let mut theme = match screen.is_utf8 {
+        true => GraphicalTheme::unicode(),
+        false => GraphicalTheme::ascii(),
+    };
+    theme.styles = if screen.has_colour { ThemeStyles::ansi() } else { ThemeStyles::none() };
+    for word in [
+        &mut theme.characters.error,
+        &mut theme.characters.warning,
+        &mut theme.characters.advice,
+    ] {
+        *word = format!("{title}:");
     }
+    // A help that is broken into lines could not be copied.
+    GraphicalReportHandler::new_themed(theme)
+        .with_wrap_lines(false)
+        .with_links(false)
+        .with_context_lines(CONTEXT_LINES)
+}
 
-    fn handler(&self, title: &str) -> GraphicalReportHandler {
-        let mut theme = match self.is_utf8 {
-            true => GraphicalTheme::unicode(),
-            false => GraphicalTheme::ascii(),
-        };
-        theme.styles = if self.has_colour { ThemeStyles::ansi() } else { ThemeStyles::none() };
-        for word in [
-            &mut theme.characters.error,
-            &mut theme.characters.warning,
-            &mut theme.characters.advice,
-        ] {
-            *word = format!("{title}:");
-        }
-        // A help that is broken into lines could not be copied.
-        GraphicalReportHandler::new_themed(theme)
-            .with_wrap_lines(false)
-            .with_links(false)
-            .with_context_lines(CONTEXT_LINES)
+/// Returns a diagnostic as it is read: first its own place, then those further away.
+fn text(screen: &Screen, sources: &Sources, found: &Diagnostic) -> String {
+    let word = match found.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    let (near, far): (Vec<_>, Vec<_>) =
+        found.labels.iter().partition(|label| is_near(sources, found.span, label.span));
+    let title = format!("{word}[{}]", found.code);
+    let mut text = piece(screen, &title, &Shown::of(sources, found, &near));
+    for label in far {
+        text.push_str(&piece(screen, "note", &Shown::place(sources, label)));
     }
+    text
+}
 
-    /// Returns a diagnostic as it is read: first its own place, then those further away.
-    fn text(&self, sources: &Sources, found: &Diagnostic) -> String {
-        let word = match found.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
-        let (near, far): (Vec<_>, Vec<_>) =
-            found.labels.iter().partition(|label| is_near(sources, found.span, label.span));
-        let mut text =
-            self.piece(&format!("{word}[{}]", found.code), &Shown::of(sources, found, &near));
-        for label in far {
-            text.push_str(&self.piece("note", &Shown::place(sources, label)));
-        }
-        text
-    }
-
-    fn piece(&self, title: &str, shown: &Shown<'_>) -> String {
-        let mut text = String::new();
-        let done = self.handler(title).render_report(&mut text, shown);
-        done.expect("a text takes all that is written");
-        format!("{}\n", text.trim().trim_end_matches('\n'))
-    }
+fn piece(screen: &Screen, title: &str, shown: &Shown<'_>) -> String {
+    let mut text = String::new();
+    let done = handler(screen, title).render_report(&mut text, shown);
+    done.expect("a text takes all that is written");
+    format!("{}\n", text.trim().trim_end_matches('\n'))
 }
 
 fn is_near(sources: &Sources, primary: Span, other: Span) -> bool {

@@ -1,0 +1,166 @@
+//! `kiln run`: runs stages and all they need, and shows how it goes.
+
+use std::path::PathBuf;
+
+use kiln::event::{Event, Warning};
+use kiln::plan::Plan;
+use kiln::plan::graph::Graph;
+use kiln::plan::step::StepId;
+use kiln::session::{
+    self, Interrupt, Level, Pipeline, Planned, Project, Record, RunOptions, Workspace,
+};
+use kiln::source::Sources;
+
+use crate::cli::{CacheArgs, PipelineArgs, RunArgs, Sandbox, Ui};
+use crate::exit::Exit;
+use crate::signals::Watch;
+use crate::ui;
+use crate::ui::amount::shell_word;
+use crate::ui::scene::Scene;
+use crate::ui::screen::Screen;
+
+pub(crate) fn run(arguments: &RunArgs, form: Ui) -> Result<Exit, Exit> {
+    let project = super::project(&arguments.pipeline)?;
+    let params = super::params(&project, &arguments.pipeline)?;
+    let mut workspace = Workspace::open(&project, &params);
+    let mut record = workspace.record();
+    let mut options = options(arguments, record.run())?;
+    let mut scene = scene(arguments, &project)?;
+    if arguments.rerun.is_empty() {
+        let mut said = Vec::new();
+        if session::served(&workspace, &options, &mut |event| said.push(record.add(event))) {
+            ui::reader::shown(form, scene, |emit| said.into_iter().for_each(emit));
+            return Ok(Exit::Done);
+        }
+    }
+    let planned = workspace.plan(&params).map_err(|error| {
+        ui::complain(&error.to_string(), None);
+        Exit::Machine
+    })?;
+    let (sources, planned) = usable(planned, &mut record, form)?;
+    let (plan, graph) = &planned;
+    options.wanted = super::select(plan, &arguments.stages)?;
+    options.rerun = rerun(arguments, plan, graph, &options.wanted)?;
+    scene.sources = sources;
+    scene.plan = Some(plan.clone());
+    let fault = |error: std::io::Error| {
+        ui::complain(&format!("the machine has no room for a run: {error}"), None);
+        Exit::Machine
+    };
+    let interrupt = Interrupt::new().map_err(fault)?;
+    let _watch = Watch::begin(interrupt.clone()).map_err(fault)?;
+    let done = ui::reader::shown(form, scene, |emit| {
+        let mut emit = |event| emit(record.add(event));
+        if options.level == Level::Weak {
+            emit(Event::Warning(broken_promises()));
+        }
+        session::run(workspace, &planned, &options, &interrupt, &mut emit)
+    });
+    done.map(Exit::Run).map_err(|error| {
+        ui::complain(&error.to_string(), Some("`kiln doctor` says what this machine can do"));
+        Exit::Machine
+    })
+}
+
+/// Shows what was found in a new plan's pipeline; returns the plan if it can run.
+fn usable(
+    planned: Planned,
+    record: &mut Record,
+    form: Ui,
+) -> Result<(Sources, (Plan, Graph)), Exit> {
+    match planned {
+        Planned::Kept(plan, graph) => Ok((Sources::default(), (plan, graph))),
+        Planned::Made(pipeline) => {
+            match form {
+                Ui::Jsonl => pipeline.diagnostics.iter().for_each(|found| {
+                    ui::json(&record.add(Event::diagnostic(found, &pipeline.sources)));
+                }),
+                form => ui::diagnostics(&pipeline.sources, &pipeline.diagnostics, form),
+            }
+            let Pipeline { sources, plan, .. } = *pipeline;
+            Ok((sources, plan.ok_or(Exit::Pipeline)?))
+        }
+    }
+}
+
+/// Returns the steps to run again, which must be among those that run at all.
+fn rerun(
+    arguments: &RunArgs,
+    plan: &Plan,
+    graph: &Graph,
+    wanted: &[StepId],
+) -> Result<Vec<StepId>, Exit> {
+    if arguments.rerun.is_empty() {
+        return Ok(Vec::new());
+    }
+    let is_needed = graph.closure(wanted);
+    let rerun = super::select(plan, &arguments.rerun)?;
+    if let Some(astray) = rerun.iter().find(|id| !is_needed[id.index()]) {
+        let name = &plan.step(*astray).stage;
+        ui::complain(
+            &format!("`--rerun {name}`: none of the stages to run needs `{name}`"),
+            Some(&format!("run it, too: kiln run {} {name}", arguments.stages.join(" "))),
+        );
+        return Err(Exit::Usage);
+    }
+    Ok(rerun)
+}
+
+/// Returns all options but the steps, which only a plan knows.
+fn options(arguments: &RunArgs, run: &str) -> Result<RunOptions, Exit> {
+    let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Ok(RunOptions {
+        run: run.to_owned(),
+        stages: arguments.stages.clone(),
+        wanted: Vec::new(),
+        rerun: Vec::new(),
+        jobs: arguments
+            .jobs
+            .map_or_else(|| u32::try_from(processors()).unwrap_or(1), std::num::NonZero::get),
+        keep_going: arguments.keep_going,
+        out: Some(match &arguments.out {
+            Some(out) => super::current_folder()?.join(out),
+            None => PathBuf::from(session::OUT_FOLDER),
+        }),
+        replays: false,
+        store: super::store(&arguments.cache)?,
+        level: match arguments.sandbox {
+            Sandbox::Namespaces => Level::Namespaces,
+            Sandbox::Weak => Level::Weak,
+        },
+        environment: std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+            .collect(),
+    })
+}
+
+fn scene(arguments: &RunArgs, project: &Project) -> Result<Scene, Exit> {
+    Ok(Scene {
+        screen: Screen::of_stderr(),
+        sources: Sources::default(),
+        plan: None,
+        root: project.root.clone(),
+        folder: super::current_folder()?,
+        options: next_options(&arguments.pipeline, &arguments.cache),
+    })
+}
+
+/// The options that another command needs to speak of the same run.
+fn next_options(pipeline: &PipelineArgs, cache: &CacheArgs) -> String {
+    let mut options = String::new();
+    for (flag, path) in [("-f", &pipeline.file), ("--cache", &cache.cache)] {
+        if let Some(path) = path {
+            options.push_str(&format!(" {flag} {}", shell_word(&path.to_string_lossy())));
+        }
+    }
+    options
+}
+
+fn broken_promises() -> Warning {
+    let promises = session::WEAK_BREAKS.join("\n  - ");
+    Warning {
+        message: format!("the weak sandbox was asked for, so in this run:\n  - {promises}"),
+        help: None,
+        step: None,
+    }
+}

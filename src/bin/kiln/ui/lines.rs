@@ -1,0 +1,146 @@
+//! The lines of a run: what is said about a finished step, a warning, the end. Knows words and
+//! order; does not know when they are shown.
+
+use kiln::event::{
+    Outcome, RunFinished, RunStopping, StepFinished, StepRetried, StopReason, Warning,
+};
+
+use super::amount::{count, duration};
+use super::clean;
+use super::failure::title;
+use super::scene::Scene;
+use super::screen::Tone;
+use super::story::{Ending, Story};
+
+/// The most outs that are named at the end.
+const MOST_OUTS: usize = 6;
+
+/// Returns the line of a step at its end; `None` for those that never began, since the failure they
+/// wait for counts them.
+pub(crate) fn finished(scene: &Scene, step: &StepFinished) -> Option<String> {
+    let (word, tone) = match step.outcome {
+        Outcome::Ran if step.flaky => ("flaky", Tone::Odd),
+        Outcome::Ran => ("ran", Tone::Good),
+        Outcome::Cached => ("cached", Tone::Faint),
+        Outcome::Failed if step.tolerated => ("failed", Tone::Odd),
+        Outcome::Failed => ("failed", Tone::Bad),
+        Outcome::Blocked | Outcome::Skipped => return None,
+    };
+    let time = match step.outcome {
+        Outcome::Cached => String::new(),
+        _ => format!("  {}", duration(step.millis)),
+    };
+    let word = scene.screen.paint(tone, &format!("{word:6}"));
+    let kind = step.kind.keyword();
+    Some(format!("{word}  {kind:5} {}{time}{}", step.step, note(step)))
+}
+
+fn note(step: &StepFinished) -> String {
+    let tries = step.attempts.unwrap_or(1);
+    let how = step.failure.as_ref().map_or("", |failure| failure.message.as_str());
+    match step.outcome {
+        Outcome::Ran if step.flaky => format!("  passed at try {tries}, after a failure"),
+        Outcome::Failed if step.tolerated => format!("  {how}; tolerated by `may_fail`"),
+        Outcome::Failed => format!("  {how}"),
+        _ => String::new(),
+    }
+}
+
+/// Returns the line of a step that is tried again.
+pub(crate) fn retried(scene: &Scene, step: &StepRetried) -> String {
+    let word = scene.screen.paint(Tone::Odd, "retry ");
+    format!("{word}  {} failed at try {}: {}", step.step, step.attempt, step.failure.message)
+}
+
+/// Returns a warning with its help.
+pub(crate) fn warning(scene: &Scene, warning: &Warning) -> String {
+    let mut text = scene.screen.paint(Tone::Odd, "warning: ");
+    text.push_str(&clean::line(&warning.message, &scene.screen));
+    if let Some(help) = &warning.help {
+        text.push_str(&format!("\n  help: {help}"));
+    }
+    text
+}
+
+/// Returns how the run ended: its failures once more, in short, then the counts and the time.
+pub(crate) fn end(scene: &Scene, story: &Story, run: &RunFinished) -> String {
+    let mut lines = Vec::new();
+    let (bad, odd): (Vec<_>, Vec<_>) = story.failures.iter().partition(|step| !step.tolerated);
+    for (steps, tone) in [(odd, Tone::Odd), (bad, Tone::Bad)] {
+        for step in steps {
+            let word = scene.screen.paint(tone, "failed");
+            let place = format!("{}:{}", step.place.file, step.place.line);
+            let tolerated = if step.tolerated { " (tolerated)" } else { "" };
+            let message = title(step);
+            let what = message.replacen(" failed", "", 1);
+            lines.push(format!("{word}  {what}{tolerated}  {place}"));
+        }
+    }
+    let (word, tone) = match Ending::of(run) {
+        Ending::Done => ("done", Tone::Good),
+        Ending::Failed => ("failed", Tone::Bad),
+        Ending::Machine => ("failed on this machine", Tone::Bad),
+        Ending::Interrupted => ("interrupted", Tone::Odd),
+    };
+    let word = scene.screen.paint(tone, &format!("{word}:"));
+    lines.push(format!("{word} {} in {}", counts(run), duration(run.millis)));
+    lines.extend(outs(scene, story));
+    lines.join("\n")
+}
+
+fn counts(run: &RunFinished) -> String {
+    let counts = &run.counts;
+    let parts = [
+        (counts.ran, "ran"),
+        (counts.cached, "cached"),
+        (counts.failed, "failed"),
+        (counts.blocked, "blocked"),
+        (counts.skipped, "not started"),
+        (counts.flaky, "flaky"),
+        (counts.tolerated, "tolerated"),
+    ];
+    let all = counts.ran + counts.cached + counts.failed + counts.blocked + counts.skipped;
+    let told: Vec<_> = parts
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, word)| format!("{number} {word}"))
+        .collect();
+    let told = if told.is_empty() { String::new() } else { format!(" ({})", told.join(", ")) };
+    format!("{}{told}", count(all as usize, "step"))
+}
+
+/// Where the outs are: each of a few, the folder of many.
+fn outs(scene: &Scene, story: &Story) -> Vec<String> {
+    let paths: Vec<_> = story.outs.iter().map(|path| scene.path(path)).collect();
+    if paths.len() <= MOST_OUTS {
+        return paths.iter().map(|path| format!("  {path}")).collect();
+    }
+    let folder = common_folder(&paths);
+    vec![format!("  {} in {folder}", count(paths.len(), "out"))]
+}
+
+/// The folder that holds all of `paths`, as far as their whole components agree.
+fn common_folder(paths: &[String]) -> String {
+    let mut folder: Vec<&str> = paths[0].split('/').collect();
+    for path in paths {
+        let agree = folder.iter().zip(path.split('/')).take_while(|(one, other)| **one == *other);
+        folder.truncate(agree.count());
+    }
+    format!("{}/", folder.join("/"))
+}
+
+/// Returns what is said when nothing more starts; `None` where the rest says it.
+pub(crate) fn stopping(stopping: &RunStopping) -> Option<String> {
+    let running = count(stopping.running as usize, "running step");
+    match (stopping.reason, stopping.running) {
+        (StopReason::Failure, 0) => None,
+        (StopReason::Failure, _) => Some(format!(
+            "stopping after a failure: {running} may finish (--keep-going starts the others, too)"
+        )),
+        (StopReason::Interrupted, 0) => Some("interrupted".to_owned()),
+        (StopReason::Interrupted, _) => {
+            Some(format!("interrupted: {running} asked to end; once more kills at once"))
+        }
+        (StopReason::Killed, _) => Some(format!("interrupted again: {running} killed")),
+    }
+}

@@ -1,0 +1,195 @@
+//! The live terminal: finished lines go into the scrollback, and a small block below them shows what
+//! runs and how far it is. Knows events, time and the size of the screen; the drawing is indicatif's.
+
+use std::time::{Duration, Instant};
+
+use console::{measure_text_width, truncate_str};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use kiln::event::{Event, Outcome};
+
+use super::amount::{count, duration};
+use super::scene::Scene;
+use super::screen::{Screen, Tone};
+use super::story::{Keep, Running, Story, millis_since};
+use super::{clean, failure, lines};
+
+/// How long the screen may lag behind.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The most running steps that are shown, on a high screen.
+const MOST_RUNNING: usize = 8;
+
+/// How much of a step's output is shown if it fails.
+const KEEP: Keep = Keep { lines: 40, bytes: 256 << 10 };
+
+/// The reader of a run that draws on a terminal.
+pub(crate) struct Live {
+    scene: Scene,
+    story: Story,
+    bar: ProgressBar,
+    /// Lines for the scrollback that are not there yet.
+    waiting: Vec<String>,
+    /// Steps served from the cache since the last line: they share one.
+    cached: Vec<String>,
+    drawn: Instant,
+}
+
+impl Live {
+    pub(crate) fn new(scene: Scene) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(60));
+        bar.set_style(ProgressStyle::with_template("{msg}").expect("the template is right"));
+        let (waiting, cached) = (Vec::new(), Vec::new());
+        Self { scene, story: Story::new(KEEP), bar, waiting, cached, drawn: Instant::now() }
+    }
+
+    pub(crate) fn hear(&mut self, event: &Event) {
+        let tail = self.story.hear(event);
+        match event {
+            Event::RunStarted(_) | Event::StepStarted(_) | Event::StepOutput(_) => {}
+            Event::Diagnostic(found) => self.say(found.message.clone()),
+            Event::Warning(warning) => self.say(lines::warning(&self.scene, warning)),
+            Event::StepRetried(step) => self.say(lines::retried(&self.scene, step)),
+            Event::StepFinished(step) => {
+                match lines::finished(&self.scene, step) {
+                    Some(_) if step.outcome == Outcome::Cached => {
+                        self.cached.push(step.step.clone());
+                    }
+                    Some(line) => self.say(line),
+                    None => {}
+                }
+                if step.outcome == Outcome::Failed {
+                    let report = failure::report(&self.scene, step, tail.as_ref(), KEEP.lines);
+                    self.say(report);
+                }
+            }
+            Event::RunStopping(stopping) => {
+                if let Some(line) = lines::stopping(stopping) {
+                    self.say(line);
+                }
+            }
+            Event::RunFinished(run) => {
+                let end = lines::end(&self.scene, &self.story, run);
+                self.say(end);
+            }
+        }
+        if self.drawn.elapsed() >= TICK {
+            self.draw();
+        }
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        TICK.saturating_sub(self.drawn.elapsed())
+    }
+
+    pub(crate) fn wait(&mut self) {
+        self.draw();
+    }
+
+    /// Leaves the scrollback as it is, and nothing below it.
+    pub(crate) fn end(mut self) {
+        self.say_cached();
+        self.bar.finish_and_clear();
+        for text in self.waiting.drain(..) {
+            super::tell(&text);
+        }
+    }
+
+    fn say(&mut self, text: String) {
+        self.say_cached();
+        self.waiting.push(text);
+    }
+
+    /// Many cached steps are one line: they are no news.
+    fn say_cached(&mut self) {
+        const MOST_NAMED: usize = 3;
+        let Some(first) = self.cached.first() else { return };
+        let names = match self.cached.len() {
+            1..=MOST_NAMED => self.cached.join(", "),
+            all => format!("{first} and {} more", all - 1),
+        };
+        let word = self.scene.screen.paint(Tone::Faint, "cached");
+        self.waiting.push(format!("{word}  {names}"));
+        self.cached.clear();
+    }
+
+    fn draw(&mut self) {
+        if !self.waiting.is_empty() {
+            self.bar.println(self.waiting.join("\n"));
+            self.waiting.clear();
+        }
+        let size = self.scene.screen.size();
+        self.bar.set_message(block(&self.scene.screen, &self.story, size).join("\n"));
+        self.bar.tick();
+        self.drawn = Instant::now();
+    }
+}
+
+/// The status block: what runs, and how far all is. No line is wider than the screen.
+fn block(screen: &Screen, story: &Story, (rows, columns): (usize, usize)) -> Vec<String> {
+    // The last column stays free: some terminals wrap when it is written to.
+    let columns = columns.saturating_sub(1);
+    let most = MOST_RUNNING.min(rows.saturating_sub(2) / 2);
+    let mut lines: Vec<_> = story
+        .running
+        .iter()
+        .take(most)
+        .map(|(name, step)| running(screen, name, step, columns))
+        .collect();
+    let more = story.running.len() - lines.len();
+    if more > 0 && most > 0 {
+        let text = format!("  {} and {} more", screen.ellipsis(), count(more, "running step"));
+        lines.push(fit(screen, &text, columns));
+    }
+    if story.run.is_some() {
+        lines.push(progress(screen, story, columns));
+    }
+    lines
+}
+
+fn running(screen: &Screen, name: &str, step: &Running, columns: usize) -> String {
+    let said = step.tail.last().map(|line| clean::line(line, screen)).unwrap_or_default();
+    let time = duration(millis_since(step.since));
+    let head = format!(
+        "{}  {:5} {name}  {time}",
+        screen.paint(Tone::Strong, "run   "),
+        step.kind.keyword()
+    );
+    let room = columns.saturating_sub(measure_text_width(&head) + 2);
+    if room < 10 || said.trim().is_empty() {
+        return fit(screen, &head, columns);
+    }
+    let said = console::strip_ansi_codes(said.trim()).into_owned();
+    format!("{head}  {}", screen.paint(Tone::Faint, &fit(screen, &said, room)))
+}
+
+/// The one bar: done, cached, failed, time left. The words say all that the bar shows.
+fn progress(screen: &Screen, story: &Story, columns: usize) -> String {
+    const BAR: usize = 24;
+    let (done, all) = (story.done.all(), story.steps());
+    let mut parts = vec![format!("{done}/{all} done")];
+    if story.done.cached > 0 {
+        parts.push(format!("{} cached", story.done.cached));
+    }
+    if story.done.failed > 0 {
+        parts.push(screen.paint(Tone::Bad, &format!("{} failed", story.done.failed)));
+    }
+    parts.push(duration(story.millis()));
+    parts.extend(story.millis_left().map(|left| format!("about {} left", duration(left))));
+    let text = parts.join(", ");
+    let room = columns.saturating_sub(measure_text_width(&text) + 3).min(BAR);
+    if room < 6 {
+        return fit(screen, &text, columns);
+    }
+    let full = room * done as usize / (all.max(1) as usize);
+    let (block, blank) = if screen.is_utf8 { ("━", "─") } else { ("=", "-") };
+    let bar = format!(
+        "{}{}",
+        screen.paint(Tone::Good, &block.repeat(full)),
+        screen.paint(Tone::Faint, &blank.repeat(room - full))
+    );
+    format!("{bar}  {text}")
+}
+
+fn fit(screen: &Screen, text: &str, columns: usize) -> String {
+    truncate_str(text, columns, screen.ellipsis()).into_owned()
+}

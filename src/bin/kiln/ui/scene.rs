@@ -1,0 +1,54 @@
+//! The scene of a run: what its readers need to know beside the events. Knows the screen, the texts
+//! of the pipeline and how Kiln was called; knows nothing that happens.
+
+use std::path::PathBuf;
+
+use kiln::plan::Plan;
+use kiln::plan::step::Step;
+use kiln::source::{Source, Sources};
+
+use super::screen::Screen;
+
+/// What is around a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Scene {
+    pub(crate) screen: Screen,
+    /// The texts of the pipeline; those that are not here are read when they are needed.
+    pub(crate) sources: Sources,
+    /// The plan; `None` where it was not needed, since all is as it was.
+    pub(crate) plan: Option<Plan>,
+    /// The project's root.
+    pub(crate) root: PathBuf,
+    /// The folder in which Kiln was called.
+    pub(crate) folder: PathBuf,
+    /// The options that a next call needs to mean the same run, each with a blank before it.
+    pub(crate) options: String,
+}
+
+impl Scene {
+    /// Returns a command of Kiln's about a step of this run.
+    pub(crate) fn command(&self, verb: &str, step: &str) -> String {
+        format!("kiln {verb}{} {step}", self.options)
+    }
+
+    /// Returns a step of the plan by its name.
+    pub(crate) fn step(&self, name: &str) -> Option<&Step> {
+        self.plan.as_ref()?.steps.iter().find(|step| step.name == name)
+    }
+
+    /// Returns the text of a pipeline's file, as it is now if nobody had to read it before.
+    pub(crate) fn source(&self, file: &str) -> Option<Source> {
+        let known = self.sources.iter().find(|source| source.name == file).cloned();
+        known.or_else(|| {
+            let text = std::fs::read_to_string(self.root.join(file)).ok()?;
+            Some(Source::new(file.to_owned(), text))
+        })
+    }
+
+    /// Returns a path relative to the project's root as one types it where Kiln was called.
+    pub(crate) fn path(&self, path: &str) -> String {
+        let path = self.root.join(path);
+        let near = path.strip_prefix(&self.folder).unwrap_or(&path);
+        near.display().to_string()
+    }
+}
