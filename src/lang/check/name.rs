@@ -93,7 +93,7 @@ impl<'p> Checker<'p> {
         };
         let symbols = self.symbols[module.index()].names().filter(is_meant);
         let near = match scope.calls {
-            true => nearest(name, symbols.chain(builtins::names())),
+            true => nearest(name, symbols.chain(builtins::names().map(|name| name as &str))),
             false => nearest(name, scope.locals.names().chain(symbols).chain(["host"])),
         };
         near.map(str::to_owned)

@@ -82,11 +82,9 @@ fn handler(screen: &Screen, title: &str) -> GraphicalReportHandler {
         false => GraphicalTheme::ascii(),
     };
     theme.styles = if screen.has_colour { ThemeStyles::ansi() } else { ThemeStyles::none() };
-    for word in [
-        &mut theme.characters.error,
-        &mut theme.characters.warning,
-        &mut theme.characters.advice,
-    ] {
+    for word in
+        [&mut theme.characters.error, &mut theme.characters.warning, &mut theme.characters.advice]
+    {
         *word = format!("{title}:");
     }
     // A help that is broken into lines could not be copied.
