@@ -2,7 +2,7 @@
 //! and when nothing is to be done; does not know how either is found out.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
@@ -44,7 +44,9 @@ impl Workspace {
     /// Opens the workspace of `project` for runs with these params.
     pub fn open(project: &Project, params: &IndexMap<String, String>) -> Self {
         // Without the folder there is no filesystem's clock to read, and nothing is believed.
-        let _ = std::fs::create_dir_all(project.package().join(STATE_FOLDER));
+        let folder = project.package().join(STATE_FOLDER);
+        let _ = std::fs::create_dir_all(&folder);
+        keep_from_git(&folder);
         let file = project.package().join(STATE_FOLDER).join("snapshot");
         let snapshot = Snapshot::load(&file, &project.root);
         let disk = Disk::new(&project.root);
@@ -133,6 +135,15 @@ impl Record {
     /// Returns why the run is not kept, or not as a whole, once.
     pub fn take_fault(&mut self) -> Option<io::Error> {
         self.0.take_fault()
+    }
+}
+
+/// Keeps a folder of Kiln's own out of the project's history, unless its owner decided about that.
+pub(super) fn keep_from_git(folder: &Path) {
+    let path = folder.join(".gitignore");
+    if folder.is_dir() && !path.exists() {
+        // Nothing depends on it.
+        let _ = std::fs::write(path, "*\n");
     }
 }
 
