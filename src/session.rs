@@ -225,7 +225,7 @@ pub fn format(name: &str, bytes: Vec<u8>) -> Formatted {
 }
 
 /// Trees of the language are walked by recursion, within limits that fit such a stack.
-fn on_large_stack<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn on_large_stack<T: Send>(act: impl FnOnce() -> T + Send) -> T {
     const THREADS: usize = 0; // As many as there are processors.
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(THREADS)

@@ -130,7 +130,7 @@ pub(crate) fn size(bytes: u64) -> String {
         (1 << 20, "MiB"),
         (1_000_000, "MB"),
         (1 << 10, "KiB"),
-        (1000, "kB"),
+        (1000, "KB"),
     ];
     match UNITS.iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit)) {
         Some((unit, name)) => format!("{}{name}", bytes / unit),
@@ -149,6 +149,7 @@ mod tests {
         assert_eq!(duration(0), "0s");
         assert_eq!(size(512 << 20), "512MiB");
         assert_eq!(size(2_000_000_000), "2GB");
+        assert_eq!(size(3000), "3KB");
         assert_eq!(size(7), "7B");
     }
 

@@ -44,7 +44,12 @@ pub(crate) fn json(value: &impl Serialize) {
 
 /// Writes a line for people.
 pub(crate) fn tell(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    tell_raw(&format!("{line}\n"));
+}
+
+/// Writes text for people as it is, at once.
+fn tell_raw(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Writes why a command cannot go on, and what to do about it.

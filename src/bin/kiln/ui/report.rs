@@ -1,7 +1,7 @@
-//! Diagnostics for people: the message, the lines it is about, and the help.
+//! Diagnostics for people: the message, the lines it is about, the help, and places further away.
+//! Knows screens; does not know what any message means.
 
-use kiln::diagnostic::{Diagnostic, Severity};
-use kiln::plan::step::Place;
+use kiln::diagnostic::{Diagnostic, Label, Severity};
 use kiln::source::{Source, Sources, Span};
 use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, SourceCode, SourceSpan,
@@ -13,16 +13,18 @@ use super::screen::Screen;
 /// The most diagnostics that are shown with their lines; the rest would not be read.
 const MOST: usize = 50;
 
+/// Labels that many lines away or fewer are shown in one piece with the primary place; the handler
+/// would show those further away in a piece of their own, and before the primary place.
+const NEAR_LINES: usize = 1;
+
+/// The most bytes of a line before and after what is pointed at.
+const AROUND_BYTES: usize = 200;
+
 /// Writes all diagnostics, and how many there were.
 pub(crate) fn show(sources: &Sources, diagnostics: &[Diagnostic]) {
-    let handler = handler(&Screen::of_stderr());
+    let screen = Screen::of_stderr();
     for found in diagnostics.iter().take(MOST) {
-        let mut text = String::new();
-        // Labels can be shown in one source only; others are told in a line.
-        let shown = Shown::new(sources, found);
-        handler.render_report(&mut text, &shown).expect("a text takes all that is written");
-        super::tell(text.trim_end_matches('\n'));
-        super::tell("");
+        super::tell(&text(&screen, sources, found));
     }
     let of = |severity| diagnostics.iter().filter(|found| found.severity == severity).count();
     let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
@@ -31,55 +33,58 @@ pub(crate) fn show(sources: &Sources, diagnostics: &[Diagnostic]) {
         .filter(|(count, _)| *count > 0)
         .map(|(count, noun)| super::count(count, noun))
         .collect();
-    if !counts.is_empty() {
+    let worst = diagnostics.iter().min_by_key(|found| found.severity);
+    if let Some(worst) = worst {
         let more = diagnostics.len().saturating_sub(MOST);
         let more = if more > 0 { format!(", {more} of them not shown") } else { String::new() };
-        super::tell(&format!("{}{more}", counts.join(", ")));
+        super::tell(&format!("{}{more}; see: kiln explain {}", counts.join(", "), worst.code));
     }
 }
 
-/// Returns a message and the places it is about, the first of them the main one. Of a place only
-/// its first line is shown.
-pub(crate) fn places(
-    source: Option<&Source>,
-    screen: &Screen,
-    message: &str,
-    places: &[(&Place, String)],
-) -> String {
-    let Some(source) = source else {
-        let at = places[0].0;
-        return format!("  {message}\n  at {}:{}\n", at.file, at.line);
-    };
-    let label = |at: usize, (place, text): &(&Place, String)| {
-        let (start, end) = (place.start as usize, place.end as usize);
-        let text_there = source.text.get(start..end).unwrap_or_default();
-        let first = text_there.lines().next().unwrap_or_default().len();
-        let range = (start.min(source.text.len()), first);
-        match at {
-            0 => LabeledSpan::new_primary_with_span(Some(text.clone()), range),
-            _ => LabeledSpan::new_with_span(Some(text.clone()), range),
-        }
-    };
-    let of_source = |(place, _): &&(&Place, String)| place.file == source.name;
-    let labels = places.iter().filter(of_source).enumerate().map(|(at, place)| label(at, place));
-    let found =
-        Pointed { message: message.to_owned(), source: Lines(source), labels: labels.collect() };
-    let mut text = String::new();
-    handler(screen).render_report(&mut text, &found).expect("a text takes all that is written");
-    format!("{}\n", text.trim_end_matches('\n'))
-}
-
-fn handler(screen: &Screen) -> GraphicalReportHandler {
+fn handler(screen: &Screen, title: &str) -> GraphicalReportHandler {
     let mut theme = match screen.is_utf8 {
         true => GraphicalTheme::unicode(),
         false => GraphicalTheme::ascii(),
     };
     theme.styles = if screen.has_colour { ThemeStyles::ansi() } else { ThemeStyles::none() };
-    let (_, columns) = screen.size();
+    for word in
+        [&mut theme.characters.error, &mut theme.characters.warning, &mut theme.characters.advice]
+    {
+        *word = format!("{title}:");
+    }
+    // A help that is broken into lines could not be copied.
     GraphicalReportHandler::new_themed(theme)
-        .with_width(columns)
+        .with_wrap_lines(false)
         .with_links(false)
         .with_context_lines(CONTEXT_LINES)
+}
+
+/// Returns a diagnostic as it is read: first its own place, then those further away.
+fn text(screen: &Screen, sources: &Sources, found: &Diagnostic) -> String {
+    let word = match found.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    let (near, far): (Vec<_>, Vec<_>) =
+        found.labels.iter().partition(|label| is_near(sources, found.span, label.span));
+    let title = format!("{word}[{}]", found.code);
+    let mut text = piece(screen, &title, &Shown::of(sources, found, &near));
+    for label in far {
+        text.push_str(&piece(screen, "note", &Shown::place(sources, label)));
+    }
+    text
+}
+
+fn piece(screen: &Screen, title: &str, shown: &Shown<'_>) -> String {
+    let mut text = String::new();
+    let done = handler(screen, title).render_report(&mut text, shown);
+    done.expect("a text takes all that is written");
+    format!("{}\n", text.trim().trim_end_matches('\n'))
+}
+
+fn is_near(sources: &Sources, primary: Span, other: Span) -> bool {
+    let line = |span: Span| sources.get(span.source).line_column(span.start as usize).0;
+    primary.source == other.source && line(primary).abs_diff(line(other)) <= NEAR_LINES
 }
 
 /// What the handler asks for when it means the lines to show. With 0 it would show the bytes of the
@@ -88,7 +93,11 @@ const CONTEXT_LINES: usize = 1;
 
 /// A source that shows whole lines, and none around them.
 #[derive(Debug)]
-struct Lines<'a>(&'a Source);
+struct Lines<'a> {
+    name: &'a str,
+    /// As long as the source, byte for byte.
+    text: String,
+}
 
 impl SourceCode for Lines<'_> {
     fn read_span<'b>(
@@ -97,21 +106,21 @@ impl SourceCode for Lines<'_> {
         context_lines_before: usize,
         _context_lines_after: usize,
     ) -> Result<Box<dyn SpanContents<'b> + 'b>, MietteError> {
-        let text = self.0.text.as_str();
+        let text = self.text.as_str();
         let mut start = span.offset().min(text.len());
         let mut end = (start + span.len()).min(text.len());
         if context_lines_before == CONTEXT_LINES {
-            start = text[..start].rfind('\n').map_or(0, |at| at + 1);
-            end = text[end..].find('\n').map_or(text.len(), |at| end + at);
-            // Of an empty line the handler shows nothing, unless its end is there.
-            end = if start == end { (end + 1).min(text.len()) } else { end };
+            let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
+            let line_end = text[end..].find('\n').map_or(text.len(), |at| end + at);
+            start = text.floor_char_boundary(line_start.max(start.saturating_sub(AROUND_BYTES)));
+            end = text.ceil_char_boundary(line_end.min(end + AROUND_BYTES));
         }
         let before = &text[..start];
         let line = before.matches('\n').count();
         let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count());
         let lines = text[start..end].matches('\n').count() + 1;
         Ok(Box::new(miette::MietteSpanContents::new_named(
-            self.0.name.clone(),
+            self.name.to_owned(),
             &text.as_bytes()[start..end],
             (start, end - start).into(),
             line,
@@ -121,64 +130,48 @@ impl SourceCode for Lines<'_> {
     }
 }
 
-/// A message about places, as miette wants it.
-#[derive(Debug)]
-struct Pointed<'a> {
-    message: String,
-    source: Lines<'a>,
-    labels: Vec<LabeledSpan>,
-}
-
-impl std::fmt::Display for Pointed<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Pointed<'_> {}
-
-impl miette::Diagnostic for Pointed<'_> {
-    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
-        Some(&self.source)
-    }
-
-    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        Some(Box::new(self.labels.iter().cloned()))
-    }
-}
-
-/// A diagnostic as miette wants it.
+/// A diagnostic or a part of it as miette wants it.
 #[derive(Debug)]
 struct Shown<'a> {
-    found: &'a Diagnostic,
+    message: String,
+    severity: miette::Severity,
     source: Lines<'a>,
     labels: Vec<LabeledSpan>,
     help: Option<String>,
 }
 
 impl<'a> Shown<'a> {
-    fn new(sources: &'a Sources, found: &'a Diagnostic) -> Self {
+    /// A diagnostic with the labels that are near its place.
+    fn of(sources: &'a Sources, found: &Diagnostic, near: &[&Label]) -> Self {
         let source = sources.get(found.span.source);
-        let mut labels = vec![LabeledSpan::new_primary_with_span(
-            found.label.clone(),
-            range(source, found.span),
-        )];
-        let mut elsewhere = Vec::new();
-        for label in &found.labels {
-            if label.span.source == found.span.source {
-                labels.push(LabeledSpan::new_with_span(
-                    Some(label.text.clone()),
-                    range(source, label.span),
-                ));
-            } else {
-                let other = sources.get(label.span.source);
-                let (line, column) = other.line_column(label.span.start as usize);
-                elsewhere.push(format!("{}:{line}:{column}: {}", other.name, label.text));
-            }
+        let primary =
+            LabeledSpan::new_primary_with_span(found.label.clone(), range(source, found.span));
+        let near = near.iter().map(|label| {
+            LabeledSpan::new_with_span(Some(label.text.clone()), range(source, label.span))
+        });
+        Self {
+            message: printable(&found.message),
+            severity: match found.severity {
+                Severity::Error => miette::Severity::Error,
+                Severity::Warning => miette::Severity::Warning,
+            },
+            source: Lines { name: &source.name, text: printable(&source.text) },
+            labels: std::iter::once(primary).chain(near).collect(),
+            help: found.help.as_deref().map(printable),
         }
-        elsewhere.extend(found.help.clone());
-        let help = if elsewhere.is_empty() { None } else { Some(elsewhere.join("\n")) };
-        Self { found, source: Lines(source), labels, help }
+    }
+
+    /// A place that explains a diagnostic, shown on its own.
+    fn place(sources: &'a Sources, label: &Label) -> Self {
+        let source = sources.get(label.span.source);
+        let place = LabeledSpan::new_primary_with_span(None, range(source, label.span));
+        Self {
+            message: printable(&label.text),
+            severity: miette::Severity::Advice,
+            source: Lines { name: &source.name, text: printable(&source.text) },
+            labels: vec![place],
+            help: None,
+        }
     }
 }
 
@@ -190,24 +183,35 @@ fn range(source: &Source, span: Span) -> (usize, usize) {
     (span.start as usize, len.max(at_least))
 }
 
+/// Returns a text in which nothing moves a terminal's cursor or turns the direction of writing, and
+/// every byte keeps its place.
+fn printable(text: &str) -> String {
+    let is_harmful = |c: char| {
+        (c.is_control() && !matches!(c, '\n' | '\t'))
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
+        match (is_harmful(c), c.len_utf8()) {
+            (false, _) => printable.push(c),
+            (true, 3) => printable.push('\u{fffd}'),
+            (true, len) => printable.extend(std::iter::repeat_n('?', len)),
+        }
+    }
+    printable
+}
+
 impl std::fmt::Display for Shown<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&self.found.message)
+        formatter.write_str(&self.message)
     }
 }
 
 impl std::error::Error for Shown<'_> {}
 
 impl miette::Diagnostic for Shown<'_> {
-    fn code(&self) -> Option<Box<dyn std::fmt::Display + '_>> {
-        Some(Box::new(self.found.code))
-    }
-
     fn severity(&self) -> Option<miette::Severity> {
-        Some(match self.found.severity {
-            Severity::Error => miette::Severity::Error,
-            Severity::Warning => miette::Severity::Warning,
-        })
+        Some(self.severity)
     }
 
     fn help(&self) -> Option<Box<dyn std::fmt::Display + '_>> {

@@ -1,0 +1,241 @@
+//! Checking names: what a name means where it stands, and the members of what it names.
+
+use super::cure::quoted;
+use super::expr::list_of;
+use super::{Checker, Scope};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::lang::builtins::{self, Function};
+use crate::lang::nearest::nearest;
+use crate::lang::scope::declared;
+use crate::lang::ty::{ItemRef, Type};
+use crate::source::Span;
+use crate::syntax::ast::{Expr, ItemKind, Name};
+
+/// Variables that every shell has: mentioned in a hole they were meant for the shell.
+const SHELL_NAMES: &[&str] = &["HOME", "PATH", "PWD", "USER", "TMPDIR", "LANG", "SHELL"];
+
+impl<'p> Checker<'p> {
+    pub(super) fn name(&mut self, name: &str, span: Span, scope: &mut Scope) -> Type {
+        if let Some(local) = scope.locals.get(name) {
+            return local.ty.clone();
+        }
+        let module = scope.item.module;
+        if let Some(item) = self.symbols[module.index()].get(name) {
+            return self.mention(scope.item, ItemRef { module, item }, span);
+        }
+        match builtins::find(name) {
+            Some(builtin) if builtin.function == Function::Host => Type::Host,
+            Some(builtin) => Type::Builtin(builtin.name),
+            None => {
+                let problem = self.unknown_name(name, span, scope);
+                self.report(problem);
+                Type::Unknown
+            }
+        }
+    }
+
+    /// Notes that `user` mentions `item`, and returns its type.
+    fn mention(&mut self, user: ItemRef, item: ItemRef, span: Span) -> Type {
+        self.used.insert(item);
+        let is_value = |item: &ItemKind| {
+            matches!(item, ItemKind::Let(_) | ItemKind::Function(_) | ItemKind::Param(_))
+        };
+        if is_value(&self.tree(user).kind) && is_value(&self.tree(item).kind) {
+            self.mentions.entry(user).or_default().push((item, span));
+        }
+        self.type_of(item, span)
+    }
+
+    fn unknown_name(&self, name: &str, span: Span, scope: &Scope) -> Diagnostic {
+        if builtins::is_later(name) {
+            return Diagnostic::error(
+                Code::NOT_IN_THIS_VERSION,
+                span,
+                format!("`{name}` is not in this version of Kiln"),
+            )
+            .help(builtins::instead_of_later(name));
+        }
+        let problem =
+            Diagnostic::error(Code::UNKNOWN_NAME, span, format!("nothing is called `{name}`"));
+        if SHELL_NAMES.contains(&name) {
+            return problem
+                .help(format!("in a script, a variable of the shell is written ${name}"));
+        }
+        if scope.outs.contains_key(name) {
+            return problem
+                .help(format!("an out of this stage is written `out.{name}`"))
+                .edit(span, format!("out.{name}"));
+        }
+        if let Some(near) = self.nearest_name(name, scope) {
+            return problem.help(format!("did you mean `{near}`?")).edit(span, near);
+        }
+        match (builtins::foreign(name), scope.calls) {
+            (Some(cure), true) => problem.help(cure),
+            (None, true) => problem.help(format!("declare it: fn {name}(…) -> … = …")),
+            (_, false) => problem.help(format!(
+                "declare it: let {name} = …  or, to set it from outside, param {name}: string"
+            )),
+        }
+    }
+
+    /// Returns the nearest name that an expression may mention: one that can be called if it is
+    /// called, else one that cannot.
+    fn nearest_name(&self, name: &str, scope: &Scope) -> Option<String> {
+        let module = scope.item.module;
+        let is_meant = |name: &&str| {
+            let item = self.symbols[module.index()].get(name).map(|item| ItemRef { module, item });
+            item.is_some_and(|item| match &self.tree(item).kind {
+                ItemKind::Function(_) => scope.calls,
+                ItemKind::Stage(stage) => scope.calls == stage.parameters.is_some(),
+                ItemKind::Param(_) | ItemKind::Let(_) => !scope.calls,
+                ItemKind::Use(_) | ItemKind::Broken(_) => true,
+            })
+        };
+        let symbols = self.symbols[module.index()].names().filter(is_meant);
+        let near = match scope.calls {
+            true => nearest(name, symbols.chain(builtins::names().map(|name| name as &str))),
+            false => nearest(name, scope.locals.names().chain(symbols).chain(["host"])),
+        };
+        near.map(str::to_owned)
+    }
+
+    pub(super) fn member(
+        &mut self,
+        base: &'p Expr,
+        name: &'p Name,
+        is_optional: bool,
+        scope: &mut Scope,
+    ) -> Type {
+        let ty = self.expr(base, scope);
+        match (&ty, is_optional) {
+            (Type::Optional(inner), true) => {
+                Type::optional(self.member_of(inner, base, name, scope))
+            }
+            (Type::Optional(_), false) => {
+                let text = self.program.sources.text(base.span);
+                let message = format!("`{text}` may be `none`, which has no `{}`", name.text);
+                let help = format!("write {text}?.{0}, which is `none` then", name.text);
+                let dot =
+                    Span::new(base.span.source, base.span.end as usize, name.span.start as usize);
+                self.report(
+                    Diagnostic::error(Code::MAYBE_NONE, name.span, message)
+                        .help(help)
+                        .edit(dot, "?."),
+                );
+                Type::Unknown
+            }
+            (_, true) if ty != Type::Unknown => {
+                let message = format!(
+                    "`?.` follows a value that may be `none`, and {} is none such",
+                    quoted(&ty)
+                );
+                let dot =
+                    Span::new(base.span.source, base.span.end as usize, name.span.start as usize);
+                self.report(
+                    Diagnostic::error(Code::NO_SUCH_OPERATION, dot, message)
+                        .help("write `.`")
+                        .edit(dot, "."),
+                );
+                self.member_of(&ty, base, name, scope)
+            }
+            _ => self.member_of(&ty, base, name, scope),
+        }
+    }
+
+    fn member_of(&mut self, ty: &Type, base: &'p Expr, name: &'p Name, scope: &mut Scope) -> Type {
+        match ty {
+            Type::Unknown => Type::Unknown,
+            Type::Module(module) => {
+                let module = *module;
+                match self.symbols[module.index()].get(&name.text) {
+                    Some(item) => {
+                        let item = ItemRef { module, item };
+                        self.private(item, base, name);
+                        self.mention(scope.item, item, name.span)
+                    }
+                    None => self.no_member(ty, name),
+                }
+            }
+            Type::Record(fields) => match fields.get(&name.text) {
+                Some(ty) => ty.clone(),
+                None => self.no_member(ty, name),
+            },
+            Type::File | Type::Junit | Type::Dir => match name.text.as_str() {
+                "name" | "stem" | "parent" | "path" => Type::String,
+                _ => self.no_member(ty, name),
+            },
+            Type::Host if name.text == "tool" => Type::Builtin(builtins::HOST_TOOL),
+            Type::Host => {
+                let message =
+                    format!("the fact `host.{}` is not in this version of Kiln", name.text);
+                self.report(
+                    Diagnostic::error(Code::NOT_IN_THIS_VERSION, name.span, message)
+                        .help("pass it as a param for now: kiln run -p name=value"),
+                );
+                Type::Unknown
+            }
+            Type::Outs => {
+                scope.written.insert(name.text.clone());
+                match scope.outs.get(&name.text) {
+                    Some(out) => out.ty.certain().clone(),
+                    None => self.no_out(&scope.outs.clone(), "this stage", name),
+                }
+            }
+            Type::Stage(stage) => self.stage_member(*stage, base, name),
+            Type::Row(stage) => self.out_of(*stage, name),
+            Type::AllRows(stage) => Type::list(self.out_of(*stage, name)),
+            ty => self.no_member(ty, name),
+        }
+    }
+
+    fn private(&mut self, item: ItemRef, base: &Expr, name: &Name) {
+        let tree = self.tree(item);
+        if tree.is_pub || matches!(tree.kind, ItemKind::Broken(_)) {
+            return;
+        }
+        let module = self.program.sources.text(base.span);
+        let (_, place) = declared(tree).expect("it was found by its name");
+        let at = Span::at(tree.span.source, tree.span.start as usize);
+        self.report(
+            Diagnostic::error(
+                Code::PRIVATE_NAME,
+                name.span,
+                format!("`{}` of `{module}` is not `pub`", name.text),
+            )
+            .also(place, "declared here")
+            .help("write `pub` before it")
+            .edit(at, "pub "),
+        );
+    }
+
+    fn no_member(&mut self, ty: &Type, name: &Name) -> Type {
+        let (what, known): (String, Vec<String>) = match ty {
+            Type::Module(module) => {
+                let tree = &self.program.module(*module).ast;
+                let public = tree.items.iter().filter(|item| item.is_pub).filter_map(declared);
+                (
+                    format!("`{}`", self.program.module(*module).path),
+                    public.map(|(name, _)| name).collect(),
+                )
+            }
+            Type::Record(fields) => ("the record".to_owned(), fields.keys().cloned().collect()),
+            Type::File | Type::Junit | Type::Dir => (
+                format!("a `{ty}`"),
+                ["name", "stem", "parent", "path"].map(str::to_owned).to_vec(),
+            ),
+            ty => (quoted(ty), Vec::new()),
+        };
+        let problem = Diagnostic::error(
+            Code::UNKNOWN_FIELD,
+            name.span,
+            format!("{what} has no member `{}`", name.text),
+        );
+        let problem = match nearest(&name.text, known.iter().map(String::as_str)) {
+            Some(near) => problem.help(format!("did you mean `{near}`?")).edit(name.span, near),
+            None if known.is_empty() => problem,
+            None => problem.help(format!("it has {}", list_of(&known))),
+        };
+        self.report(problem);
+        Type::Unknown
+    }
+}
