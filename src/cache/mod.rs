@@ -152,7 +152,8 @@ impl Store {
     ///
     /// # Errors
     /// [`CacheError::Io`].
-    pub(crate) fn try_lock(&self, key: Digest) -> Result<Option<KeyLock<'_>>, CacheError> {
+    #[cfg(test)]
+    fn try_lock(&self, key: Digest) -> Result<Option<KeyLock<'_>>, CacheError> {
         self.step_locks.try_lock(key)
     }
 

@@ -152,7 +152,8 @@ impl Tree {
     }
 
     /// Returns the directory at `path`; the empty path is the root.
-    pub(crate) fn subtree(&self, path: impl AsRef<Path>) -> Option<Tree> {
+    #[cfg(test)]
+    fn subtree(&self, path: impl AsRef<Path>) -> Option<Tree> {
         let path = path.as_ref();
         match self.get(path) {
             Some(Node::Directory(tree)) => Some(tree.clone()),

@@ -47,7 +47,8 @@ pub enum Found {
 
 impl Report {
     /// Returns whether steps can run in cells.
-    pub(crate) fn is_usable(&self) -> bool {
+    #[cfg(test)]
+    pub(super) fn is_usable(&self) -> bool {
         self.checks.iter().all(|check| !check.is_needed || check.found == Found::Works)
     }
 }

@@ -151,6 +151,7 @@ pub(super) struct Taken {
 
 impl Memory {
     /// Returns a memory that knows nothing yet.
+    #[cfg(test)]
     pub(crate) fn empty(root: &Path, clock: Clock) -> Self {
         Self::new(root, clock, BTreeMap::new(), BTreeMap::new())
     }
@@ -241,6 +242,7 @@ impl Memory {
     }
 
     /// Returns what stood at a project path when an earlier run looked.
+    #[cfg(test)]
     pub(crate) fn before(&self, path: &str) -> Option<&Seen> {
         self.old.get(path).map(|record| &record.seen)
     }

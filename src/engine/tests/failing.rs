@@ -32,7 +32,7 @@ fn what_waits_for_a_failure_is_blocked_by_name() {
     ran.expect(1, &[("a", Failed), ("b", Blocked), ("last", Blocked), ("other", Ran)]);
     assert_eq!(ran.finished("last").blocked_by, ["a"]);
     assert_eq!(ran.finished("a").blocks, 2);
-    assert_eq!(ran.result.counts.blocked, 2);
+    assert_eq!(ran.counts().blocked, 2);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_step_that_may_fail_is_tolerated() {
     let ran = bench.run();
     ran.expect(0, &[("lint", Failed), ("after", Ran)]);
     assert!(ran.finished("lint").tolerated);
-    assert_eq!(ran.result.counts.tolerated, 1);
+    assert_eq!(ran.counts().tolerated, 1);
 }
 
 #[test]
