@@ -322,10 +322,10 @@ impl<'p> Checker<'p> {
                 let (what, cure) = match &tree.kind {
                     ItemKind::Param(_) => ("param", "mention it or delete it"),
                     ItemKind::Let(_) => {
-                        ("let", "mention it, delete it, or make it `pub` for other files")
+                        ("value", "mention it, delete it, or make it `pub` for other files")
                     }
                     ItemKind::Function(_) => {
-                        ("fn", "call it, delete it, or make it `pub` for other files")
+                        ("function", "call it, delete it, or make it `pub` for other files")
                     }
                     ItemKind::Use(_) if !self.brings_stages(reference) => {
                         ("module", "mention it or delete it")

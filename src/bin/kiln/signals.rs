@@ -1,10 +1,12 @@
 //! Signals: what interrupts a run. Knows which signals mean what; does not know what is running.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use kiln::session::Interrupt;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 /// Lets signals interrupt a run until dropped: the first kindly, the second at once, the third ends
@@ -37,6 +39,14 @@ impl Drop for Watch {
     fn drop(&mut self) {
         self.0.close();
     }
+}
+
+/// Returns what is set whenever Kiln goes on after it was stopped from the keyboard.
+pub(crate) fn resumed() -> Arc<AtomicBool> {
+    let is_resumed = Arc::new(AtomicBool::new(false));
+    // Without it the screen is a little less tidy after a stop.
+    let _ = signal_hook::flag::register(SIGCONT, Arc::clone(&is_resumed));
+    is_resumed
 }
 
 /// Returns whether whoever started Kiln left that signal to it: `nohup` wants hang-ups ignored, and

@@ -153,7 +153,7 @@ fn plain(found: &Type, place: &Type, text: &str) -> Option<Cure> {
 }
 
 /// Returns whether a text would be a value of type `place` without its quotes.
-fn reads_as(text: &str, place: &Type) -> bool {
+pub(super) fn reads_as(text: &str, place: &Type) -> bool {
     matches!(
         (parse::literal(text), place),
         (Some(ExprKind::Duration(_)), Type::Duration)

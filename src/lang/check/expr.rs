@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::cure::{loosely, quoted};
+use super::cure::{loosely, quoted, reads_as};
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::builtins;
@@ -122,7 +122,7 @@ impl<'p> Checker<'p> {
                     Type::Stage(_) | Type::Row(_) => {
                         self.name_an_out(found, text).of(problem, expr.span)
                     }
-                    Type::Record(fields) => {
+                    Type::Record(fields) if !matches!(expr.kind, ExprKind::Record(_)) => {
                         let fields: Vec<_> =
                             fields.keys().map(|field| format!("{text}.{field}")).collect();
                         problem.help(format!("name one of its fields: {}", list_of(&fields)))
@@ -174,11 +174,8 @@ impl<'p> Checker<'p> {
                     if let Some((ty, span)) = first {
                         problem = problem.also(*span, format!("this is {}", quoted(ty)));
                     }
-                    if all.is_text() && ty.is_text() {
-                        let is_string = matches!(ty, Type::String | Type::Enum(_));
-                        let other = first.filter(|_| is_string).map_or(*span, |(_, span)| *span);
-                        let text = self.program.sources.text(other);
-                        problem = problem.help(format!("make it a text: \"{{{{{text}}}}}\""));
+                    if let Some((first, place)) = first {
+                        problem = self.join_cure(problem, (first, *place), (ty, *span));
                     }
                     self.report(problem);
                     return Type::Unknown;
@@ -186,6 +183,32 @@ impl<'p> Checker<'p> {
             }
         }
         all
+    }
+
+    /// Says how two values come to be of one type.
+    fn join_cure(
+        &self,
+        problem: Diagnostic,
+        first: (&Type, Span),
+        second: (&Type, Span),
+    ) -> Diagnostic {
+        let is_string = |ty: &Type| matches!(ty, Type::String | Type::Enum(_));
+        let (text, other) = match (is_string(first.0), is_string(second.0)) {
+            (true, false) => (first, second),
+            (false, true) => (second, first),
+            _ => return problem,
+        };
+        let written = self.program.sources.text(other.1);
+        match text.0 {
+            Type::Enum(texts) if texts.len() == 1 && reads_as(&texts[0], other.0) => problem
+                .help(format!("write it without the quotes: {}", texts[0]))
+                .edit(text.1, &*texts[0]),
+            _ if !other.0.is_text() => problem,
+            _ if matches!(other.0, Type::Int(low, high) if low == high) => problem
+                .help(format!("make it a text: \"{written}\""))
+                .edit(other.1, format!("\"{written}\"")),
+            _ => problem.help(format!("make it a text: \"{{{{{written}}}}}\"")),
+        }
     }
 
     fn record(&mut self, fields: &'p [(Name, Expr)], scope: &mut Scope) -> Type {

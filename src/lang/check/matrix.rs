@@ -191,7 +191,12 @@ impl<'p> Checker<'p> {
 
     /// Reports a value that an axis does not have.
     fn no_value(&mut self, code: Code, what: &str, axis: &AxisInfo, found: &Type, span: Span) {
-        let message = format!("{what}: `{}` is never {}", axis.name, quoted(found));
+        let value = match found {
+            Type::Enum(texts) if texts.len() == 1 => format!("{:?}", texts[0]),
+            Type::Int(low, high) if low == high => low.to_string(),
+            found => quoted(found),
+        };
+        let message = format!("{what}: `{}` is never {value}", axis.name);
         let problem = Diagnostic::error(code, span, message);
         self.report(match (found, &axis.ty) {
             (Type::Enum(found), Type::Enum(known)) => {

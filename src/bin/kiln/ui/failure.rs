@@ -2,94 +2,126 @@
 //! failed step and what it wrote; does not know the rest of the run.
 
 use kiln::event::{Failure, StepFinished};
-use kiln::plan::step::{Root, Step, Tool};
+use kiln::plan::step::{Command, Place, Root, Step, Tool};
 
 use super::amount::{bytes, count, duration, shell_word};
 use super::scene::Scene;
 use super::screen::Tone;
 use super::tail::Tail;
-use super::{clean, reason, report};
+use super::{clean, reason};
 
 /// The most characters of a line of output that are shown; logs have all of them.
 const MAX_LINE_CHARS: usize = 1000;
 
-/// Returns the whole report: lines that end with a newline. `most`: how many lines of output.
+/// How far in the text of a line begins, after its name.
+const INDENT: usize = 12;
+
+/// Returns the whole report below the line of the failed step. `most`: how many lines of output.
 pub(crate) fn report(
     scene: &Scene,
     step: &StepFinished,
     tail: Option<&Tail>,
     most: usize,
 ) -> String {
-    let mut text = String::from("\n");
-    text.push_str(&head(scene, step));
-    let mut say = |name: &str, what: &str| {
-        text.push_str(&format!(
-            "  {} {what}\n",
-            scene.screen.paint(Tone::Strong, &format!("{name:8}"))
-        ));
-    };
+    let mut report = Report { scene, text: String::new() };
+    let declared = source_line(scene, &step.place);
+    report.say("step", &format!("{}  {declared}", place(scene, &step.place)));
     if let Some(failure) = &step.failure {
-        if let Some(command) = &failure.command {
-            say("command", &clean::line(command, &scene.screen));
+        if let Some(command) = command(scene, step, failure) {
+            report.say("command", &command);
         }
-        say("ended", &ended(step, failure));
+        report.say("ended", &ended(step, failure));
         if let Some(help) = help(scene, step, failure) {
-            say("help", &help);
+            report.say("help", &help);
         }
     }
-    match tail {
-        Some(tail) if tail.lines().next().is_some() => {
-            say("output", &extent(tail, most));
-            output(scene, tail, most, &mut text);
+    match tail.filter(|tail| tail.lines().next().is_some()) {
+        Some(tail) => {
+            report.say("output", &extent(tail, most));
+            output(scene, tail, most, &mut report.text);
         }
-        _ => say("output", "none"),
+        None => report.say("output", "none"),
     }
-    rest(scene, step, &mut text);
-    text
-}
-
-/// What comes after the output: where to go from here.
-fn rest(scene: &Scene, step: &StepFinished, text: &mut String) {
     let name = shell_word(&step.step);
-    let mut say = |name: &str, what: &str| {
-        text.push_str(&format!(
-            "  {} {what}\n",
-            scene.screen.paint(Tone::Strong, &format!("{name:8}"))
-        ));
-    };
     if step.log.is_some() {
-        say("full log", &scene.command("log", &name));
+        report.say("full log", &scene.command("log", &name));
     }
     if !step.why.is_empty() {
-        say("it ran", &format!("since {}", reason::line(&step.why)));
+        report.say("it ran", &format!("since {}", reason::line(&step.why)));
     }
-    say("next", &scene.command("why", &name));
-    if step.blocks > 0 {
-        let (count, wait) = match step.blocks {
-            1 => ("1 step".to_owned(), "waits"),
-            more => (count(more as usize, "step"), "wait"),
-        };
-        say("blocked", &format!("{count} that {wait} for it"));
+    report.say("next", &scene.command("why", &name));
+    match step.blocks {
+        0 => {}
+        1 => report.say("blocked", "1 step that waits for it"),
+        more => report.say("blocked", &format!("{more} steps that wait for it")),
     }
-    text.push('\n');
+    report.text
 }
 
-/// The step and its place in the pipeline.
-fn head(scene: &Scene, step: &StepFinished) -> String {
-    let message = title(step);
-    let command = step.failure.as_ref().and_then(|failure| failure.place.as_ref());
-    let mut places = vec![(&step.place, format!("this {}", step.kind.keyword()))];
-    if let Some(command) = command.filter(|command| **command != step.place) {
-        places.insert(0, (command, "this command".to_owned()));
-    }
-    let source = scene.source(&places[0].0.file);
-    report::places(source.as_ref(), &scene.screen, &message, &places)
+/// A report in the making.
+struct Report<'a> {
+    scene: &'a Scene,
+    text: String,
 }
 
-/// Returns what failed and how, in one line.
-pub(crate) fn title(step: &StepFinished) -> String {
-    let how = step.failure.as_ref().map(|failure| format!(": {}", failure.message));
-    format!("{} `{}` failed{}", step.kind.keyword(), step.step, how.unwrap_or_default())
+impl Report<'_> {
+    /// Adds a line with its name on the left.
+    fn say(&mut self, name: &str, what: &str) {
+        let name = self.scene.screen.paint(Tone::Strong, &format!("{name:8}"));
+        let (_, columns) = self.scene.screen.size();
+        let what = wrapped(what, columns.saturating_sub(INDENT)).join(&format!("\n{:INDENT$}", ""));
+        self.text.push_str(&format!("  {name}  {what}\n"));
+    }
+}
+
+/// Returns a text in lines of at most so many characters, as far as its words allow.
+fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().expect("there is always a line");
+        let is_full = line.chars().count() + 1 + word.chars().count() > columns.max(20);
+        match line.is_empty() {
+            true => line.push_str(word),
+            false if is_full => lines.push(word.to_owned()),
+            false => {
+                line.push(' ');
+                line.push_str(word);
+            }
+        }
+    }
+    lines
+}
+
+/// A place as editors and terminals take it.
+fn place(scene: &Scene, place: &Place) -> String {
+    format!("{}:{}", scene.path(&place.file), place.line)
+}
+
+/// What stands at a place.
+fn source_line(scene: &Scene, place: &Place) -> String {
+    let source = scene.source(&place.file);
+    let index = (place.line as usize).saturating_sub(1);
+    let line = source.as_ref().and_then(|source| source.text.lines().nth(index));
+    clean::line(line.unwrap_or_default().trim(), &scene.screen)
+}
+
+/// Where the command stands, and itself as one would type it; of a script of several lines also how
+/// long it is, since nobody knows which of them failed.
+fn command(scene: &Scene, step: &StepFinished, failure: &Failure) -> Option<String> {
+    let at = failure.place.as_ref()?;
+    let typed = clean::line(failure.command.as_deref()?, &scene.screen);
+    let commands = scene.step(&step.step).map(|step| step.commands.as_slice()).unwrap_or_default();
+    let lines = commands.iter().find_map(|command| match command {
+        Command::Script { text, place, .. } if place == at => {
+            Some(text.lines().filter(|line| !line.trim().is_empty()).count())
+        }
+        Command::Script { .. } | Command::Argv { .. } => None,
+    });
+    let more = match lines {
+        Some(lines @ 2..) => format!(" {} ({lines} lines)", scene.screen.ellipsis()),
+        _ => String::new(),
+    };
+    Some(format!("{}  {typed}{more}", place(scene, at)))
 }
 
 fn ended(step: &StepFinished, failure: &Failure) -> String {
@@ -100,34 +132,28 @@ fn ended(step: &StepFinished, failure: &Failure) -> String {
     };
     let memory = step.peak_memory_bytes.filter(|memory| *memory > 0);
     let memory = memory.map(|memory| format!(", peak memory {}", bytes(memory)));
-    let tries = step.attempts.map(|attempts| format!(", in {}", tries(attempts)));
-    let tolerated = if step.tolerated { ", tolerated by `may_fail`" } else { "" };
+    let tries = step.attempts.map(|attempts| format!(", in {attempts} tries"));
     format!(
-        "{how}after {}{}{}{tolerated}",
+        "{how}after {}{}{}",
         duration(step.millis),
         memory.unwrap_or_default(),
         tries.unwrap_or_default()
     )
 }
 
-fn tries(attempts: u32) -> String {
-    if attempts == 1 { "1 try".to_owned() } else { format!("{attempts} tries") }
-}
-
-/// What to do: what the engine knows, and for programs that were not found or cannot be run, where
-/// they were looked for.
+/// What to do: what the engine knows, and what shells mean by their own exit codes.
 fn help(scene: &Scene, step: &StepFinished, failure: &Failure) -> Option<String> {
     let seen = || scene.step(&step.step).map(programs).unwrap_or_default();
     match failure.exit {
         Some(127) => Some(format!(
-            "the last line of the output names the program; {}add it to `tools`, or install it",
+            "the output names a program that is not there: {}; install it, or add it to `tools`",
             seen()
         )),
-        Some(126) => Some(format!(
-            "what it called is no program that can run here: make it executable (`chmod +x`) or \
-             call its interpreter; {}",
-            seen().trim_end_matches("; ")
-        )),
+        Some(126) => Some(
+            "the output names a file that is no program: make it executable (`chmod +x`), or call \
+             its interpreter"
+                .to_owned(),
+        ),
         _ => failure.help.clone(),
     }
 }
@@ -148,8 +174,8 @@ fn programs(step: &Step) -> String {
         })
         .collect();
     match tools.len() {
-        0 => format!("the step has the programs of {root} and no tools; "),
-        _ => format!("the step has the programs of {root} and the tools {}; ", tools.join(", ")),
+        0 => format!("the step sees {root} and no tools"),
+        _ => format!("the step sees {root} and the tools {}", tools.join(", ")),
     }
 }
 

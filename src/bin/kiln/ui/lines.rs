@@ -4,13 +4,13 @@
 use kiln::event::{
     Outcome, RunFinished, RunStopping, StepFinished, StepRetried, StopReason, Warning,
 };
+use kiln::plan::step::StepKind;
 
-use super::amount::{count, duration};
+use super::amount::{count, duration, shell_word};
 use super::clean;
-use super::failure::title;
 use super::scene::Scene;
-use super::screen::Tone;
-use super::story::{Ending, Story};
+use super::screen::{Screen, Tone};
+use super::story::{Ending, Story, is_interrupted};
 
 /// The most outs that are named at the end.
 const MOST_OUTS: usize = 6;
@@ -22,25 +22,43 @@ pub(crate) fn finished(scene: &Scene, step: &StepFinished) -> Option<String> {
         Outcome::Ran if step.flaky => ("flaky", Tone::Odd),
         Outcome::Ran => ("ran", Tone::Good),
         Outcome::Cached => ("cached", Tone::Faint),
+        Outcome::Failed if is_interrupted(step) => ("stopped", Tone::Odd),
         Outcome::Failed if step.tolerated => ("failed", Tone::Odd),
         Outcome::Failed => ("failed", Tone::Bad),
         Outcome::Blocked | Outcome::Skipped => return None,
     };
     let time = match step.outcome {
         Outcome::Cached => String::new(),
-        _ => format!("  {}", duration(step.millis)),
+        _ => duration(step.millis),
     };
-    let word = scene.screen.paint(tone, &format!("{word:6}"));
-    let kind = step.kind.keyword();
-    Some(format!("{word}  {kind:5} {}{time}{}", step.step, note(step)))
+    let line = line(&scene.screen, tone, word, &time, step.kind, &step.step);
+    Some(format!("{line}{}", note(scene, step)))
 }
 
-fn note(step: &StepFinished) -> String {
+/// Returns the line of a step: how it stands, for how long, what it is for and its name.
+pub(crate) fn line(
+    screen: &Screen,
+    tone: Tone,
+    word: &str,
+    time: &str,
+    kind: StepKind,
+    name: &str,
+) -> String {
+    let word = screen.paint(tone, &format!("{word:7}"));
+    format!("{word} {time:>9}  {:5} {name}", kind.keyword())
+}
+
+fn note(scene: &Scene, step: &StepFinished) -> String {
     let tries = step.attempts.unwrap_or(1);
     let how = step.failure.as_ref().map_or("", |failure| failure.message.as_str());
     match step.outcome {
-        Outcome::Ran if step.flaky => format!("  passed at try {tries}, after a failure"),
-        Outcome::Failed if step.tolerated => format!("  {how}; tolerated by `may_fail`"),
+        Outcome::Ran if step.flaky => format!("  passed at try {tries} only"),
+        Outcome::Failed if is_interrupted(step) => String::new(),
+        Outcome::Failed if step.tolerated => {
+            let log = scene.command("log", &shell_word(&step.step));
+            let log = if step.log.is_some() { format!("; {log}") } else { String::new() };
+            format!("  {how}, which `may_fail` tolerates{log}")
+        }
         Outcome::Failed => format!("  {how}"),
         _ => String::new(),
     }
@@ -48,8 +66,8 @@ fn note(step: &StepFinished) -> String {
 
 /// Returns the line of a step that is tried again.
 pub(crate) fn retried(scene: &Scene, step: &StepRetried) -> String {
-    let word = scene.screen.paint(Tone::Odd, "retry ");
-    format!("{word}  {} failed at try {}: {}", step.step, step.attempt, step.failure.message)
+    let word = scene.screen.paint(Tone::Odd, &format!("{:17}", "retry"));
+    format!("{word}  {}, since at try {} {}", step.step, step.attempt, step.failure.message)
 }
 
 /// Returns a warning with its help.
@@ -65,16 +83,9 @@ pub(crate) fn warning(scene: &Scene, warning: &Warning) -> String {
 /// Returns how the run ended: its failures once more, in short, then the counts and the time.
 pub(crate) fn end(scene: &Scene, story: &Story, run: &RunFinished) -> String {
     let mut lines = Vec::new();
-    let (bad, odd): (Vec<_>, Vec<_>) = story.failures.iter().partition(|step| !step.tolerated);
-    for (steps, tone) in [(odd, Tone::Odd), (bad, Tone::Bad)] {
-        for step in steps {
-            let word = scene.screen.paint(tone, "failed");
-            let place = format!("{}:{}", step.place.file, step.place.line);
-            let tolerated = if step.tolerated { " (tolerated)" } else { "" };
-            let message = title(step);
-            let what = message.replacen(" failed", "", 1);
-            lines.push(format!("{word}  {what}{tolerated}  {place}"));
-        }
+    lines.extend(story.failures.iter().map(|step| failure(scene, step)));
+    if !lines.is_empty() {
+        lines.insert(0, String::new());
     }
     let (word, tone) = match Ending::of(run) {
         Ending::Done => ("done", Tone::Good),
@@ -83,21 +94,29 @@ pub(crate) fn end(scene: &Scene, story: &Story, run: &RunFinished) -> String {
         Ending::Interrupted => ("interrupted", Tone::Odd),
     };
     let word = scene.screen.paint(tone, &format!("{word}:"));
-    lines.push(format!("{word} {} in {}", counts(run), duration(run.millis)));
+    lines.push(format!("{word} {} in {}", counts(story, run), duration(run.millis)));
     lines.extend(outs(scene, story));
     lines.join("\n")
 }
 
-fn counts(run: &RunFinished) -> String {
+/// A failure once more.
+fn failure(scene: &Scene, step: &StepFinished) -> String {
+    let line = line(&scene.screen, Tone::Bad, "failed", "", step.kind, &step.step);
+    let place = format!("{}:{}", scene.path(&step.place.file), step.place.line);
+    format!("{line}{}  {place}", note(scene, step))
+}
+
+fn counts(story: &Story, run: &RunFinished) -> String {
     let counts = &run.counts;
     let parts = [
-        (counts.ran, "ran"),
+        (counts.ran - counts.flaky, "ran"),
+        (counts.flaky, "flaky"),
         (counts.cached, "cached"),
-        (counts.failed, "failed"),
+        (counts.failed.saturating_sub(counts.tolerated + story.interrupted), "failed"),
+        (story.interrupted, "stopped"),
+        (counts.tolerated, "failed and tolerated"),
         (counts.blocked, "blocked"),
         (counts.skipped, "not started"),
-        (counts.flaky, "flaky"),
-        (counts.tolerated, "tolerated"),
     ];
     let all = counts.ran + counts.cached + counts.failed + counts.blocked + counts.skipped;
     let told: Vec<_> = parts

@@ -1,16 +1,20 @@
 //! The live terminal: finished lines go into the scrollback, and a small block below them shows what
-//! runs and how far it is. Knows events, time and the size of the screen; the drawing is indicatif's.
+//! runs and how far it is. Knows events, time and the size of the screen.
+//!
+//! The cursor rests on the empty line below the block, where an echoed `^C` does no harm. Lines end
+//! with a newline and are never padded, so that they can be copied, and reflow, as any others.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use console::{measure_text_width, truncate_str};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kiln::event::{Event, Outcome};
 
 use super::amount::{count, duration};
 use super::scene::Scene;
 use super::screen::{Screen, Tone};
-use super::story::{Keep, Running, Story, millis_since};
+use super::story::{Keep, Running, Story, is_failure, millis_since};
 use super::{clean, failure, lines};
 
 /// How long the screen may lag behind.
@@ -26,7 +30,7 @@ const KEEP: Keep = Keep { lines: 40, bytes: 256 << 10 };
 pub(crate) struct Live {
     scene: Scene,
     story: Story,
-    bar: ProgressBar,
+    block: Block,
     /// Lines for the scrollback that are not there yet.
     waiting: Vec<String>,
     /// Steps served from the cache since the last line: they share one.
@@ -36,10 +40,8 @@ pub(crate) struct Live {
 
 impl Live {
     pub(crate) fn new(scene: Scene) -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(60));
-        bar.set_style(ProgressStyle::with_template("{msg}").expect("the template is right"));
-        let (waiting, cached) = (Vec::new(), Vec::new());
-        Self { scene, story: Story::new(KEEP), bar, waiting, cached, drawn: Instant::now() }
+        let (waiting, cached, block) = (Vec::new(), Vec::new(), Block::new(&scene.screen));
+        Self { scene, story: Story::new(KEEP), block, waiting, cached, drawn: Instant::now() }
     }
 
     pub(crate) fn hear(&mut self, event: &Event) {
@@ -57,7 +59,7 @@ impl Live {
                     Some(line) => self.say(line),
                     None => {}
                 }
-                if step.outcome == Outcome::Failed {
+                if is_failure(step) {
                     let report = failure::report(&self.scene, step, tail.as_ref(), KEEP.lines);
                     self.say(report);
                 }
@@ -88,10 +90,7 @@ impl Live {
     /// Leaves the scrollback as it is, and nothing below it.
     pub(crate) fn end(mut self) {
         self.say_cached();
-        self.bar.finish_and_clear();
-        for text in self.waiting.drain(..) {
-            super::tell(&text);
-        }
+        self.block.draw(&self.scene.screen, &mut self.waiting, |_| Vec::new());
     }
 
     fn say(&mut self, text: String) {
@@ -107,20 +106,61 @@ impl Live {
             1..=MOST_NAMED => self.cached.join(", "),
             all => format!("{first} and {} more", all - 1),
         };
-        let word = self.scene.screen.paint(Tone::Faint, "cached");
+        let word = self.scene.screen.paint(Tone::Faint, &format!("{:17}", "cached"));
         self.waiting.push(format!("{word}  {names}"));
         self.cached.clear();
     }
 
     fn draw(&mut self) {
-        if !self.waiting.is_empty() {
-            self.bar.println(self.waiting.join("\n"));
-            self.waiting.clear();
-        }
-        let size = self.scene.screen.size();
-        self.bar.set_message(block(&self.scene.screen, &self.story, size).join("\n"));
-        self.bar.tick();
+        let (screen, story) = (&self.scene.screen, &self.story);
+        self.block.draw(screen, &mut self.waiting, |size| block(screen, story, size));
         self.drawn = Instant::now();
+    }
+}
+
+/// The lines at the bottom that are drawn again and again.
+struct Block {
+    /// How many there are now.
+    rows: usize,
+    /// The size of the screen when it was last looked at.
+    size: (usize, usize),
+    /// Set when Kiln was stopped and goes on: others have written below the block meanwhile.
+    is_resumed: Arc<AtomicBool>,
+}
+
+impl Block {
+    fn new(screen: &Screen) -> Self {
+        Self { rows: 0, size: screen.size(), is_resumed: crate::signals::resumed() }
+    }
+
+    /// Writes the waiting lines above the block and draws it again, all in one write. While the
+    /// screen is being resized only what is new is worth the mess it may make.
+    fn draw(
+        &mut self,
+        screen: &Screen,
+        waiting: &mut Vec<String>,
+        lines: impl FnOnce((usize, usize)) -> Vec<String>,
+    ) {
+        let size = screen.size();
+        let is_moving = std::mem::replace(&mut self.size, size) != size;
+        if is_moving && waiting.is_empty() {
+            return;
+        }
+        if self.is_resumed.swap(false, Ordering::Relaxed) {
+            self.rows = 0;
+        }
+        let mut text = match self.rows {
+            0 => String::new(),
+            // To the block's first line, and all below is erased.
+            rows => format!("\r\x1b[{rows}A\x1b[J"),
+        };
+        let lines = lines(size);
+        self.rows = lines.len();
+        for line in waiting.drain(..).chain(lines) {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        super::tell_raw(&text);
     }
 }
 
@@ -129,6 +169,9 @@ fn block(screen: &Screen, story: &Story, (rows, columns): (usize, usize)) -> Vec
     // The last column stays free: some terminals wrap when it is written to.
     let columns = columns.saturating_sub(1);
     let most = MOST_RUNNING.min(rows.saturating_sub(2) / 2);
+    if rows < 3 || columns == 0 {
+        return Vec::new();
+    }
     let mut lines: Vec<_> = story
         .running
         .iter()
@@ -149,11 +192,7 @@ fn block(screen: &Screen, story: &Story, (rows, columns): (usize, usize)) -> Vec
 fn running(screen: &Screen, name: &str, step: &Running, columns: usize) -> String {
     let said = step.tail.last().map(|line| clean::line(line, screen)).unwrap_or_default();
     let time = duration(millis_since(step.since));
-    let head = format!(
-        "{}  {:5} {name}  {time}",
-        screen.paint(Tone::Strong, "run   "),
-        step.kind.keyword()
-    );
+    let head = lines::line(screen, Tone::Strong, "running", &time, step.kind, name);
     let room = columns.saturating_sub(measure_text_width(&head) + 2);
     if room < 10 || said.trim().is_empty() {
         return fit(screen, &head, columns);

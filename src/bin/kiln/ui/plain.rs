@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use kiln::event::{Event, Outcome};
+use kiln::event::Event;
 
 use super::amount::duration;
 use super::scene::Scene;
-use super::story::{Keep, Story, millis_since};
+use super::story::{Keep, Story, is_failure, millis_since};
 use super::{failure, lines, tell};
 
 /// How long it may say nothing.
@@ -42,7 +42,7 @@ impl Plain {
                 if let Some(line) = lines::finished(&self.scene, step) {
                     self.say(&line);
                 }
-                if step.outcome == Outcome::Failed {
+                if is_failure(step) {
                     let report = failure::report(&self.scene, step, tail.as_ref(), usize::MAX);
                     self.say(&report);
                 }

@@ -1,10 +1,10 @@
 //! The quiet form of a run: failures and warnings, nothing else. Knows events; says nothing of what
 //! went well.
 
-use kiln::event::{Event, Outcome};
+use kiln::event::Event;
 
 use super::scene::Scene;
-use super::story::{Ending, Keep, Story};
+use super::story::{Ending, Keep, Story, is_failure};
 use super::{failure, lines, tell};
 
 /// How much of a step's output is shown if it fails.
@@ -32,7 +32,8 @@ impl Quiet {
             | Event::RunStopping(_) => {}
             Event::Warning(warning) => tell(&lines::warning(&self.scene, warning)),
             Event::StepFinished(step) => {
-                if step.outcome == Outcome::Failed && !step.tolerated {
+                if is_failure(step) {
+                    tell(&lines::finished(&self.scene, step).unwrap_or_default());
                     tell(&failure::report(&self.scene, step, tail.as_ref(), KEEP.lines));
                 }
             }

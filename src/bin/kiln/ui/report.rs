@@ -2,7 +2,6 @@
 //! Knows screens; does not know what any message means.
 
 use kiln::diagnostic::{Diagnostic, Label, Severity};
-use kiln::plan::step::Place;
 use kiln::source::{Source, Sources, Span};
 use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, SourceCode, SourceSpan,
@@ -40,40 +39,6 @@ pub(crate) fn show(sources: &Sources, diagnostics: &[Diagnostic]) {
         let more = if more > 0 { format!(", {more} of them not shown") } else { String::new() };
         super::tell(&format!("{}{more}; see: kiln explain {}", counts.join(", "), worst.code));
     }
-}
-
-/// Returns a message and the places it is about, the first of them the main one. Of a place only
-/// its first line is shown.
-pub(crate) fn places(
-    source: Option<&Source>,
-    screen: &Screen,
-    message: &str,
-    places: &[(&Place, String)],
-) -> String {
-    let Some(source) = source else {
-        let at = places[0].0;
-        return format!("error: {message}\n  at {}:{}\n", at.file, at.line);
-    };
-    let label = |at: usize, (place, text): &(&Place, String)| {
-        let (start, end) = (place.start as usize, place.end as usize);
-        let text_there = source.text.get(start..end).unwrap_or_default();
-        let first = text_there.lines().next().unwrap_or_default().len();
-        let range = (start.min(source.text.len()), first);
-        match at {
-            0 => LabeledSpan::new_primary_with_span(Some(text.clone()), range),
-            _ => LabeledSpan::new_with_span(Some(text.clone()), range),
-        }
-    };
-    let of_source = |(place, _): &&(&Place, String)| place.file == source.name;
-    let labels = places.iter().filter(of_source).enumerate().map(|(at, place)| label(at, place));
-    let shown = Shown {
-        message: printable(message),
-        severity: miette::Severity::Error,
-        source: Lines { name: &source.name, text: printable(&source.text) },
-        labels: labels.collect(),
-        help: None,
-    };
-    piece(screen, "error", &shown)
 }
 
 fn handler(screen: &Screen, title: &str) -> GraphicalReportHandler {

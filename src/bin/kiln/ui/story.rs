@@ -4,7 +4,9 @@
 use std::time::Instant;
 
 use indexmap::IndexMap;
-use kiln::event::{Event, Outcome, RunFinished, RunStarted, StepFinished, StepStarted, StopReason};
+use kiln::event::{
+    Cause, Event, Outcome, RunFinished, RunStarted, StepFinished, StepStarted, StopReason,
+};
 use kiln::plan::step::StepKind;
 
 use super::tail::Tail;
@@ -24,8 +26,10 @@ pub(crate) struct Story {
     pub(crate) run: Option<RunStarted>,
     /// By name, the longest-running first.
     pub(crate) running: IndexMap<String, Running>,
-    /// Steps that failed for good, tolerated ones included.
+    /// Steps that failed for good, but for tolerated ones and those that were interrupted.
     pub(crate) failures: Vec<StepFinished>,
+    /// How many steps were interrupted.
+    pub(crate) interrupted: u32,
     /// Where the outs that were asked for are.
     pub(crate) outs: Vec<String>,
     pub(crate) done: Done,
@@ -67,6 +71,7 @@ impl Story {
             run: None,
             running: IndexMap::new(),
             failures: Vec::new(),
+            interrupted: 0,
             outs: Vec::new(),
             done: Done::default(),
             ran_millis: 0,
@@ -137,12 +142,23 @@ impl Story {
         if matches!(step.outcome, Outcome::Ran | Outcome::Failed) {
             self.ran_millis += step.millis;
         }
-        if step.outcome == Outcome::Failed {
+        if is_failure(step) {
             self.failures.push(step.clone());
         }
+        self.interrupted += u32::from(is_interrupted(step));
         self.outs.extend(step.outs.iter().map(|out| out.path.clone()));
         self.running.shift_remove(&step.step).map(|step| step.tail)
     }
+}
+
+/// Returns whether a step failed in a way that makes the run fail, and not by interruption.
+pub(crate) fn is_failure(step: &StepFinished) -> bool {
+    step.outcome == Outcome::Failed && !step.tolerated && !is_interrupted(step)
+}
+
+/// Returns whether a step was ended because the run was.
+pub(crate) fn is_interrupted(step: &StepFinished) -> bool {
+    step.failure.as_ref().is_some_and(|failure| failure.cause == Cause::Interrupted)
 }
 
 /// Returns the milliseconds since `start`.
