@@ -4,7 +4,7 @@ mod caching;
 mod failing;
 mod faults;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use indexmap::IndexMap;
@@ -26,6 +26,8 @@ use crate::snapshot::Snapshot;
 /// A project with a store.
 struct Bench {
     dir: tempfile::TempDir,
+    /// Where project and store are instead, if they outlive the bench.
+    at: Option<PathBuf>,
     plan: Plan,
 }
 
@@ -95,7 +97,7 @@ impl Bench {
         };
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("project")).unwrap();
-        Self { dir, plan }
+        Self { dir, at: None, plan }
     }
 
     fn of(steps: impl IntoIterator<Item = Step>) -> Self {
@@ -104,12 +106,16 @@ impl Bench {
         bench
     }
 
+    fn folder(&self) -> &Path {
+        self.at.as_deref().unwrap_or(self.dir.path())
+    }
+
     fn project(&self) -> PathBuf {
-        self.dir.path().join("project")
+        self.folder().join("project")
     }
 
     fn store(&self) -> PathBuf {
-        self.dir.path().join("store")
+        self.folder().join("store")
     }
 
     fn write(&self, path: &str, text: &str) {
@@ -161,7 +167,7 @@ impl Bench {
         let graph = Graph::new(&self.plan).unwrap();
         let store = Store::open(&self.store()).unwrap();
         let project = self.project();
-        let snapshot = Snapshot::load(&self.dir.path().join("snapshot"), &project);
+        let snapshot = Snapshot::load(&self.folder().join("snapshot"), &project);
         let environment = [("PATH".to_owned(), "/usr/bin:/bin".into())].into();
         let tools = snapshot.tools().clone();
         let host = Host::look(&project, environment, snapshot.memory(), tools);

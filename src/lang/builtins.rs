@@ -239,6 +239,28 @@ const LATER: &[&str] = &[
     "secret", "shift", "ssh", "tcp", "toml",
 ];
 
+/// Functions of other languages and what to write here instead.
+const FOREIGN: &[(&str, &str)] = &[
+    ("basename", "a file has its last name: source.name"),
+    ("concat", "lists are added: a + b; texts stand in holes: \"{{a}}{{b}}\""),
+    ("dirname", "a file has its folder: source.parent"),
+    ("env", "what comes from outside is a param: param name: string"),
+    ("fileset", "write: files(\"src/**\")"),
+    ("filter", "write: [x for x in list if condition]"),
+    ("find", "write: files(\"src/**\")"),
+    ("format", "values stand in holes of a text: \"{{name}}-{{level}}\""),
+    ("getenv", "what comes from outside is a param: param name: string"),
+    ("glob", "write: files(\"src/**\")"),
+    ("length", "write: len(list)"),
+    ("list", "write: [a, b]"),
+    ("map", "write: [f(x) for x in list]"),
+    ("path", "write: file(\"path\") or dir(\"path\")"),
+    ("print", "a pipeline prints nothing; its steps do: run sh \"echo {{value}}\""),
+    ("str", "a value becomes a text in a hole: \"{{value}}\""),
+    ("string", "a value becomes a text in a hole: \"{{value}}\""),
+    ("toString", "a value becomes a text in a hole: \"{{value}}\""),
+];
+
 /// Returns the function called `name`.
 pub(crate) fn find(name: &str) -> Option<&'static Builtin> {
     FUNCTIONS.iter().find(|builtin| builtin.name == name)
@@ -267,6 +289,25 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 /// Returns whether `name` is a function that later versions have.
 pub(crate) fn is_later(name: &str) -> bool {
     LATER.contains(&name)
+}
+
+/// Returns what to do in this version about a function of later ones.
+pub(crate) fn instead_of_later(name: &str) -> &'static str {
+    match name {
+        "oci" | "rootfs" | "docker" => {
+            "leave it out: the step runs on the machine's own system; a program of it is added by tools = [host.tool(\"cargo\")]"
+        }
+        "json" | "toml" => "write the values into the pipeline, or read the file in the script",
+        "secret" => "take what the step needs from a file that it does not commit",
+        _ => {
+            "this version runs `build` and `test` stages; leave what needs it to your present tool"
+        }
+    }
+}
+
+/// Returns what to write for a function of another language.
+pub(crate) fn foreign(name: &str) -> Option<&'static str> {
+    FOREIGN.iter().find(|(word, _)| *word == name).map(|(_, cure)| *cure)
 }
 
 /// Returns the type that a call gives for arguments of these types.
@@ -303,6 +344,8 @@ mod tests {
     fn functions_stand_in_the_order_of_the_alphabet() {
         assert!(FUNCTIONS.is_sorted_by_key(|builtin| builtin.name));
         assert!(LATER.is_sorted());
+        assert!(FOREIGN.is_sorted());
+        assert!(FOREIGN.iter().all(|(word, _)| find(word).is_none()));
         assert!(FUNCTIONS.iter().all(|builtin| builtin.signature.starts_with(builtin.name)));
     }
 }

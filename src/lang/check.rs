@@ -2,6 +2,7 @@
 //! types; does not know values, nor which files there are.
 
 mod call;
+mod cure;
 mod expr;
 mod name;
 mod operator;
@@ -19,7 +20,7 @@ use super::scope::{Locals, Symbols, declared};
 use super::ty::{ItemRef, ModuleId, Type};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::source::Span;
-use crate::syntax::ast::{Item, ItemKind, Stage};
+use crate::syntax::ast::{Item, ItemKind, Let, Stage};
 
 /// How many values may need one another in a row.
 const MAX_CHAIN: usize = 1000;
@@ -61,6 +62,8 @@ struct Checker<'p> {
     mentions: BTreeMap<ItemRef, Vec<(ItemRef, Span)>>,
     /// How many types of items are being found, each for the one before.
     chain: usize,
+    /// Whether what is found was reported before, or will be.
+    is_silent: bool,
 }
 
 /// An out as declared.
@@ -87,11 +90,19 @@ struct Scope {
     outs: Arc<IndexMap<String, OutInfo>>,
     /// The out names that a hole has mentioned.
     written: BTreeSet<String>,
+    /// Whether the name that is looked at is called.
+    calls: bool,
 }
 
 impl Scope {
     fn new(item: ItemRef) -> Self {
-        Self { item, locals: Locals::default(), outs: Arc::default(), written: BTreeSet::new() }
+        Self {
+            item,
+            locals: Locals::default(),
+            outs: Arc::default(),
+            written: BTreeSet::new(),
+            calls: false,
+        }
     }
 }
 
@@ -113,6 +124,7 @@ impl<'p> Checker<'p> {
             used: BTreeSet::new(),
             mentions: BTreeMap::new(),
             chain: 0,
+            is_silent: false,
         }
     }
 
@@ -128,7 +140,25 @@ impl<'p> Checker<'p> {
     }
 
     fn report(&mut self, diagnostic: Diagnostic) {
-        self.diagnostics.push(diagnostic);
+        if !self.is_silent {
+            self.diagnostics.push(diagnostic);
+        }
+    }
+
+    /// Does something whose diagnostics another walk over the same text reports.
+    fn silently<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
+        let was_silent = std::mem::replace(&mut self.is_silent, true);
+        let result = act(self);
+        self.is_silent = was_silent;
+        result
+    }
+
+    /// Does something that is done only once, so that its diagnostics are reported now or never.
+    fn aloud<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
+        let was_silent = std::mem::replace(&mut self.is_silent, false);
+        let result = act(self);
+        self.is_silent = was_silent;
+        result
     }
 
     fn item(&mut self, item: ItemRef, tree: &'p Item) {
@@ -179,26 +209,24 @@ impl<'p> Checker<'p> {
         }
         self.types.insert(item, None);
         self.chain += 1;
-        let ty = match &self.tree(item).kind {
-            ItemKind::Param(param) => self.param(item, param),
-            ItemKind::Let(binding) => {
-                let found = self.expr(&binding.value, &mut Scope::new(item));
-                match &binding.ty {
-                    Some(written) => {
-                        let wanted = self.written(written);
-                        let declared = Some((written.span, "its type is declared here"));
-                        let what = format!("`{}`", binding.name.text);
-                        self.expect(&found, &wanted, binding.value.span, &what, declared);
-                        wanted
-                    }
-                    None => self.nameable(found, &binding.value),
-                }
-            }
+        let ty = self.aloud(|checker| match &checker.tree(item).kind {
+            ItemKind::Param(param) => checker.param(item, param),
+            ItemKind::Let(binding) => checker.binding(item, binding),
             _ => unreachable!("only params and lets have values"),
-        };
+        });
         self.chain -= 1;
         self.types.insert(item, Some(ty.clone()));
         ty
+    }
+
+    fn binding(&mut self, item: ItemRef, binding: &'p Let) -> Type {
+        let found = self.expr(&binding.value, &mut Scope::new(item));
+        let Some(written) = &binding.ty else { return self.nameable(found, &binding.value) };
+        let wanted = self.written(written);
+        let declared = Some((written.span, "its type is declared here"));
+        let what = format!("`{}`", binding.name.text);
+        self.expect(&found, &wanted, binding.value.span, &what, declared);
+        wanted
     }
 
     /// Finds values and functions that need themselves.
@@ -254,13 +282,13 @@ impl<'p> Checker<'p> {
                 let (what, cure) = match &tree.kind {
                     ItemKind::Param(_) => ("param", "mention it or delete it"),
                     ItemKind::Let(_) => {
-                        ("let", "mention it, delete it, or make it `pub` for other files")
+                        ("value", "mention it, delete it, or make it `pub` for other files")
                     }
                     ItemKind::Function(_) => {
-                        ("fn", "call it, delete it, or make it `pub` for other files")
+                        ("function", "call it, delete it, or make it `pub` for other files")
                     }
                     ItemKind::Use(_) if !self.brings_stages(reference) => {
-                        ("use", "mention it or delete it")
+                        ("module", "mention it or delete it")
                     }
                     _ => continue,
                 };

@@ -13,7 +13,11 @@ pub(crate) fn nearest<'a>(
         return None;
     }
     let lower = word.to_lowercase();
-    let allowed = (word.chars().count() / 3).max(1);
+    // Of two letters, one that differs is half of the word.
+    let allowed = match word.chars().count() {
+        0..3 => 0,
+        letters => letters / 3,
+    };
     candidates
         .into_iter()
         .filter(|candidate| *candidate != word && candidate.len() <= LONGEST)
@@ -36,6 +40,7 @@ mod tests {
         assert_eq!(nearest("Report", words), Some("report"));
         assert_eq!(nearest("lib", words), Some("library"));
         assert_eq!(nearest("x", words), None);
+        assert_eq!(nearest("x", ["y", "X1", "X"]), Some("X"));
         assert_eq!(nearest(&"b".repeat(100_000), words), None);
     }
 }

@@ -129,6 +129,7 @@ pub fn run(
     };
     let request = request(&workspace.project, options);
     let result = crate::engine::run::run(plan, graph, &request, &machine, emit);
+    super::workspace::keep_from_git(&workspace.project.package().join(super::OUT_FOLDER));
     // A snapshot that cannot be written costs the next run some time, and nothing else.
     let _ = workspace.save(plan, result.learned);
     Ok(result.exit)

@@ -344,3 +344,12 @@ fn alternatives_are_counted() {
     assert_eq!(alternatives("one thing only"), 0);
     assert_eq!(alternatives("a, b, c, d, or e"), 5);
 }
+
+#[test]
+fn five_broken_stages_give_five_errors() {
+    let file = repository(FOLDER).join("five_broken_stages.pipe");
+    let project = Project::of(std::fs::read(file).unwrap());
+    let found = project.kiln("check --ui jsonl").exits(3).diagnostics();
+    assert_eq!(found.len(), 5, "{found:#?}");
+    assert!(found.iter().all(|found| found["severity"] == "error"), "{found:#?}");
+}

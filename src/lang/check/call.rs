@@ -1,14 +1,14 @@
 //! Checking calls: of functions, of functions of the language, and of templates.
 
+use super::cure::quoted;
 use super::expr::list_of;
-use super::types::quoted;
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::builtins::{self, Builtin, Count, Slot};
 use crate::lang::nearest::nearest;
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
-use crate::syntax::ast::{Argument, Expr, ItemKind, Parameter};
+use crate::syntax::ast::{Argument, Expr, ExprKind, ItemKind, Parameter};
 
 impl<'p> Checker<'p> {
     pub(super) fn call(
@@ -18,7 +18,7 @@ impl<'p> Checker<'p> {
         arguments: &'p [Argument],
         scope: &mut Scope,
     ) -> Type {
-        let ty = self.expr(callee, scope);
+        let ty = self.callee(callee, scope);
         match ty {
             Type::Host => self.builtin_call(builtins::get("host"), whole.span, arguments, scope),
             Type::Builtin(name) => {
@@ -48,6 +48,14 @@ impl<'p> Checker<'p> {
         }
     }
 
+    /// Returns the type of what is called.
+    pub(super) fn callee(&mut self, callee: &'p Expr, scope: &mut Scope) -> Type {
+        scope.calls = matches!(callee.kind, ExprKind::Name(_));
+        let ty = self.expr(callee, scope);
+        scope.calls = false;
+        ty
+    }
+
     fn not_callable(&mut self, ty: &Type, whole: &Expr, callee: &Expr) {
         let problem = match ty {
             Type::Unknown => return,
@@ -60,21 +68,14 @@ impl<'p> Checker<'p> {
                 Diagnostic::error(Code::NO_SUCH_OPERATION, whole.span, message)
                     .help(format!("make a stage from it: {keyword} name = {text}"))
             }
-            ty => Diagnostic::error(
-                Code::NO_SUCH_OPERATION,
-                callee.span,
-                format!("{} cannot be called", quoted(ty)),
-            ),
+            ty => {
+                let text = self.program.sources.text(callee.span);
+                let message = format!("{} cannot be called", quoted(ty));
+                let problem = Diagnostic::error(Code::NO_SUCH_OPERATION, callee.span, message);
+                problem.help(format!("write only: {text}"))
+            }
         };
         self.report(problem);
-    }
-
-    /// Does something without keeping the diagnostics it finds.
-    pub(super) fn silently<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
-        let kept = self.diagnostics.len();
-        let result = act(self);
-        self.diagnostics.truncate(kept);
-        result
     }
 
     fn builtin_call(
@@ -260,7 +261,6 @@ impl<'p> Checker<'p> {
         from: &'p Expr,
         scope: &mut Scope,
     ) -> Option<(ItemRef, &'p [Argument])> {
-        use crate::syntax::ast::ExprKind;
         let ExprKind::Call { callee, arguments } = &from.kind else {
             let found = self.expr(from, scope);
             if found != Type::Unknown {
@@ -277,7 +277,7 @@ impl<'p> Checker<'p> {
             }
             return None;
         };
-        match self.expr(callee, scope) {
+        match self.callee(callee, scope) {
             Type::Template(item) => {
                 let (own, template) = (self.stage_tree(user).kind, self.stage_tree(item));
                 if own != template.kind {

@@ -1,7 +1,7 @@
 //! Checking names: what a name means where it stands, and the members of what it names.
 
+use super::cure::quoted;
 use super::expr::list_of;
-use super::types::quoted;
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::builtins::{self, Function};
@@ -52,7 +52,8 @@ impl<'p> Checker<'p> {
                 Code::NOT_IN_THIS_VERSION,
                 span,
                 format!("`{name}` is not in this version of Kiln"),
-            );
+            )
+            .help(builtins::instead_of_later(name));
         }
         let problem =
             Diagnostic::error(Code::UNKNOWN_NAME, span, format!("nothing is called `{name}`"));
@@ -65,20 +66,37 @@ impl<'p> Checker<'p> {
                 .help(format!("an out of this stage is written `out.{name}`"))
                 .edit(span, format!("out.{name}"));
         }
-        let near = nearest(name, self.visible(scope));
-        match near {
-            Some(near) => problem.help(format!("did you mean `{near}`?")).edit(span, near),
-            None => problem.help(format!(
+        if let Some(near) = self.nearest_name(name, scope) {
+            return problem.help(format!("did you mean `{near}`?")).edit(span, near);
+        }
+        match (builtins::foreign(name), scope.calls) {
+            (Some(cure), true) => problem.help(cure),
+            (None, true) => problem.help(format!("declare it: fn {name}(…) -> … = …")),
+            (_, false) => problem.help(format!(
                 "declare it: let {name} = …  or, to set it from outside, param {name}: string"
             )),
         }
     }
 
-    /// Returns all names that an expression may mention.
-    fn visible<'a>(&'a self, scope: &'a Scope) -> impl Iterator<Item = &'a str> + use<'a, 'p> {
-        let symbols = &self.symbols[scope.item.module.index()];
-        let locals = scope.locals.names();
-        locals.chain(symbols.names()).chain(builtins::names().map(|name| name as &str))
+    /// Returns the nearest name that an expression may mention: one that can be called if it is
+    /// called, else one that cannot.
+    fn nearest_name(&self, name: &str, scope: &Scope) -> Option<String> {
+        let module = scope.item.module;
+        let is_meant = |name: &&str| {
+            let item = self.symbols[module.index()].get(name).map(|item| ItemRef { module, item });
+            item.is_some_and(|item| match &self.tree(item).kind {
+                ItemKind::Function(_) => scope.calls,
+                ItemKind::Stage(stage) => scope.calls == stage.parameters.is_some(),
+                ItemKind::Param(_) | ItemKind::Let(_) => !scope.calls,
+                ItemKind::Use(_) | ItemKind::Broken(_) => true,
+            })
+        };
+        let symbols = self.symbols[module.index()].names().filter(is_meant);
+        let near = match scope.calls {
+            true => nearest(name, symbols.chain(builtins::names().map(|name| name as &str))),
+            false => nearest(name, scope.locals.names().chain(symbols).chain(["host"])),
+        };
+        near.map(str::to_owned)
     }
 
     pub(super) fn member(

@@ -1,6 +1,6 @@
 //! Checking operators: which go between which types, and what comes of it.
 
-use super::types::quoted;
+use super::cure::quoted;
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::nearest::nearest;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::types::quoted;
+use super::cure::quoted;
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::ty::Type;

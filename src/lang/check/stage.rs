@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use super::cure::quoted;
 use super::expr::list_of;
-use super::types::quoted;
 use super::{AxisInfo, Checker, OutInfo, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::builtins::fields;
@@ -294,8 +294,8 @@ impl<'p> Checker<'p> {
     }
 
     fn field(&mut self, name: &'p Name, value: &'p Expr, scope: &mut Scope) {
-        let found = self.expr(value, scope);
         let Some(field) = fields::find(&name.text) else {
+            self.expr(value, scope);
             let problem = self.unknown_field(name, value);
             self.report(problem);
             return;
@@ -303,13 +303,14 @@ impl<'p> Checker<'p> {
         let wanted = field.ty();
         let what = format!("`{}`", field.name);
         // `require` and `tools` may hold stages and trees that no type joins.
-        if let (Type::List(element), ExprKind::List(elements)) = (&wanted, &value.kind) {
-            for element_tree in elements {
-                let found = self.silently(|checker| checker.expr(element_tree, scope));
-                self.expect(&found, element, element_tree.span, &what, None);
+        if let (Type::List(wanted), ExprKind::List(elements)) = (&wanted, &value.kind) {
+            for element in elements {
+                let found = self.expr(element, scope);
+                self.expect(&found, wanted, element.span, &what, None);
             }
             return;
         }
+        let found = self.expr(value, scope);
         self.expect(&found, &wanted, value.span, &what, None);
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::cure::{Cure, loosely, quoted};
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::nearest::nearest;
@@ -83,7 +84,7 @@ impl<'p> Checker<'p> {
         };
         problem = match cure {
             Some(cure) => problem.help(format!("did you mean `{cure}`?")).edit(span, cure),
-            None => problem.help("types are `string`, `int`, `bool`, `file`, `dir`, `list<…>`, and others in docs/reference.md"),
+            None => problem.help("common types are `string`, `int`, `file` and `list<file>`"),
         };
         self.report(problem);
         Type::Unknown
@@ -94,7 +95,14 @@ impl<'p> Checker<'p> {
         let wanted = self.written(&param.ty);
         if !is_settable(&wanted) {
             let message = format!("a param cannot be of type `{wanted}`");
-            let help = "a param is set from outside as text: use `string`, `int`, `bool`, `duration`, `size`, `percent`, texts joined by `|`, or a list of these";
+            let help = match wanted.certain() {
+                Type::File | Type::Dir => {
+                    "a param is set from outside as text: take the path as a `string`, and write file(…) or dir(…) where it is used"
+                }
+                _ => {
+                    "a param is set from outside as text: use `string`, `int`, `bool` or a list of one of them"
+                }
+            };
             self.report(Diagnostic::error(Code::TYPE_MISMATCH, param.ty.span, message).help(help));
         }
         if let Some(default) = &param.default {
@@ -155,78 +163,40 @@ impl<'p> Checker<'p> {
         if found.fits(wanted) {
             return;
         }
-        let code = match found {
-            Type::Optional(inner) if inner.fits(wanted) => Code::MAYBE_NONE,
-            _ => Code::TYPE_MISMATCH,
+        let mut problem = match found {
+            Type::Optional(inner) if inner.fits(wanted) => {
+                let text = self.program.sources.text(span);
+                let message =
+                    format!("{what} takes {}, and `{text}` may be `none`", quoted(wanted));
+                Diagnostic::error(Code::MAYBE_NONE, span, message)
+            }
+            _ => {
+                let found = if has_texts(wanted) { quoted(found) } else { loosely(found) };
+                let message = format!("{what} takes {}, found {found}", quoted(wanted));
+                Diagnostic::error(Code::TYPE_MISMATCH, span, message)
+            }
         };
-        let mut problem = Diagnostic::error(
-            code,
-            span,
-            format!("{what} takes {}, found {}", quoted(wanted), quoted(found)),
-        )
-        .label(format!("this is {}", quoted(found)));
         if let Some((place, text)) =
-            declared.filter(|(place, _)| place.source == span.source || *place != span)
+            declared.filter(|(place, _)| place.source != span.source || *place != span)
         {
-            problem = problem.also(place, text);
+            problem = problem.label(format!("this is {}", loosely(found))).also(place, text);
         }
-        problem = match cure(found, wanted, self.program.sources.text(span)) {
-            Some((help, Some(edit))) => problem.help(help).edit(span, edit),
-            Some((help, None)) => problem.help(help),
+        problem = match self.cure(found, wanted, span) {
+            Some(Cure { help, edit: Some(edit) }) => problem.help(help).edit(span, edit),
+            Some(Cure { help, edit: None }) => problem.help(help),
             None => problem,
         };
         self.report(problem);
     }
 }
 
-/// Returns what to do about a value that does not fit, and the text to put in its place.
-fn cure(found: &Type, wanted: &Type, text: &str) -> Option<(String, Option<String>)> {
-    let exact = |edit: String| Some((format!("write: {edit}"), Some(edit)));
-    match (found, wanted.certain()) {
-        (Type::Optional(inner), place) if inner.fits(place) => {
-            Some((format!("say what stands in for `none`: {text} ?? other"), None))
-        }
-        (found, Type::List(element)) if found.fits(element) => exact(format!("[{text}]")),
-        (Type::List(_), place) if place.is_text() && *place != Type::File => Some((
-            format!("make one text of the list: join({text}, \" \")"),
-            Some(format!("join({text}, \" \")")),
-        )),
-        (Type::Dir, Type::File) => {
-            Some((format!("name the file in it: {text} / \"index.html\""), None))
-        }
-        (Type::String | Type::Enum(_), Type::File) => exact(format!("file({text})")),
-        (Type::String | Type::Enum(_), Type::Dir) => exact(format!("dir({text})")),
-        (Type::Enum(_), Type::Tool) => exact(format!("host.tool({text})")),
-        (
-            Type::Enum(_),
-            Type::Duration | Type::Size | Type::Percent | Type::Bool | Type::Int(..),
-        ) => Some((
-            "write it without the quotes".to_owned(),
-            Some(text.trim_matches('"').to_owned()),
-        )),
-        (Type::Int(..), Type::Duration) => exact(format!("{text}s")),
-        (Type::Int(..), Type::Size) => exact(format!("{text}MiB")),
-        (Type::Int(..), Type::Percent) => exact(format!("{text}%")),
-        (found, Type::String) if found.is_text() => exact(format!("\"{{{{{text}}}}}\"")),
-        (Type::Stage(_) | Type::Row(_), Type::File | Type::Dir | Type::List(_)) => {
-            Some((format!("name one of its outs: {text}.name"), None))
-        }
-        _ => None,
-    }
-}
-
-/// Returns the type for a message.
-pub(super) fn quoted(ty: &Type) -> String {
+/// Returns whether a type names certain texts.
+fn has_texts(ty: &Type) -> bool {
     match ty {
-        Type::Enum(texts) if texts.len() == 1 => format!("the text {:?}", texts[0]),
-        Type::Stage(_)
-        | Type::Template(_)
-        | Type::Module(_)
-        | Type::Function(_)
-        | Type::Builtin(_) => format!("a {ty}"),
-        Type::Row(_) => "a row of a stage".to_owned(),
-        Type::AllRows(_) | Type::Outs => ty.to_string(),
-        ty => format!("`{ty}`"),
+        Type::Enum(_) => true,
+        Type::List(inner) | Type::Map(inner) | Type::Optional(inner) => has_texts(inner),
+        Type::Record(fields) => fields.values().any(has_texts),
+        _ => false,
     }
 }
 

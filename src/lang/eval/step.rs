@@ -221,6 +221,7 @@ impl<'p> Evaluator<'p> {
             }
         }
         reasons.dedup();
+        inputs.forget_repeated(&self.file_sets);
         let file_sets = &mut self.file_sets;
         let mut intern = |set| crate::plan::artifact::FileSetId::new(file_sets.insert_full(set).0);
         step.inputs = inputs.finish(&mut intern, id);

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 
 use super::{Evaluated, Evaluator, Stop};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::files;
+use crate::lang::ty::ItemRef;
 use crate::lang::value::{ArtifactValue, RowRef, Value};
 use crate::plan::artifact::{Artifact, FileSet, FileSetId, Input};
 use crate::plan::step::{StepId, Text, TextPiece};
@@ -39,6 +40,24 @@ struct Placed {
 }
 
 impl Inputs {
+    /// Forgets what is taken in twice: a list again, or a file that a hole names and a list holds.
+    pub(super) fn forget_repeated(&mut self, sets: &IndexSet<FileSet>) {
+        let mut seen = Vec::new();
+        self.sets.retain(|input| {
+            let is_new = !seen.contains(input);
+            seen.push(input.clone());
+            is_new
+        });
+        let holds = |input: &Input, path: &String| match input {
+            Input::Files { set, strip, at } if strip.is_empty() && at.is_empty() => {
+                sets[set.index()].paths.binary_search(path).is_ok()
+            }
+            _ => false,
+        };
+        let sets = &self.sets;
+        self.mentioned.retain(|path| !sets.iter().any(|input| holds(input, path)));
+    }
+
     /// Returns the inputs for the plan.
     pub(super) fn finish(
         self,
@@ -157,7 +176,7 @@ impl<'p> Evaluator<'p> {
     fn default_place(&mut self, artifact: &ArtifactValue) -> Evaluated<String> {
         let matrix = self.matrix(artifact.row.stage)?;
         let row = &matrix.rows[artifact.row.row as usize].dir;
-        let stage = self.stage_name(artifact.row.stage);
+        let stage = self.lasting_name(artifact.row.stage);
         let mut place = format!(".kiln/in/{}", files::join(&stage, row));
         place = files::join(&place, &artifact.out);
         if artifact.file_name != artifact.out {
@@ -168,6 +187,18 @@ impl<'p> Evaluator<'p> {
             place = files::join(&format!("{place}.part"), &artifact.part);
         }
         Ok(place)
+    }
+
+    /// Returns the name of a stage that does not depend on who uses its file, so that neither do the
+    /// keys of the steps that take its outs: where the file stands, then its own name.
+    fn lasting_name(&self, stage: ItemRef) -> String {
+        let path = &self.program.module(stage.module).path;
+        let file = path.strip_suffix(".pipe").unwrap_or(path);
+        let module = match file.strip_suffix("pipeline") {
+            Some(folder) if folder.is_empty() || folder.ends_with('/') => folder.to_owned(),
+            _ => format!("{file}/"),
+        };
+        format!("{}{}", module.replace('/', "."), self.stage(stage).name.text)
     }
 
     /// Returns a value as text for a command or variable of a step that runs in `folder`, and makes
@@ -293,5 +324,29 @@ fn push_literal(text: &mut Text, literal: String) {
         Some(TextPiece::Literal(last)) => last.push_str(&literal),
         _ if literal.is_empty() => {}
         _ => text.pieces.push(TextPiece::Literal(literal)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_in_twice_is_one_input() {
+        let paths = ["a.c", "b.c"].map(str::to_owned).to_vec();
+        let sets = IndexSet::from([FileSet { paths }]);
+        let input = |at: &str| Input::Files {
+            set: FileSetId::new(0),
+            strip: String::new(),
+            at: at.to_owned(),
+        };
+        let mut inputs = Inputs {
+            sets: vec![input(""), input("copy/"), input("")],
+            mentioned: ["a.c", "z.c"].map(str::to_owned).to_vec(),
+            ..Inputs::default()
+        };
+        inputs.forget_repeated(&sets);
+        assert_eq!(inputs.sets, [input(""), input("copy/")]);
+        assert_eq!(inputs.mentioned, ["z.c"]);
     }
 }
