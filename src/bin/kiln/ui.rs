@@ -5,7 +5,7 @@ pub(crate) mod amount;
 mod clean;
 mod failure;
 mod jsonl;
-mod lines;
+pub(crate) mod lines;
 mod live;
 mod plain;
 mod quiet;

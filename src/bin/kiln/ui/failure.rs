@@ -4,7 +4,7 @@
 use kiln::event::{Failure, StepFinished};
 use kiln::plan::step::{Command, Place, Root, Step, Tool};
 
-use super::amount::{bytes, count, duration, shell_word};
+use super::amount::{bytes, count, duration};
 use super::scene::Scene;
 use super::screen::Tone;
 use super::tail::Tail;
@@ -42,14 +42,13 @@ pub(crate) fn report(
         }
         None => report.say("output", "none"),
     }
-    let name = shell_word(&step.step);
     if step.log.is_some() {
-        report.say("full log", &scene.command("log", &name));
+        report.say("full log", &scene.log_command(&step.step));
     }
     if !step.why.is_empty() {
         report.say("it ran", &format!("since {}", reason::line(&step.why)));
     }
-    report.say("next", &scene.command("why", &name));
+    report.say("next", &scene.why_command(&step.step));
     match step.blocks {
         0 => {}
         1 => report.say("blocked", "1 step that waits for it"),
@@ -200,7 +199,7 @@ fn output(scene: &Scene, tail: &Tail, most: usize, text: &mut String) {
         }
         text.push_str(&format!("  {bar} {shown}"));
         if cut > 0 {
-            let note = format!(" {} {} more", scene.screen.ellipsis(), count(cut, "byte"));
+            let note = format!(" {} {} more", scene.screen.ellipsis(), bytes(cut as u64));
             text.push_str(&scene.screen.paint(Tone::Faint, &note));
         }
         text.push('\n');

@@ -24,11 +24,13 @@ pub(crate) struct Plain {
     scene: Scene,
     story: Story,
     last_word: Instant,
+    /// Whether the last line was an empty one.
+    is_blank: bool,
 }
 
 impl Plain {
     pub(crate) fn new(scene: Scene) -> Self {
-        Self { scene, story: Story::new(KEEP), last_word: Instant::now() }
+        Self { scene, story: Story::new(KEEP), last_word: Instant::now(), is_blank: true }
     }
 
     pub(crate) fn hear(&mut self, event: &Event) {
@@ -69,7 +71,10 @@ impl Plain {
     }
 
     fn say(&mut self, text: &str) {
+        // Never two blank lines.
+        let text = if self.is_blank { text.trim_start_matches('\n') } else { text };
         tell(text);
+        self.is_blank = text.ends_with('\n');
         self.last_word = Instant::now();
     }
 }
