@@ -193,7 +193,6 @@ test all {
             out: Some("out".into()),
             replays: false,
             store: root.join("store"),
-            level: crate::session::Level::Namespaces,
             environment: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".into())]),
         }
     }
