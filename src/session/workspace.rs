@@ -191,6 +191,7 @@ test all {
     fn options(root: &Path) -> RunOptions {
         RunOptions {
             run: "r".into(),
+            level: crate::session::Level::Namespaces,
             stages: Vec::new(),
             wanted: Vec::new(),
             rerun: Vec::new(),
@@ -199,7 +200,6 @@ test all {
             out: Some("out".into()),
             replays: false,
             store: root.join("store"),
-            level: crate::session::Level::Namespaces,
             environment: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".into())]),
         }
     }

@@ -135,10 +135,13 @@ pub(crate) struct Memory {
     /// As earlier runs left it, by project path.
     old: BTreeMap<Box<str>, Record>,
     /// Looked at in this run: each path once, so that all steps of a run agree.
-    now: Mutex<HashMap<Box<str>, Arc<Mutex<Option<Record>>>>>,
+    now: Mutex<HashMap<Box<str>, Slot>>,
     /// Folders that were taken into the store as a whole.
     taken: Mutex<BTreeMap<Box<str>, Taken>>,
 }
+
+/// What stands at a path, once it was looked at; locked while someone looks.
+type Slot = Arc<Mutex<Option<Record>>>;
 
 /// A folder that was taken into the store as a whole: never looked into again as long as the
 /// folder itself is the same.
@@ -188,7 +191,7 @@ impl Memory {
         Ok(seen)
     }
 
-    fn slot(&self, path: &str) -> Arc<Mutex<Option<Record>>> {
+    fn slot(&self, path: &str) -> Slot {
         let mut now = lock(&self.now);
         match now.get(path) {
             Some(slot) => Arc::clone(slot),
@@ -216,10 +219,11 @@ impl Memory {
     /// Notes that a reader saw these bytes at a project path.
     pub(super) fn note(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
         if let Seen::File { digest, .. } = self.look(path)?
-            && digest != Digest::of(bytes) {
-                // It was edited in between: the reader's bytes are not to be believed next time.
-                *lock(&self.slot(path)) = None;
-            }
+            && digest != Digest::of(bytes)
+        {
+            // It was edited in between: the reader's bytes are not to be believed next time.
+            *lock(&self.slot(path)) = None;
+        }
         Ok(())
     }
 
