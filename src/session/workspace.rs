@@ -182,7 +182,6 @@ test all {
             out: Some("out".into()),
             replays: false,
             store: root.join("store"),
-            level: crate::session::Level::Namespaces,
             environment: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".into())]),
         }
     }
