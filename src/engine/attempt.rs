@@ -1,7 +1,6 @@
 //! The attempt: one step from its inputs to its outs. Knows the cache, single flight, retries and
 //! what a sandbox says; does not know the order of steps.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -372,7 +371,7 @@ fn finish(shop: &Shop, step: &Step, ready: &Ready, tried: Tried) -> Result<Done,
     let made = outs::keep(store, step, &outcome.captured, capture.path())?;
     let log = log.file(store)?;
     let failure = match outcome.exit {
-        Exit::Code(0) => outs::missing(step, &made),
+        Exit::Code(0) => outs::missing(step, &made, &outcome.captured),
         exit => {
             let current = ready.line.has_current.then(|| current(&outcome, step, &capture));
             Some(failure::of_exit(step, exit, current.flatten(), &outcome))

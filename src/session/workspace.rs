@@ -2,7 +2,8 @@
 //! and when nothing is to be done; does not know how either is found out.
 
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
@@ -44,7 +45,9 @@ impl Workspace {
     /// Opens the workspace of `project` for runs with these params.
     pub fn open(project: &Project, params: &IndexMap<String, String>) -> Self {
         // Without the folder there is no filesystem's clock to read, and nothing is believed.
-        let _ = std::fs::create_dir_all(project.package().join(STATE_FOLDER));
+        let folder = project.package().join(STATE_FOLDER);
+        let _ = std::fs::create_dir_all(&folder);
+        keep_from_git(&folder);
         let file = project.package().join(STATE_FOLDER).join("snapshot");
         let snapshot = Snapshot::load(&file, &project.root);
         let disk = Disk::new(&project.root);
@@ -136,9 +139,24 @@ impl Record {
     }
 }
 
+/// Keeps a folder of Kiln's own out of the project's history, unless its owner decided about that.
+pub(super) fn keep_from_git(folder: &Path) {
+    let path = folder.join(".gitignore");
+    if folder.is_dir() && !path.exists() {
+        // Nothing depends on it.
+        let _ = std::fs::write(path, "*\n");
+    }
+}
+
 fn settings(project: &Project, params: &IndexMap<String, String>) -> Digest {
     let mut hasher = Hasher::tagged("kiln plan settings 1");
     hasher.field(env!("CARGO_PKG_VERSION").as_bytes());
+    // One version may be built more than once while it is worked on.
+    if let Ok(program) = std::fs::metadata("/proc/self/exe") {
+        hasher.field(&program.len().to_le_bytes());
+        hasher.field(&program.mtime_nsec().to_le_bytes());
+        hasher.field(&program.mtime().to_le_bytes());
+    }
     hasher.field(project.root.as_os_str().as_encoded_bytes());
     hasher.field(project.file.as_bytes());
     let mut params: Vec<_> = params.iter().collect();
@@ -172,7 +190,6 @@ test all {
 
     fn options(root: &Path) -> RunOptions {
         RunOptions {
-            level: super::super::Level::Namespaces,
             run: "r".into(),
             stages: Vec::new(),
             wanted: Vec::new(),

@@ -69,7 +69,8 @@ impl<'p> Evaluator<'p> {
         if too_many {
             return self.too_many_rows(stage, max);
         }
-        let mut rows: Vec<_> = values.into_iter().map(|values| row(stage, values)).collect();
+        let mut rows: Vec<_> =
+            values.into_iter().map(|values| row(stage, values, frame.folder)).collect();
         if let Some(except) = &stage.except {
             self.drop_rows(except, &mut rows, &mut frame)?;
         }
@@ -144,7 +145,7 @@ impl<'p> Evaluator<'p> {
         for record in dropped.iter() {
             let Value::Record(fields) = record else { return Err(Stop) };
             let wanted: Vec<_> =
-                fields.iter().map(|(name, value)| (name, value.text(""))).collect();
+                fields.iter().map(|(name, value)| (name, value.text(frame.folder))).collect();
             let before = rows.len();
             rows.retain(|row| {
                 !wanted.iter().all(|(name, text)| {
@@ -174,10 +175,11 @@ impl<'p> Evaluator<'p> {
         span: Span,
         frame: &mut Frame<'p>,
     ) -> Evaluated<RowRef> {
+        let folder = self.program.module(stage.module).folder();
         let mut texts = IndexMap::new();
         for (name, value) in given {
             let value = self.expr(value, frame)?;
-            texts.insert(name.text.clone(), value.text("").unwrap_or_default());
+            texts.insert(name.text.clone(), value.text(folder).unwrap_or_default());
         }
         let matrix = self.matrix(stage)?;
         let Some(first) = matrix.rows.first() else {
@@ -204,18 +206,18 @@ impl<'p> Evaluator<'p> {
     }
 }
 
-fn row(stage: &Stage, values: Vec<Value>) -> Row {
+/// Texts count from the folder of the stage's file, as its author writes them.
+fn row(stage: &Stage, values: Vec<Value>, folder: &str) -> Row {
     let mut texts = IndexMap::new();
     for (axis, value) in stage.axes.iter().zip(&values) {
         match value {
             Value::Record(fields) => texts.extend(
                 fields
                     .iter()
-                    .map(|(name, value)| (name.clone(), value.text("").unwrap_or_default())),
+                    .map(|(name, value)| (name.clone(), value.text(folder).unwrap_or_default())),
             ),
-            // Texts count from the project's root, so that a row is named alike from everywhere.
             value => {
-                texts.insert(axis.name.text.clone(), value.text("").unwrap_or_default());
+                texts.insert(axis.name.text.clone(), value.text(folder).unwrap_or_default());
             }
         }
     }
