@@ -2,7 +2,9 @@
 //! Kiln call, and the embedding API. Knows the order of the phases; does not know how anything is
 //! shown.
 
+mod machine;
 mod run;
+mod store;
 mod workspace;
 
 use std::path::{Path, PathBuf};
@@ -19,7 +21,9 @@ use crate::source::{SourceId, Sources};
 use crate::syntax::parse::PARSE_STACK_BYTES;
 use crate::syntax::{fmt, parse, scan};
 
+pub use machine::{Check, Found, FoundTool, Machine, StoreState, examine};
 pub use run::{Interrupt, RunError, RunOptions, read_log, run, served};
+pub use store::{Checkup, Collected, Stats, collect, stats, verify};
 pub use workspace::{Planned, Record, STATE_FOLDER, Workspace};
 
 pub use crate::engine::key::Level;

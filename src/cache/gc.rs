@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, RenameFlags};
+use serde::Serialize;
 
 use super::copy::hash;
 use super::folder::distrust;
@@ -27,38 +28,38 @@ use super::{CacheError, Damage, Store, failed, locked};
 use crate::digest::Digest;
 
 /// What is in the store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Stats {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Stats {
     /// How many results are recorded.
-    pub(crate) records: u64,
+    pub records: u64,
     /// How many blobs there are; an executable twin is one more.
-    pub(crate) blobs: u64,
+    pub blobs: u64,
     /// How many trees are laid out as folders.
-    pub(crate) folders: u64,
+    pub folders: u64,
     /// How many damaged entries wait for removal.
-    pub(crate) quarantined: u64,
+    pub quarantined: u64,
     /// How much of the disk all of it takes, in bytes, without directories.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
 }
 
 /// What a collection did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Collected {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Collected {
     /// How many records, blobs and folders were removed.
-    pub(crate) removed: u64,
+    pub removed: u64,
     /// How many bytes of the disk were freed.
-    pub(crate) freed_bytes: u64,
+    pub freed_bytes: u64,
     /// How many bytes of the disk the store takes now.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
 }
 
 /// What a verification found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Checkup {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Checkup {
     /// How many blobs and records were read.
-    pub(crate) checked: u64,
+    pub checked: u64,
     /// How many of them were damaged, and set aside.
-    pub(crate) damaged: u64,
+    pub damaged: u64,
 }
 
 /// In the order in which entries of one age are removed: a record before what it promises, a

@@ -18,6 +18,7 @@
 
 mod blobs;
 mod copy;
+mod disk;
 mod export;
 #[cfg(test)]
 mod faults;
@@ -43,8 +44,9 @@ use rustix::fs::{Mode, OFlags};
 use crate::digest::Digest;
 
 pub(crate) use blobs::{Blob, FIXED_MTIME_SECS};
+pub(crate) use disk::{file_system, free_bytes};
 pub(crate) use folder::Folder;
-pub(crate) use gc::{Checkup, Collected, Stats};
+pub use gc::{Checkup, Collected, Stats};
 pub(crate) use lock::KeyLock;
 pub(crate) use proto::{Malformed, Reader, Value, Writer};
 pub(crate) use reapi::write_digest;

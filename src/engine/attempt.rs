@@ -372,7 +372,7 @@ fn finish(shop: &Shop, step: &Step, ready: &Ready, tried: Tried) -> Result<Done,
     let made = outs::keep(store, step, &outcome.captured, capture.path())?;
     let log = log.file(store)?;
     let failure = match outcome.exit {
-        Exit::Code(0) => outs::missing(step, &made),
+        Exit::Code(0) => outs::missing(step, &made, &outcome.captured),
         exit => {
             let current = ready.line.has_current.then(|| current(&outcome, step, &capture));
             Some(failure::of_exit(step, exit, current.flatten(), &outcome))

@@ -16,6 +16,9 @@ use crate::sandbox::{self, CapturedFile, CapturedOut};
 
 use super::error::StepError;
 
+/// How many paths a message shows of what stands where an out is missing.
+const MAX_SHOWN: usize = 3;
+
 /// The outs that a step made, by name, in the plan's order.
 pub(crate) type Made = IndexMap<String, Node>;
 
@@ -32,7 +35,7 @@ pub(crate) fn keep(
     let mut made = Made::new();
     for (out, captured) in step.outs.iter().zip(captured) {
         let node = match captured {
-            CapturedOut::Missing => continue,
+            CapturedOut::Missing { .. } => continue,
             CapturedOut::File(file) => adopt(store, file, capture)?,
             CapturedOut::Dir(entries) => Node::Directory(tree(store, entries, capture)?),
         };
@@ -83,23 +86,50 @@ pub(crate) fn is_complete(step: &Step, made: &BTreeMap<String, Node>) -> bool {
 }
 
 /// Returns the failure of a step that passed and did not make all it declares.
-pub(crate) fn missing(step: &Step, made: &Made) -> Option<Failure> {
-    let is_missing = |out: &&Out| !out.is_optional && !made.contains_key(&out.name);
-    let missing: Vec<_> = step.outs.iter().filter(is_missing).collect();
-    let first = missing.first()?;
+pub(crate) fn missing(step: &Step, made: &Made, captured: &[CapturedOut]) -> Option<Failure> {
+    let is_missing =
+        |(out, _): &(&Out, &CapturedOut)| !out.is_optional && !made.contains_key(&out.name);
+    let missing: Vec<_> = step.outs.iter().zip(captured).filter(is_missing).collect();
+    let (first, captured) = missing.first()?;
     let what = if first.kind == OutKind::Dir { "directory" } else { "file" };
     let others = match missing.len() - 1 {
         0 => String::new(),
-        1 => ", nor another one".to_owned(),
-        count => format!(", nor {count} others"),
+        1 => ", nor another out".to_owned(),
+        count => format!(", nor {count} other outs"),
     };
     let message = format!(
-        "the step passed and did not make its out `{}`: there is no {what} `{}`{others}",
-        first.name, first.path
+        "the step passed and did not make its out `{}`: there is no {what} `{}`{others}{}",
+        first.name,
+        first.path,
+        instead(&first.path, captured)
     );
     let help = match first.is_placed {
-        true => format!("write the {what} to `{{{{{}}}}}`", first.name),
+        true => format!("write the {what} to `{{{{out.{}}}}}`", first.name),
         false => format!("let the script make `{}`, or correct the path of the out", first.path),
     };
     Some(Failure { help: Some(help), ..Failure::new(Cause::Out, message) })
+}
+
+/// Says what stands where an out is missing, the most similar names first.
+fn instead(path: &str, captured: &CapturedOut) -> String {
+    let CapturedOut::Missing { beside } = captured else { return String::new() };
+    let mut found: Vec<_> = beside.iter().map(|path| String::from_utf8_lossy(path)).collect();
+    found.sort_by_key(|found| std::cmp::Reverse(likeness(path, found)));
+    found.truncate(MAX_SHOWN);
+    let found: Vec<_> = found.iter().map(|path| format!("`{path}`")).collect();
+    match &found[..] {
+        [] => String::new(),
+        [one] => format!("; there is {one}"),
+        [first @ .., last] => format!("; there are {} and {last}", first.join(", ")),
+    }
+}
+
+/// How much two paths have in common: letters regardless of case, at either end.
+fn likeness(one: &str, other: &str) -> usize {
+    let (one, other) = (one.to_lowercase(), other.to_lowercase());
+    let common = |one: &mut dyn Iterator<Item = char>, other: &mut dyn Iterator<Item = char>| {
+        one.zip(other).take_while(|(one, other)| one == other).count()
+    };
+    common(&mut one.chars(), &mut other.chars())
+        + common(&mut one.chars().rev(), &mut other.chars().rev())
 }

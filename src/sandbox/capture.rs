@@ -18,6 +18,9 @@ use super::protocol::Fault;
 use super::spec::{FIXED_MTIME_SECS, OutKind, OutPath};
 use crate::digest::Hasher;
 
+/// How many names are told of what stands where an out is missing.
+const MAX_BESIDE: usize = 256;
+
 /// How many bytes are read at a time.
 const BUFFER: usize = 256 * 1024;
 
@@ -45,7 +48,9 @@ impl Copier<'_> {
         let fault = |error: Errno| Fault::capture(path, error);
         let found = match mounts::open_beneath(build, path, OFlags::PATH | OFlags::NOFOLLOW) {
             Ok(found) => found,
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(CapturedOut::Missing),
+            Err(Errno::NOENT | Errno::NOTDIR) => {
+                return Ok(CapturedOut::Missing { beside: beside(build, path) });
+            }
             Err(Errno::LOOP) => return Err(odd(Oddity::Link)),
             Err(error) => return Err(fault(error)),
         };
@@ -161,6 +166,22 @@ impl Copier<'_> {
 fn reopen_dir(dir: &OwnedFd, path: &Path) -> Result<OwnedFd, Fault> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(dir, ".", flags, Mode::empty()).map_err(|error| Fault::capture(path, error))
+}
+
+/// Returns what stands in the nearest directory above `path` that is there. Nothing depends on it,
+/// so no error does either.
+fn beside(build: BorrowedFd<'_>, path: &Path) -> Vec<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    for above in path.ancestors().skip(1) {
+        let name = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        let Ok(dir) = mounts::open_beneath(build, name, flags) else { continue };
+        let mut names = names(&dir, path).unwrap_or_default();
+        names.retain(|name| name != b".kiln");
+        let most = names.len().saturating_sub(MAX_BESIDE);
+        let names = names.into_iter().skip(most).rev();
+        return names.map(|name| join(above.as_os_str().as_bytes(), &name)).collect();
+    }
+    Vec::new()
 }
 
 /// Returns the names in a directory, the last one first.

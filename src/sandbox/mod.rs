@@ -42,7 +42,8 @@ pub(crate) use outcome::{
     CapturedFile, CapturedOut, Enforced, Enforcement, Entry, Exit, Node, Outcome, Stream,
 };
 pub(crate) use pool::Launcher;
-pub(crate) use probe::{Check, Found, Report, probe};
+pub(crate) use probe::probe;
+pub use probe::{Check, Found};
 pub(crate) use spec::{
     FIXED_MTIME_SECS, Limits, MAX_LOWERS, Mount, Network, OutKind, OutPath, Piece, Place, Root,
     Scratch, Spec, Word,

@@ -70,11 +70,22 @@ pub(crate) struct Enforced {
     pub(crate) scratch: Enforcement,
 }
 
+impl CapturedOut {
+    /// Returns an out that is missing, and nobody knows what is there instead.
+    pub(crate) fn missing() -> Self {
+        Self::Missing { beside: Vec::new() }
+    }
+}
+
 /// What was found at an out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CapturedOut {
     /// Nothing is there. Whether that is an error is the caller's to say.
-    Missing,
+    Missing {
+        /// What stands in the nearest directory above that is there: paths relative to the working
+        /// tree, sorted, a bounded number of them.
+        beside: Vec<Vec<u8>>,
+    },
     /// A regular file.
     File(CapturedFile),
     /// A directory: all below it, parents before children, siblings sorted by their bytes.

@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::Path;
 
+use serde::Serialize;
+
 use super::error::{Feature, SandboxError};
 use super::spec::{Limits, Network, Root, Scratch, Spec, Word};
 use super::{Cancel, Cells, Guise, Launcher, Sandbox, Wire, system};
@@ -16,18 +18,20 @@ pub(crate) struct Report {
 }
 
 /// One thing a sandbox uses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Check {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
     /// What it is, as in "user namespaces".
-    pub(crate) name: String,
+    pub name: String,
     /// Whether nothing works without it; the rest makes a sandbox faster or tighter.
-    pub(crate) is_needed: bool,
-    pub(crate) found: Found,
+    pub is_needed: bool,
+    /// Whether it works.
+    pub found: Found,
 }
 
 /// Whether something works.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Found {
     /// It was tried and works.
     Works,
     /// It does not work.

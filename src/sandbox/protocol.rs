@@ -291,7 +291,10 @@ fn read_exit(from: &mut Reader<'_>) -> Option<Exit> {
 
 fn write_out(to: &mut Writer, out: &CapturedOut) {
     match out {
-        CapturedOut::Missing => to.u8(0),
+        CapturedOut::Missing { beside } => {
+            to.u8(0);
+            to.list(beside, |to, path| to.bytes(path));
+        }
         CapturedOut::File(file) => {
             to.u8(1);
             write_file(to, file);
@@ -318,7 +321,7 @@ fn write_out(to: &mut Writer, out: &CapturedOut) {
 
 fn read_out(from: &mut Reader<'_>) -> Option<CapturedOut> {
     Some(match from.u8()? {
-        0 => CapturedOut::Missing,
+        0 => CapturedOut::Missing { beside: from.list(Reader::bytes)? },
         1 => CapturedOut::File(read_file(from)?),
         2 => CapturedOut::Dir(from.list(|from| {
             Some(Entry {

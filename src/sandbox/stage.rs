@@ -126,7 +126,7 @@ impl Stage {
 
     fn capture_what_can_be(&self, outs: &[OutPath], into: BorrowedFd<'_>) -> Vec<CapturedOut> {
         capture::capture(self.build.as_fd(), outs, into)
-            .unwrap_or_else(|_| vec![CapturedOut::Missing; outs.len()])
+            .unwrap_or_else(|_| vec![CapturedOut::missing(); outs.len()])
     }
 }
 

@@ -83,7 +83,7 @@ pub(super) fn run(
     let captured = match end.exit {
         Exit::Code(0) => capture::capture(build.as_fd(), &request.outs, capture)?,
         Exit::Code(_) => capture::capture(build.as_fd(), &request.outs, capture)
-            .unwrap_or_else(|_| vec![CapturedOut::Missing; request.outs.len()]),
+            .unwrap_or_else(|_| vec![CapturedOut::missing(); request.outs.len()]),
         _ => Vec::new(),
     };
     let End { exit, elapsed, peak_memory } = end;

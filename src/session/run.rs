@@ -145,9 +145,8 @@ pub fn read_log(
     digest: Digest,
     bytes: u64,
 ) -> Result<Vec<(Stream, Vec<u8>)>, RunError> {
-    let fail = |error: CacheError| RunError::Store(error.to_string());
-    let store = Store::open(store).map_err(fail)?;
-    let log = store.read(Blob { digest, size: bytes }).map_err(fail)?;
+    let store = super::store::open(store)?;
+    let log = store.read(Blob { digest, size: bytes }).map_err(super::store::fault)?;
     Ok(frames(&log).map(|(stream, bytes)| (stream, bytes.to_vec())).collect())
 }
 

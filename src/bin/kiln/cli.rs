@@ -48,10 +48,18 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Show which step waits for which.
     Graph(GraphArgs),
+    /// Show what a step wrote in the last run; without a step, list them.
+    Log(LogArgs),
+    /// Show what made a step run again.
+    Why(WhyArgs),
     /// Write `.pipe` files in the one style.
     Fmt(FmtArgs),
     /// Explain a code such as K0201, a function such as `files` or a field such as `timeout`.
     Explain(ExplainArgs),
+    /// Look after the cache.
+    Cache(CacheCommand),
+    /// Show what this machine can do, and what cures what it cannot.
+    Doctor(DoctorArgs),
 }
 
 /// Which pipeline, and with which params.
@@ -95,7 +103,7 @@ pub(crate) struct RunArgs {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CacheArgs {
     /// The folder of the cache [default: $KILN_CACHE, $XDG_CACHE_HOME/kiln or ~/.cache/kiln].
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
 }
 
@@ -107,6 +115,66 @@ pub(crate) enum Sandbox {
     Namespaces,
     /// As well as it goes without namespaces; what then does not hold is said first.
     Weak,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LogArgs {
+    #[command(flatten)]
+    pub(crate) pipeline: FileArgs,
+    /// The step, as runs name it [default: list all].
+    #[arg(value_name = "STEP")]
+    pub(crate) step: Option<String>,
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct WhyArgs {
+    #[command(flatten)]
+    pub(crate) pipeline: FileArgs,
+    /// The step, as runs name it.
+    #[arg(value_name = "STEP")]
+    pub(crate) step: String,
+}
+
+/// Which pipeline, for commands that only look back.
+#[derive(Args, Debug)]
+pub(crate) struct FileArgs {
+    /// The pipeline's file.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CacheCommand {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub(crate) verb: CacheVerb,
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheVerb {
+    /// Show how much it holds.
+    Stats,
+    /// Read all of it; what is damaged is set aside, and made again by the next run.
+    Verify,
+    /// Remove what was least recently used.
+    Gc(GcArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct GcArgs {
+    /// How large it may stay: 500M, 20G, 0 [default: 20G].
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) max: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
 }
 
 #[derive(Args, Debug)]
@@ -175,4 +243,22 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("expected NAME=VALUE".to_owned()),
     }
+}
+
+/// A size in bytes: a whole number, and a unit of 1024 or its powers.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.len() - text.trim_start_matches(|char: char| char.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim().to_ascii_lowercase();
+    let shift = match unit.trim_end_matches('b').trim_end_matches('i') {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return Err("expected a size such as 500M or 20G".to_owned()),
+    };
+    let number: u64 =
+        number.parse().map_err(|_| "expected a size such as 500M or 20G".to_owned())?;
+    number.checked_mul(1 << shift).ok_or_else(|| "no disk is that large".to_owned())
 }

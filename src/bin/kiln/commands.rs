@@ -1,15 +1,22 @@
 //! The commands: a file for each. This one sends each command to its file, and holds what all do
 //! first: find the pipeline and load it.
 
+mod cache;
 mod check;
+mod doctor;
 mod explain;
 mod fmt;
 mod graph;
 mod list;
+mod log;
+mod past;
 mod plan;
 mod run;
+mod why;
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use kiln::plan::Plan;
@@ -30,9 +37,13 @@ pub(crate) fn run(arguments: Cli) -> Exit {
         Command::Plan(arguments) => plan::run(&arguments, form),
         Command::Graph(arguments) => graph::run(&arguments, form),
         Command::Fmt(arguments) => fmt::run(&arguments, form),
+        Command::Log(arguments) => log::run(&arguments, form),
+        Command::Why(arguments) => why::run(&arguments, form),
+        Command::Cache(arguments) => cache::run(&arguments, form),
+        Command::Doctor(arguments) => doctor::run(&arguments, form),
         Command::Explain(arguments) => explain::run(&arguments),
     };
-    done.unwrap_or_else(|exit| exit)
+    ui::end(done.unwrap_or_else(|exit| exit))
 }
 
 /// Loads the pipeline that the arguments mean and shows what is wrong with it.
@@ -40,24 +51,19 @@ pub(crate) fn run(arguments: Cli) -> Exit {
 /// # Errors
 /// How the command ends if there is no pipeline to go on with.
 fn load(arguments: &PipelineArgs, depth: Depth, form: Ui) -> Result<Pipeline, Exit> {
-    load_in(arguments, depth, form).map(|(_, pipeline)| pipeline)
-}
-
-/// The same, with the project that the pipeline is of.
-fn load_in(arguments: &PipelineArgs, depth: Depth, form: Ui) -> Result<(Project, Pipeline), Exit> {
-    let project = project(arguments)?;
+    let project = project(arguments.file.as_deref())?;
     let params = params(&project, arguments)?;
     let pipeline = session::load(&project, &params, depth).map_err(|error| {
         ui::complain(&error.to_string(), None);
         Exit::Machine
     })?;
     ui::diagnostics(&pipeline.sources, &pipeline.diagnostics, form);
-    if pipeline.has_errors() { Err(Exit::Pipeline) } else { Ok((project, pipeline)) }
+    if pipeline.has_errors() { Err(Exit::Pipeline) } else { Ok(pipeline) }
 }
 
-/// Finds the project that the arguments mean.
-fn project(arguments: &PipelineArgs) -> Result<Project, Exit> {
-    Project::find(&current_folder()?, arguments.file.as_deref()).map_err(|error| {
+/// Finds the project of the pipeline's file, if one is named, or of the current folder.
+fn project(file: Option<&Path>) -> Result<Project, Exit> {
+    Project::find(&current_folder()?, file).map_err(|error| {
         let help = match &error {
             session::FindError::NoPipeline(_) => {
                 Some("create a `pipeline.pipe`, or name a file: kiln check -f ci.pipe")
@@ -102,6 +108,13 @@ fn store(arguments: &CacheArgs) -> Result<PathBuf, Exit> {
         ui::complain(message, Some("name a folder: --cache DIR"));
         Exit::Usage
     })
+}
+
+/// Returns Kiln's own environment, but for names that no program could ask for.
+fn environment() -> BTreeMap<String, OsString> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .collect()
 }
 
 /// The params of the command line, and below them those of the environment.

@@ -1,5 +1,5 @@
 //! What people and programs read: data on stdout, everything else on stderr. A reader that goes away
-//! ends the output, not the work.
+//! ends the output, not the work; data that could not be written is no success.
 
 pub(crate) mod amount;
 mod clean;
@@ -10,31 +10,57 @@ mod live;
 mod plain;
 mod quiet;
 pub(crate) mod reader;
-mod reason;
+pub(crate) mod reason;
 mod report;
 pub(crate) mod scene;
 pub(crate) mod screen;
 mod story;
 mod tail;
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::sync::OnceLock;
 
 use kiln::diagnostic::Diagnostic;
 use kiln::source::Sources;
 use serde::Serialize;
 
 use crate::cli::Ui;
+use crate::exit::Exit;
 
 pub(crate) use amount::count;
 
+/// Why data could not be written, the first time.
+static FAULT: OnceLock<io::Error> = OnceLock::new();
+
 /// Writes a line of data.
 pub(crate) fn say(line: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+    data(format!("{line}\n").as_bytes());
 }
 
 /// Writes bytes of data as they are.
 pub(crate) fn data(bytes: &[u8]) {
-    let _ = std::io::stdout().lock().write_all(bytes);
+    if FAULT.get().is_none() {
+        note(io::stdout().lock().write_all(bytes));
+    }
+}
+
+fn note(written: io::Result<()>) {
+    if let Err(error) = written {
+        let _ = FAULT.set(error);
+    }
+}
+
+/// Ends the output: what a command did without its data being read is no success, unless the reader
+/// had enough of it.
+pub(crate) fn end(exit: Exit) -> Exit {
+    note(io::stdout().lock().flush());
+    match FAULT.get() {
+        Some(fault) if fault.kind() != io::ErrorKind::BrokenPipe => {
+            complain(&format!("standard output cannot be written to: {fault}"), None);
+            if exit == Exit::Done || exit == Exit::Run(0) { Exit::Machine } else { exit }
+        }
+        _ => exit,
+    }
 }
 
 /// Writes a value as one line of JSON.
@@ -49,7 +75,7 @@ pub(crate) fn tell(line: &str) {
 
 /// Writes text for people as it is, at once.
 fn tell_raw(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Writes why a command cannot go on, and what to do about it.

@@ -134,7 +134,11 @@ fn a_missing_out_is_a_failure_that_names_it() {
     let ran = bench.run();
     ran.expect(1, &[("a", Failed)]);
     let message = ran.message("a");
-    assert!(message.contains("`bin/app`") && message.contains("did not make"), "{message}");
+    assert_eq!(
+        message,
+        "the step passed and did not make its out `bin/app`: there is no file `bin/app`; \
+         there are `bin/App` and `bin/other`"
+    );
     assert_eq!(ran.finished("a").failure.as_ref().unwrap().cause, Cause::Out);
     bench.run().expect(1, &[("a", Failed)]);
 }

@@ -20,7 +20,7 @@ use crate::ui::scene::Scene;
 use crate::ui::screen::Screen;
 
 pub(crate) fn run(arguments: &RunArgs, form: Ui) -> Result<Exit, Exit> {
-    let project = super::project(&arguments.pipeline)?;
+    let project = super::project(arguments.pipeline.file.as_deref())?;
     let params = super::params(&project, &arguments.pipeline)?;
     let mut workspace = Workspace::open(&project, &params);
     let mut record = workspace.record();
@@ -128,9 +128,7 @@ fn options(arguments: &RunArgs, run: &str) -> Result<RunOptions, Exit> {
             Sandbox::Namespaces => Level::Namespaces,
             Sandbox::Weak => Level::Weak,
         },
-        environment: std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
-            .collect(),
+        environment: super::environment(),
     })
 }
 

@@ -1,0 +1,135 @@
+//! The past runs of a pipeline: which step ended how, and when. Knows the journal's events; does not
+//! know what is asked of them.
+
+use std::io;
+
+use indexmap::IndexMap;
+use kiln::event::{Event, Outcome, StepFinished};
+use kiln::session::Workspace;
+
+use crate::cli::FileArgs;
+use crate::exit::Exit;
+use crate::ui;
+use crate::ui::amount::shell_word;
+
+/// A past run, as far as it got.
+pub(crate) struct Past {
+    /// Its id.
+    pub(crate) run: String,
+    /// When it began: RFC 3339.
+    pub(crate) begin: String,
+    /// What it exited with; `None` if it was killed.
+    pub(crate) exit: Option<u8>,
+    /// Its steps that came to an end, in that order.
+    pub(crate) steps: Vec<StepFinished>,
+}
+
+/// A step in the last run that had to do with it.
+pub(crate) struct PastStep {
+    /// The id of the run.
+    pub(crate) run: String,
+    /// When the run began.
+    pub(crate) begin: String,
+    /// Whether there was a later run, which did not get to the step.
+    pub(crate) is_outdated: bool,
+    pub(crate) step: StepFinished,
+}
+
+/// Opens the workspace that the arguments mean.
+pub(crate) fn workspace(arguments: &FileArgs) -> Result<Workspace, Exit> {
+    Ok(Workspace::open(&super::project(arguments.file.as_deref())?, &IndexMap::new()))
+}
+
+/// Returns the last run that got as far as a step.
+pub(crate) fn last(workspace: &Workspace) -> Result<Past, Exit> {
+    for run in workspace.past_runs() {
+        let past = read(workspace, &run).map_err(|error| unreadable(&run, &error))?;
+        if !past.steps.is_empty() {
+            return Ok(past);
+        }
+    }
+    ui::complain("no run of this pipeline is known", Some("begin with: kiln run"));
+    Err(Exit::Usage)
+}
+
+/// Returns how the step of that name ended the last time that it began or was served. `is_meant`
+/// says of such an end whether it is one to look at.
+pub(crate) fn last_of(
+    workspace: &Workspace,
+    name: &str,
+    is_meant: impl Fn(&StepFinished) -> bool,
+) -> Result<Option<PastStep>, Exit> {
+    for (age, run) in workspace.past_runs().into_iter().enumerate() {
+        let past = read(workspace, &run).map_err(|error| unreadable(&run, &error))?;
+        let meant = |step: &StepFinished| step.step == name && has_begun(step) && is_meant(step);
+        if let Some(step) = past.steps.into_iter().rev().find(meant) {
+            return Ok(Some(PastStep { run, begin: past.begin, is_outdated: age > 0, step }));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the name of the one step that `name` means: its own, or that of its stage.
+pub(crate) fn step_name(workspace: &Workspace, name: &str) -> Result<String, Exit> {
+    let mut rows = Vec::new();
+    for run in workspace.past_runs() {
+        let past = read(workspace, &run).map_err(|error| unreadable(&run, &error))?;
+        if past.steps.iter().any(|step| step.step == name) {
+            return Ok(name.to_owned());
+        }
+        if rows.is_empty() {
+            let rows_of = past.steps.iter().filter(|step| step.stage == name);
+            rows.extend(rows_of.map(|step| step.step.clone()));
+        }
+    }
+    match rows.as_slice() {
+        [] => {
+            let message = format!("no known run has a step `{name}`");
+            ui::complain(&message, Some("kiln log  lists the steps of the last run"));
+        }
+        [one] => return Ok(one.clone()),
+        [first, ..] => {
+            let message = format!("the stage `{name}` has {} steps", rows.len());
+            let help = format!("name one of them, as in: {}", shell_word(first));
+            ui::complain(&message, Some(&help));
+        }
+    }
+    Err(Exit::Usage)
+}
+
+/// Returns a time of an event as people read it.
+pub(crate) fn moment(ts: &str) -> String {
+    let (date, time) = ts.split_once('T').unwrap_or((ts, ""));
+    format!("{date} {} UTC", time.get(..8).unwrap_or(time))
+}
+
+fn has_begun(step: &StepFinished) -> bool {
+    !matches!(step.outcome, Outcome::Blocked | Outcome::Skipped)
+}
+
+fn read(workspace: &Workspace, run: &str) -> io::Result<Past> {
+    let (begin, steps) = (String::new(), Vec::new());
+    let mut past = Past { run: run.to_owned(), begin, exit: None, steps };
+    for envelope in workspace.past_run(run)? {
+        if past.begin.is_empty() {
+            past.begin = envelope.ts;
+        }
+        match envelope.event {
+            Event::StepFinished(step) => past.steps.push(*step),
+            Event::RunFinished(run) => past.exit = Some(run.exit),
+            Event::RunStarted(_)
+            | Event::Diagnostic(_)
+            | Event::Warning(_)
+            | Event::StepStarted(_)
+            | Event::StepOutput(_)
+            | Event::StepRetried(_)
+            | Event::RunStopping(_) => {}
+        }
+    }
+    Ok(past)
+}
+
+fn unreadable(run: &str, error: &io::Error) -> Exit {
+    ui::complain(&format!("the journal of the run `{run}` cannot be read: {error}"), None);
+    Exit::Machine
+}
