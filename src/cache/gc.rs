@@ -223,11 +223,10 @@ impl Store {
     /// freed.
     fn remove_folder(&self, place: &Path, cutoff: Stamp) -> Result<Option<u64>, CacheError> {
         let manifest = File::open(place.join("manifest"));
-        if let Ok(manifest) = &manifest {
-            if rustix::fs::flock(manifest, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if let Ok(manifest) = &manifest
+            && rustix::fs::flock(manifest, FlockOperation::NonBlockingLockExclusive).is_err() {
                 return Ok(None);
             }
-        }
         match folder_used(place) {
             Ok(used) if used < cutoff => {}
             Ok(_) | Err(_) => return Ok(None),

@@ -48,7 +48,7 @@ pub(crate) use disk::{file_system, free_bytes};
 pub(crate) use folder::Folder;
 pub use gc::{Checkup, Collected, Stats};
 pub(crate) use lock::KeyLock;
-pub(crate) use proto::{Malformed, Reader, Value, Writer};
+pub(crate) use proto::Writer;
 pub(crate) use reapi::write_digest;
 pub(crate) use records::{Hit, Out, Record};
 pub(crate) use tree::{Node, Tree, TreeError};

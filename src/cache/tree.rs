@@ -10,7 +10,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use super::proto::Malformed;
 use super::reapi::{Entry, decode_directory, encode_directory};
 use super::{Blob, CacheError, Damage, Store, locked};
 

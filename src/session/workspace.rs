@@ -190,7 +190,6 @@ test all {
 
     fn options(root: &Path) -> RunOptions {
         RunOptions {
-            level: super::super::Level::Namespaces,
             run: "r".into(),
             stages: Vec::new(),
             wanted: Vec::new(),

@@ -214,12 +214,11 @@ impl Memory {
 
     /// Notes that a reader saw these bytes at a project path.
     pub(super) fn note(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
-        if let Seen::File { digest, .. } = self.look(path)? {
-            if digest != Digest::of(bytes) {
+        if let Seen::File { digest, .. } = self.look(path)?
+            && digest != Digest::of(bytes) {
                 // It was edited in between: the reader's bytes are not to be believed next time.
                 *lock(&self.slot(path)) = None;
             }
-        }
         Ok(())
     }
 
