@@ -78,9 +78,10 @@ impl Store {
         }
         let place = self.folder_place(root);
         if let Some(lease) = self.lease_folder(&place)?
-            && self.check_folder(&place, &lease, tree)? {
-                return self.remember_folder(root, lease);
-            }
+            && self.check_folder(&place, &lease, tree)?
+        {
+            return self.remember_folder(root, lease);
+        }
         if fs::symlink_metadata(&place).is_ok() {
             self.quarantine(&place, Damage::Altered)?;
         }

@@ -265,16 +265,17 @@ impl Memory {
     /// Returns whether all files that earlier runs looked at, among them `paths`, are as they
     /// were. Files that are too young to tell are read.
     pub(crate) fn is_unchanged<'a>(&self, paths: impl Iterator<Item = &'a str>) -> bool {
-        let records: Option<Vec<_>> = paths.map(|path| self.old.get_key_value(path)).collect();
+        let records: Option<Vec<_>> = paths.map(|path| Some((path, self.old.get(path)?))).collect();
         records.is_some_and(|records| self.are_as_before(&records))
     }
 
     /// Returns whether all files that earlier runs looked at are as they were.
     pub(crate) fn is_all_unchanged(&self) -> bool {
-        self.are_as_before(&self.old.iter().collect::<Vec<_>>())
+        let records = self.old.iter().map(|(path, record)| (&**path, record));
+        self.are_as_before(&records.collect::<Vec<_>>())
     }
 
-    fn are_as_before(&self, records: &[(&Box<str>, &Record)]) -> bool {
+    fn are_as_before(&self, records: &[(&str, &Record)]) -> bool {
         let (front, back) = records.split_at(records.len() / 2);
         if records.len() < 256 {
             return self.part_is_as_before(records);
@@ -287,7 +288,7 @@ impl Memory {
     }
 
     /// Sorted paths stand together by folder, so a folder is opened once for all in it.
-    fn part_is_as_before(&self, records: &[(&Box<str>, &Record)]) -> bool {
+    fn part_is_as_before(&self, records: &[(&str, &Record)]) -> bool {
         let mut open: Option<(&str, rustix::fd::OwnedFd)> = None;
         records.iter().all(|(path, record)| {
             let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));

@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench language --features internals` prints the table of `docs/performance.md`.
 
+#![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
+
 use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -87,7 +89,8 @@ fn read_all(folder: &Path, prefix: &str, texts: &mut Texts) {
 fn long() {
     println!("\n| file | bytes | scan MB/s | parse MB/s | check and plan MB/s | all, ms |");
     println!("|---|---|---|---|---|---|");
-    let files: [(&str, [usize; 2], fn(usize) -> String); 2] =
+    type Make = fn(usize) -> String;
+    let files: [(&str, [usize; 2], Make); 2] =
         [("rich stages", [500, 2_000], rich), ("short stages", [2_500, 10_000], short)];
     for (name, sizes, generate) in files {
         let [small, large] = sizes.map(|size| phases(name, &generate(size)));

@@ -19,7 +19,9 @@ pub(crate) fn run(arguments: &CacheCommand, form: Ui) -> Result<Exit, Exit> {
     let done = match &arguments.verb {
         CacheVerb::Stats => stats(&folder, is_json),
         CacheVerb::Verify => verify(&folder, is_json),
-        CacheVerb::Gc(gc) => collect(&folder, gc.max.unwrap_or(session::DEFAULT_STORE_BYTES), is_json),
+        CacheVerb::Gc(gc) => {
+            collect(&folder, gc.max.unwrap_or(session::DEFAULT_STORE_BYTES), is_json)
+        }
     };
     done.map_err(|error| {
         ui::complain(&error.to_string(), Some("`kiln doctor` looks at the cache, too"));
