@@ -7,3 +7,4 @@
 mod diagnostics;
 mod floors;
 mod kiln;
+mod real;
