@@ -43,7 +43,7 @@ pub(crate) use outcome::{
 };
 pub(crate) use pool::Launcher;
 pub(crate) use probe::probe;
-pub use probe::{Check, Found};
+pub use probe::{Check, Found, Report};
 pub(crate) use spec::{
     FIXED_MTIME_SECS, Limits, MAX_LOWERS, Mount, Network, OutKind, OutPath, Piece, Place, Root,
     Scratch, Spec, Word,

@@ -4,3 +4,5 @@
 mod diagnostics;
 mod floors;
 mod kiln;
+mod past;
+mod run;
