@@ -7,3 +7,5 @@
 mod diagnostics;
 mod floors;
 mod kiln;
+mod past;
+mod run;
