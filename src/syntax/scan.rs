@@ -83,6 +83,7 @@ pub(crate) struct Lexed {
 
 /// Returns the tokens of `text` and what is wrong with them: unterminated strings and holes, brackets
 /// without partners, stray characters, nesting over [`MAX_NESTING`].
+#[cfg(any(test, feature = "internals"))]
 pub(crate) fn scan(source: SourceId, text: &str) -> (Vec<Token>, Vec<Diagnostic>) {
     let Lexed { tokens, mut diagnostics, .. } = lex(source, text);
     diagnostics.sort_by_key(|diagnostic| diagnostic.span);
