@@ -3,7 +3,9 @@
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::source::{MAX_SOURCE_BYTES, SourceId, Span};
-use crate::syntax::outline::{self, looks_like_item};
+#[cfg(any(test, feature = "internals"))]
+use crate::syntax::outline;
+use crate::syntax::outline::looks_like_item;
 
 mod strings;
 
