@@ -74,8 +74,8 @@ fn help(step: &Step, exit: Exit, outcome: &sandbox::Outcome) -> Option<String> {
 fn duration(millis: u64) -> String {
     match millis {
         0..1000 => format!("{millis} ms"),
-        _ if millis % 60_000 == 0 => format!("{} min", millis / 60_000),
-        _ if millis % 1000 == 0 => format!("{} s", millis / 1000),
+        _ if millis.is_multiple_of(60_000) => format!("{} min", millis / 60_000),
+        _ if millis.is_multiple_of(1000) => format!("{} s", millis / 1000),
         _ => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
     }
 }

@@ -239,19 +239,29 @@ const LATER: &[&str] = &[
     "secret", "shift", "ssh", "tcp", "toml",
 ];
 
+/// Functions of other languages and those that do the same here.
+const SYNONYMS: &[(&str, &str)] = &[
+    ("count", "len"),
+    ("directory", "dir"),
+    ("fileset", "files"),
+    ("find", "files"),
+    ("folder", "dir"),
+    ("glob", "files"),
+    ("length", "len"),
+    ("size", "len"),
+    ("which", "host.tool"),
+];
+
 /// Functions of other languages and what to write here instead.
 const FOREIGN: &[(&str, &str)] = &[
     ("basename", "a file has its last name: source.name"),
     ("concat", "lists are added: a + b; texts stand in holes: \"{{a}}{{b}}\""),
     ("dirname", "a file has its folder: source.parent"),
     ("env", "what comes from outside is a param: param name: string"),
-    ("fileset", "write: files(\"src/**\")"),
     ("filter", "write: [x for x in list if condition]"),
-    ("find", "write: files(\"src/**\")"),
     ("format", "values stand in holes of a text: \"{{name}}-{{level}}\""),
     ("getenv", "what comes from outside is a param: param name: string"),
     ("glob", "write: files(\"src/**\")"),
-    ("length", "write: len(list)"),
     ("list", "write: [a, b]"),
     ("map", "write: [f(x) for x in list]"),
     ("path", "write: file(\"path\") or dir(\"path\")"),
@@ -305,6 +315,11 @@ pub(crate) fn instead_of_later(name: &str) -> &'static str {
     }
 }
 
+/// Returns the function that does what `name` does in another language.
+pub(crate) fn synonym(name: &str) -> Option<&'static str> {
+    SYNONYMS.iter().find(|(word, _)| *word == name).map(|(_, own)| *own)
+}
+
 /// Returns what to write for a function of another language.
 pub(crate) fn foreign(name: &str) -> Option<&'static str> {
     FOREIGN.iter().find(|(word, _)| *word == name).map(|(_, cure)| *cure)
@@ -344,7 +359,7 @@ mod tests {
     fn functions_stand_in_the_order_of_the_alphabet() {
         assert!(FUNCTIONS.is_sorted_by_key(|builtin| builtin.name));
         assert!(LATER.is_sorted());
-        assert!(FOREIGN.is_sorted());
+        assert!(FOREIGN.is_sorted() && SYNONYMS.is_sorted());
         assert!(FOREIGN.iter().all(|(word, _)| find(word).is_none()));
         assert!(FUNCTIONS.iter().all(|builtin| builtin.signature.starts_with(builtin.name)));
     }

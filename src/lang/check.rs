@@ -4,8 +4,10 @@
 mod call;
 mod cure;
 mod expr;
+mod matrix;
 mod name;
 mod operator;
+mod outs;
 mod script;
 mod stage;
 mod types;
@@ -18,7 +20,7 @@ use indexmap::IndexMap;
 use super::module::Program;
 use super::scope::{Locals, Symbols, declared};
 use super::ty::{ItemRef, ModuleId, Type};
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::source::Span;
 use crate::syntax::ast::{Item, ItemKind, Let, Stage};
 
@@ -62,6 +64,8 @@ struct Checker<'p> {
     mentions: BTreeMap<ItemRef, Vec<(ItemRef, Span)>>,
     /// How many types of items are being found, each for the one before.
     chain: usize,
+    /// Whether too long a chain was reported: once is enough.
+    is_chain_reported: bool,
     /// Whether what is found was reported before, or will be.
     is_silent: bool,
 }
@@ -124,6 +128,7 @@ impl<'p> Checker<'p> {
             used: BTreeSet::new(),
             mentions: BTreeMap::new(),
             chain: 0,
+            is_chain_reported: false,
             is_silent: false,
         }
     }
@@ -203,8 +208,12 @@ impl<'p> Checker<'p> {
             None => {}
         }
         if self.chain >= MAX_CHAIN {
-            let message = format!("more than {MAX_CHAIN} values need one another in a row");
-            self.report(Diagnostic::error(Code::NESTED_TOO_DEEPLY, span, message));
+            if !std::mem::replace(&mut self.is_chain_reported, true) {
+                let message = format!("more than {MAX_CHAIN} values need one another in a row");
+                let problem = Diagnostic::error(Code::NESTED_TOO_DEEPLY, span, message)
+                    .help("write one of them out, or make them elements of one list");
+                self.aloud(|checker| checker.report(problem));
+            }
             return Type::Unknown;
         }
         self.types.insert(item, None);
@@ -234,11 +243,14 @@ impl<'p> Checker<'p> {
         let mentions = std::mem::take(&mut self.mentions);
         let mut done = BTreeSet::new();
         for &start in mentions.keys() {
+            // Each item with its edge that is followed, and the place of each item on the way.
             let mut way: Vec<(ItemRef, usize)> = vec![(start, 0)];
+            let mut places = HashMap::from([(start, 0)]);
             while let Some((here, followed)) = way.last_mut() {
                 let next = mentions.get(here).and_then(|edges| edges.get(*followed));
-                let Some(&(next, span)) = next else {
+                let Some(&(next, _)) = next else {
                     done.insert(*here);
+                    places.remove(here);
                     way.pop();
                     continue;
                 };
@@ -246,33 +258,61 @@ impl<'p> Checker<'p> {
                 if done.contains(&next) {
                     continue;
                 }
-                match way.iter().position(|(item, _)| *item == next) {
-                    Some(at) => self.recursive(&way[at..], span),
-                    None => way.push((next, 0)),
+                match places.get(&next) {
+                    Some(&at) => {
+                        let edge = |(item, followed): &(ItemRef, usize)| {
+                            (*item, mentions[item][followed - 1].1)
+                        };
+                        let circle: Vec<_> = way[at..].iter().map(edge).collect();
+                        self.recursive(&circle);
+                    }
+                    None => {
+                        places.insert(next, way.len());
+                        way.push((next, 0));
+                    }
                 }
             }
         }
     }
 
-    fn recursive(&mut self, way: &[(ItemRef, usize)], span: Span) {
-        let name =
-            |item: ItemRef| declared(self.tree(item)).map_or(String::new(), |(name, _)| name);
-        let mut path: Vec<_> = way.iter().map(|(item, _)| format!("`{}`", name(*item))).collect();
-        path.push(path[0].clone());
-        let message = match way {
-            [_] => format!("{} needs itself", path[0]),
+    /// Reports a circle of items, each with the place where it needs the next one.
+    fn recursive(&mut self, circle: &[(ItemRef, Span)]) {
+        /// The most places of a circle that are shown.
+        const MOST: usize = 8;
+        let name = |at: usize| {
+            let (item, _) = circle[at % circle.len()];
+            declared(self.tree(item)).map_or(String::new(), |(name, _)| format!("`{name}`"))
+        };
+        let path: Vec<_> = (0..=circle.len()).map(name).collect();
+        let message = match circle.len() {
+            1 => format!("{} needs itself", path[0]),
+            len if len > MOST => {
+                let start = path[..MOST].join(" → ");
+                format!("{len} values need each other in a circle: {start} → … → {}", path[0])
+            }
             _ => format!("values need each other in a circle: {}", path.join(" → ")),
         };
-        let (_, first) = declared(self.tree(way[0].0)).expect("it has a name");
-        let problem = Diagnostic::error(Code::RECURSION, span, message)
-            .label("needed here")
-            .also(first, "declared here")
-            .help("the language has no recursion; `[f(x) for x in list]` goes through a list");
+        let is_function =
+            |(item, _): &(ItemRef, Span)| matches!(self.tree(*item).kind, ItemKind::Function(_));
+        let help = match circle.iter().any(is_function) {
+            true => "the language has no recursion; `[f(x) for x in list]` goes through a list",
+            false => "give one of them a value that does not need the others",
+        };
+        let edge = |at: usize| format!("{} needs {}", path[at], path[at + 1]);
+        let mut problem =
+            Diagnostic::error(Code::RECURSION, circle[0].1, message).label(edge(0)).help(help);
+        for (at, (_, span)) in circle.iter().enumerate().take(MOST).skip(1) {
+            problem = problem.also(*span, edge(at));
+        }
         self.report(problem);
     }
 
     /// Warns of private values that nothing mentions.
     fn unused(&mut self) {
+        // What a mistake hides may be what uses them.
+        if self.diagnostics.iter().any(|found| found.severity == Severity::Error) {
+            return;
+        }
         for (module, tree) in self.program.iter().filter(|(_, tree)| tree.is_whole) {
             for (item, tree) in tree.ast.items.iter().enumerate() {
                 let reference = ItemRef { module, item };

@@ -1,10 +1,10 @@
 //! Checking calls: of functions, of functions of the language, and of templates.
 
-use super::cure::quoted;
+use super::cure::{loosely, quoted};
 use super::expr::list_of;
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::lang::builtins::{self, Builtin, Count, Slot};
+use crate::lang::builtins::{self, Accepts, Builtin, Count, Slot};
 use crate::lang::nearest::nearest;
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
@@ -104,11 +104,10 @@ impl<'p> Checker<'p> {
             .zip(&given)
             .find(|(slot, given)| slot.count != Count::Optional && **given == 0);
         if let Some((slot, _)) = missing {
-            let message =
-                format!("`{}` needs {}, its `{}`", builtin.name, slot.accepts.words(), slot.name);
+            let message = format!("`{}` is called without `{}`", builtin.name, slot.name);
             self.report(
                 Diagnostic::error(Code::WRONG_ARGUMENTS, span, message)
-                    .help(format!("call it as {}", builtin.signature)),
+                    .help(format!("its form is {}", builtin.signature)),
             );
         }
         builtins::result(builtin.function, &types)
@@ -134,18 +133,21 @@ impl<'p> Checker<'p> {
                 slot.name,
                 builtin.name,
                 slot.accepts.words(),
-                quoted(found)
+                loosely(found)
             );
-            self.report(
-                Diagnostic::error(Code::TYPE_MISMATCH, argument.value.span, message)
-                    .label(format!("this is {}", quoted(found)))
-                    .help(format!("call it as {}", builtin.signature)),
-            );
+            let span = argument.value.span;
+            let problem = Diagnostic::error(Code::TYPE_MISMATCH, span, message);
+            let wanted = if slot.accepts == Accepts::Text { &Type::String } else { &Type::Unknown };
+            let problem = match self.cure(found, wanted, span) {
+                Some(cure) => cure.of(problem, span),
+                None => problem.help(format!("its form is {}", builtin.signature)),
+            };
+            self.report(problem);
         }
     }
 
     fn no_slot(&mut self, builtin: &Builtin, argument: &Argument) {
-        let help = format!("call it as {}", builtin.signature);
+        let help = format!("its form is {}", builtin.signature);
         let problem = match &argument.name {
             Some(name) => {
                 let problem = Diagnostic::error(
@@ -182,6 +184,7 @@ impl<'p> Checker<'p> {
         scope: &mut Scope,
     ) {
         let mut given: Vec<Option<Span>> = vec![None; parameters.len()];
+        let mut is_known = true;
         for (at, argument) in arguments.iter().enumerate() {
             let found = self.expr(&argument.value, scope);
             let place = match &argument.name {
@@ -192,6 +195,7 @@ impl<'p> Checker<'p> {
             };
             let Some(place) = place else {
                 self.no_parameter(name, parameters, argument);
+                is_known = false;
                 continue;
             };
             let parameter = &parameters[place];
@@ -214,15 +218,16 @@ impl<'p> Checker<'p> {
             .zip(&given)
             .filter(|(parameter, given)| given.is_none() && parameter.default.is_none());
         let missing: Vec<_> = missing.map(|(parameter, _)| parameter).collect();
-        if let Some(first) = missing.first() {
+        // One of another name was likely meant for it.
+        if let Some(first) = missing.first().filter(|_| is_known) {
             let names: Vec<_> =
                 missing.iter().map(|parameter| parameter.name.text.clone()).collect();
             let message = format!("`{name}` is called without {}", list_of(&names));
-            let example = format!("{}: …", first.name.text);
+            let ty = self.program.sources.text(first.ty.span);
             self.report(
                 Diagnostic::error(Code::WRONG_ARGUMENTS, span, message)
                     .also(first.name.span, "declared here")
-                    .help(format!("add {example}")),
+                    .help(format!("add `{}`, of type `{ty}`: {name}(…, {0}: …)", first.name.text)),
             );
         }
     }

@@ -3,6 +3,7 @@
 
 use super::Checker;
 use super::expr::list_of;
+use crate::diagnostic::Diagnostic;
 use crate::lang::nearest::nearest;
 use crate::lang::ty::{ItemRef, ModuleId, Type};
 use crate::source::Span;
@@ -16,6 +17,15 @@ pub(super) struct Cure {
 }
 
 impl Cure {
+    /// Returns a diagnostic about what stands at `span` with this cure.
+    pub(super) fn of(self, problem: Diagnostic, span: Span) -> Diagnostic {
+        let problem = problem.help(self.help);
+        match self.edit {
+            Some(edit) => problem.edit(span, edit),
+            None => problem,
+        }
+    }
+
     /// Says what to do.
     fn say(help: impl Into<String>) -> Option<Self> {
         Some(Self { help: help.into(), edit: None })
@@ -143,7 +153,7 @@ fn plain(found: &Type, place: &Type, text: &str) -> Option<Cure> {
 }
 
 /// Returns whether a text would be a value of type `place` without its quotes.
-fn reads_as(text: &str, place: &Type) -> bool {
+pub(super) fn reads_as(text: &str, place: &Type) -> bool {
     matches!(
         (parse::literal(text), place),
         (Some(ExprKind::Duration(_)), Type::Duration)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::cure::quoted;
+use super::cure::{loosely, quoted, reads_as};
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::builtins;
@@ -91,7 +91,7 @@ impl<'p> Checker<'p> {
                 Piece::Hole { expr, .. } => {
                     text = None;
                     let found = self.expr(expr, scope);
-                    self.printable(&found, expr, scope);
+                    self.printable(&found, expr);
                 }
             }
         }
@@ -99,36 +99,37 @@ impl<'p> Checker<'p> {
     }
 
     /// Reports a value that has no text form.
-    pub(super) fn printable(&mut self, found: &Type, expr: &Expr, _scope: &Scope) {
+    pub(super) fn printable(&mut self, found: &Type, expr: &Expr) {
         if found.is_text() {
             return;
         }
         let text = self.program.sources.text(expr.span);
+        let error = |code, message| Diagnostic::error(code, expr.span, message);
         let problem = match found {
-            Type::Optional(inner) if inner.is_text() => Diagnostic::error(
-                Code::MAYBE_NONE,
-                expr.span,
-                format!("`{text}` may be `none`, which has no text"),
-            )
-            .help(format!("say what stands in for it: {{{{{text} ?? \"\"}}}}")),
-            Type::List(element) if element.certain().is_text() => Diagnostic::error(
-                Code::LIST_IN_WORD,
-                expr.span,
-                format!("a list cannot stand inside a text, found `{found}`"),
-            )
-            .help(format!("say how its elements are joined: {{{{join({text}, \" \")}}}}"))
-            .edit(expr.span, format!("join({text}, \" \")")),
-            Type::Stage(_) | Type::Row(_) => Diagnostic::error(
-                Code::TYPE_MISMATCH,
-                expr.span,
-                format!("{} has no text form", quoted(found)),
-            )
-            .help(format!("name one of its outs: {{{{{text}.name}}}}")),
-            found => Diagnostic::error(
-                Code::TYPE_MISMATCH,
-                expr.span,
-                format!("{} has no text form", quoted(found)),
-            ),
+            Type::Optional(inner) if inner.is_text() => {
+                error(Code::MAYBE_NONE, format!("`{text}` may be `none`, which has no text"))
+                    .help(format!("say what stands in for it: {text} ?? \"\""))
+            }
+            Type::List(element) if element.certain().is_text() => {
+                error(Code::LIST_IN_WORD, format!("one text fits here, found {}", loosely(found)))
+                    .help(format!("say how its elements are joined: join({text}, \" \")"))
+                    .edit(expr.span, format!("join({text}, \" \")"))
+            }
+            found => {
+                let message = format!("{} has no text form", quoted(found));
+                let problem = error(Code::TYPE_MISMATCH, message);
+                match found {
+                    Type::Stage(_) | Type::Row(_) => {
+                        self.name_an_out(found, text).of(problem, expr.span)
+                    }
+                    Type::Record(fields) if !matches!(expr.kind, ExprKind::Record(_)) => {
+                        let fields: Vec<_> =
+                            fields.keys().map(|field| format!("{text}.{field}")).collect();
+                        problem.help(format!("name one of its fields: {}", list_of(&fields)))
+                    }
+                    _ => problem,
+                }
+            }
         };
         self.report(problem);
     }
@@ -173,11 +174,8 @@ impl<'p> Checker<'p> {
                     if let Some((ty, span)) = first {
                         problem = problem.also(*span, format!("this is {}", quoted(ty)));
                     }
-                    if all.is_text() && ty.is_text() {
-                        let is_string = matches!(ty, Type::String | Type::Enum(_));
-                        let other = first.filter(|_| is_string).map_or(*span, |(_, span)| *span);
-                        let text = self.program.sources.text(other);
-                        problem = problem.help(format!("make it a text: \"{{{{{text}}}}}\""));
+                    if let Some((first, place)) = first {
+                        problem = self.join_cure(problem, (first, *place), (ty, *span));
                     }
                     self.report(problem);
                     return Type::Unknown;
@@ -185,6 +183,32 @@ impl<'p> Checker<'p> {
             }
         }
         all
+    }
+
+    /// Says how two values come to be of one type.
+    fn join_cure(
+        &self,
+        problem: Diagnostic,
+        first: (&Type, Span),
+        second: (&Type, Span),
+    ) -> Diagnostic {
+        let is_string = |ty: &Type| matches!(ty, Type::String | Type::Enum(_));
+        let (text, other) = match (is_string(first.0), is_string(second.0)) {
+            (true, false) => (first, second),
+            (false, true) => (second, first),
+            _ => return problem,
+        };
+        let written = self.program.sources.text(other.1);
+        match text.0 {
+            Type::Enum(texts) if texts.len() == 1 && reads_as(&texts[0], other.0) => problem
+                .help(format!("write it without the quotes: {}", texts[0]))
+                .edit(text.1, &*texts[0]),
+            _ if !other.0.is_text() => problem,
+            _ if matches!(other.0, Type::Int(low, high) if low == high) => problem
+                .help(format!("make it a text: \"{written}\""))
+                .edit(other.1, format!("\"{written}\"")),
+            _ => problem.help(format!("make it a text: \"{{{{{written}}}}}\"")),
+        }
     }
 
     fn record(&mut self, fields: &'p [(Name, Expr)], scope: &mut Scope) -> Type {
@@ -298,10 +322,17 @@ impl<'p> Checker<'p> {
             found => {
                 let text = self.program.sources.text(values.span);
                 let help = match &found {
+                    Type::Enum(texts) if texts[0].trim().contains([' ', ',']) => {
+                        let words = texts[0].split([' ', ',']).filter(|word| !word.is_empty());
+                        let words: Vec<_> = words.map(|word| format!("{word:?}")).collect();
+                        format!("make it a list: [{}]", words.join(", "))
+                    }
                     Type::Map(_) | Type::Record(_) => {
                         format!("go through its keys or values: keys({text})")
                     }
-                    Type::Stage(_) => format!("go through one out of all rows: {text}.all.name"),
+                    Type::Stage(_) => {
+                        format!("go through one out of all its rows: {text}.all.name")
+                    }
                     _ => format!("make it a list: [{text}]"),
                 };
                 let message = format!("`for` goes through a list, found {}", quoted(&found));

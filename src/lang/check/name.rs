@@ -66,7 +66,8 @@ impl<'p> Checker<'p> {
                 .help(format!("an out of this stage is written `out.{name}`"))
                 .edit(span, format!("out.{name}"));
         }
-        if let Some(near) = self.nearest_name(name, scope) {
+        let synonym = builtins::synonym(name).filter(|_| scope.calls).map(str::to_owned);
+        if let Some(near) = synonym.or_else(|| self.nearest_name(name, scope)) {
             return problem.help(format!("did you mean `{near}`?")).edit(span, near);
         }
         match (builtins::foreign(name), scope.calls) {

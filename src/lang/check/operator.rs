@@ -1,6 +1,6 @@
 //! Checking operators: which go between which types, and what comes of it.
 
-use super::cure::quoted;
+use super::cure::{loosely, quoted};
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::nearest::nearest;
@@ -91,58 +91,99 @@ impl<'p> Checker<'p> {
         (right, right_type): (&Expr, &Type),
     ) -> Diagnostic {
         let sign = symbol(operator);
-        let (a, b) = (quoted(left_type), quoted(right_type));
-        let text = |expr: &Expr| self.program.sources.text(expr.span).to_owned();
-        let problem = match operator {
-            BinaryOperator::Otherwise => Diagnostic::error(
-                Code::NO_SUCH_OPERATION,
-                place,
-                format!("{sign} follows a value that may be `none`, and {a} never is"),
-            )
-            .help(format!("write only: {}", text(left))),
-            _ => Diagnostic::error(
-                Code::NO_SUCH_OPERATION,
-                place,
-                format!("{sign} does not go between {a} and {b}"),
-            ),
+        let (a, b) = (loosely(left_type), loosely(right_type));
+        if operator == BinaryOperator::Otherwise {
+            let message = format!("{sign} follows a value that may be `none`, and {a} never is");
+            let whole = left.span.to(right.span);
+            let left = self.program.sources.text(left.span);
+            return Diagnostic::error(Code::NO_SUCH_OPERATION, place, message)
+                .help(format!("write only: {left}"))
+                .edit(whole, left);
+        }
+        let message = match (operator, left_type, right_type) {
+            (BinaryOperator::Equal | BinaryOperator::NotEqual, Type::Enum(_), Type::Enum(_)) => {
+                format!("{} and {} are never equal", quoted(left_type), quoted(right_type))
+            }
+            _ => format!("{sign} does not go between {a} and {b}"),
         };
-        let problem = problem.also(left.span, a).also(right.span, b);
+        let problem = Diagnostic::error(Code::NO_SUCH_OPERATION, place, message)
+            .also(left.span, a)
+            .also(right.span, b);
+        self.operator_cure(problem, operator, (left, left_type), (right, right_type))
+    }
+
+    fn operator_cure(
+        &self,
+        problem: Diagnostic,
+        operator: BinaryOperator,
+        (left, left_type): (&Expr, &Type),
+        (right, right_type): (&Expr, &Type),
+    ) -> Diagnostic {
+        use BinaryOperator as Op;
+        let text = |expr: &Expr| self.program.sources.text(expr.span).to_owned();
+        let write = |problem: Diagnostic, span, edit: String| {
+            problem.help(format!("write: {edit}")).edit(span, edit)
+        };
         match (operator, left_type, right_type) {
-            (BinaryOperator::Add, Type::List(element), other) if other.fits(element) => {
-                let edit = format!("[{}]", text(right));
-                problem.help(format!("add a list: {} + {edit}", text(left))).edit(right.span, edit)
+            (Op::Add, Type::List(element), other) if other.fits(element) => {
+                write(problem, right.span, format!("[{}]", text(right)))
             }
-            (BinaryOperator::Add, Type::String | Type::Enum(_), other) if other.is_text() => {
-                problem.help(format!("put it in a hole: \"…{{{{{}}}}}\"", text(right)))
+            (Op::Add, Type::String | Type::Enum(_), other) if other.is_text() => {
+                match literal(&text(left)) {
+                    Some(start) => write(
+                        problem,
+                        left.span.to(right.span),
+                        format!("\"{start}{{{{{}}}}}\"", text(right)),
+                    ),
+                    None => write(problem, right.span, format!("\"{{{{{}}}}}\"", text(right))),
+                }
             }
-            (BinaryOperator::Divide, Type::String | Type::Enum(_), _) => problem.help(format!(
-                "a path starts with a folder: dir({}) / {}",
-                text(left),
-                text(right)
-            )),
-            (
-                BinaryOperator::Equal | BinaryOperator::NotEqual,
-                Type::Enum(own),
-                Type::Enum(other),
-            ) => {
-                let (long, short) =
-                    if own.len() > other.len() { (own, other) } else { (other, own) };
+            (Op::Divide, Type::String | Type::Enum(_), Type::String | Type::Enum(_)) => {
+                match literal(&text(right)) {
+                    Some(end) => write(
+                        problem,
+                        left.span.to(right.span),
+                        format!("\"{{{{{}}}}}/{end}\"", text(left)),
+                    ),
+                    None => {
+                        problem.help(format!("a path starts with a folder: dir({})", text(left)))
+                    }
+                }
+            }
+            (Op::Equal | Op::NotEqual, Type::Enum(own), Type::Enum(other)) => {
+                let ((long, _), (short, place)) = match own.len() > other.len() {
+                    true => ((own, left), (other, right)),
+                    false => ((other, right), (own, left)),
+                };
                 let near =
                     short.first().and_then(|text| nearest(text, long.iter().map(String::as_str)));
-                match near {
-                    Some(near) => {
-                        problem.help(format!("they are never equal; did you mean {near:?}?"))
-                    }
-                    None => problem.help("they are never equal: the two have no text in common"),
+                match near.filter(|_| literal(&text(place)).is_some()) {
+                    Some(near) => problem
+                        .help(format!("did you mean {near:?}?"))
+                        .edit(place.span, format!("{near:?}")),
+                    None => problem,
                 }
+            }
+            (_, Type::Int(..), Type::Enum(texts))
+                if texts[0].parse::<i64>().is_ok() && literal(&text(right)).is_some() =>
+            {
+                write(problem, right.span, texts[0].clone())
             }
             _ => problem,
         }
     }
 }
 
+/// Returns what stands between the quotes of a text on one line.
+fn literal(text: &str) -> Option<&str> {
+    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
+    (!inner.starts_with('"')).then_some(inner)
+}
+
 fn comparable(left: &Type, right: &Type) -> bool {
     match (left.certain(), right.certain()) {
+        // Constants may be compared: one of them is changed by hand.
+        (Type::Enum(own), Type::Enum(other)) if own.len() == 1 && other.len() == 1 => true,
         (Type::Enum(own), Type::Enum(other)) => own.iter().any(|text| other.contains(text)),
         (Type::None, _) => matches!(right, Type::Optional(_) | Type::None | Type::Unknown),
         (_, Type::None) => matches!(left, Type::Optional(_) | Type::None | Type::Unknown),

@@ -6,10 +6,9 @@ use super::cure::quoted;
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::ty::Type;
-use crate::syntax::ast::{
-    BinaryOperator, ClauseKind, Expr, ExprKind, Piece, ScriptLanguage, StringLiteral,
-};
-use crate::syntax::shell::{self, Takes};
+use crate::source::Span;
+use crate::syntax::ast::{BinaryOperator, ClauseKind, Expr, ExprKind, Piece, ScriptLanguage};
+use crate::syntax::shell::{self, Quoting, Takes};
 
 /// Variables that every step has.
 const STEP_VARIABLES: &[&str] =
@@ -22,10 +21,7 @@ impl<'p> Checker<'p> {
             if found != Type::Unknown {
                 let message =
                     format!("a script is a text written where it runs, found {}", quoted(&found));
-                let text = self.program.sources.text(script.span);
-                let help = format!(
-                    "put a value into a hole of a script, where it is data: run sh \"program {{{{{text}}}}}\""
-                );
+                let help = "write the commands themselves behind the language, and values in holes: run sh \"make {{target}}\"";
                 self.report(
                     Diagnostic::error(Code::TYPE_MISMATCH, script.span, message).help(help),
                 );
@@ -41,26 +37,26 @@ impl<'p> Checker<'p> {
             Piece::Text { .. } => None,
         });
         for ((expr, span), context) in holes.zip(&analysis.holes) {
-            let found = self.hole(expr, context, &analysis, scope);
+            let found = self.hole((expr, span), context, &analysis, scope);
             match (&context.takes, found.certain()) {
                 (_, Type::Unknown) | (Takes::Nothing(_), _) => {}
                 (Takes::Int, Type::Int(..)) => {}
-                (Takes::Int, ty) => self.report(shell::not_an_int(expr, span, &quoted(ty))),
+                (Takes::Int, ty) => self.report(shell::not_an_int(expr, span, &ty.to_string())),
                 (Takes::Words, Type::List(element)) if is_word(element) => {}
                 (Takes::Word, Type::List(element)) if is_word(element) => {
                     self.report(shell::list_in_word(expr, span));
                 }
                 (_, ty) if is_word(ty) => {}
-                (_, ty) => self.printable(ty, expr, scope),
+                (_, ty) => self.printable(ty, expr),
             }
         }
-        self.shell_variables(literal, &analysis, scope);
+        self.shell_variables(&analysis, scope);
     }
 
     /// Returns the type of a hole. A name that only the script knows is the shell's.
     fn hole(
         &mut self,
-        expr: &'p Expr,
+        (expr, span): (&'p Expr, Span),
         context: &shell::Context,
         analysis: &shell::Script,
         scope: &mut Scope,
@@ -71,10 +67,16 @@ impl<'p> Checker<'p> {
         {
             let message =
                 format!("`{name}` is a variable of the script, not a value of the pipeline");
-            self.report(
-                Diagnostic::error(Code::SHELL_VARIABLE, expr.span, message)
-                    .help(format!("write it as the shell does: \"${name}\"")),
-            );
+            let written = match context.quoting {
+                Quoting::Plain => format!("${{{name}}}"),
+                Quoting::Bare | Quoting::Single => format!("\"${name}\""),
+            };
+            let problem = Diagnostic::error(Code::SHELL_VARIABLE, expr.span, message)
+                .help(format!("write it as the shell does: {written}"));
+            self.report(match context.quoting {
+                Quoting::Single => problem,
+                Quoting::Plain | Quoting::Bare => problem.edit(span, written),
+            });
             return Type::Unknown;
         }
         if context.takes == Takes::Words { self.words(expr, scope) } else { self.expr(expr, scope) }
@@ -89,7 +91,7 @@ impl<'p> Checker<'p> {
                     match self.words(element, scope) {
                         Type::List(inner) if is_word(&inner) => {}
                         found if is_word(&found) => {}
-                        found => self.printable(&found, element, scope),
+                        found => self.printable(&found, element),
                     }
                 }
                 Type::list(Type::Unknown)
@@ -114,12 +116,7 @@ impl<'p> Checker<'p> {
     }
 
     /// Reports `$name` where only the pipeline has such a name.
-    fn shell_variables(
-        &mut self,
-        _script: &StringLiteral,
-        analysis: &shell::Script,
-        scope: &Scope,
-    ) {
+    fn shell_variables(&mut self, analysis: &shell::Script, scope: &Scope) {
         if analysis.sets_unknown {
             return;
         }

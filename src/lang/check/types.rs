@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::cure::{Cure, loosely, quoted};
+use super::cure::{loosely, quoted};
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::nearest::nearest;
@@ -181,11 +181,9 @@ impl<'p> Checker<'p> {
         {
             problem = problem.label(format!("this is {}", loosely(found))).also(place, text);
         }
-        problem = match self.cure(found, wanted, span) {
-            Some(Cure { help, edit: Some(edit) }) => problem.help(help).edit(span, edit),
-            Some(Cure { help, edit: None }) => problem.help(help),
-            None => problem,
-        };
+        if let Some(cure) = self.cure(found, wanted, span) {
+            problem = cure.of(problem, span);
+        }
         self.report(problem);
     }
 }

@@ -117,7 +117,9 @@ fn two_loopbacks_do_not_share_a_port() {
     std::thread::scope(|scope| {
         let run = || python(body).with(|spec| spec.network = Network::Loopback).run().text();
         let both = [scope.spawn(run), scope.spawn(run)];
-        both.map(|one| assert_eq!(one.join().unwrap(), "worked\n"));
+        for one in both {
+            assert_eq!(one.join().unwrap(), "worked\n");
+        }
     });
 }
 

@@ -72,7 +72,7 @@ fn usable(
     form: Ui,
 ) -> Result<(Sources, (Plan, Graph)), Exit> {
     match planned {
-        Planned::Kept(plan, graph) => Ok((Sources::default(), (plan, graph))),
+        Planned::Kept(planned) => Ok((Sources::default(), *planned)),
         Planned::Made(pipeline) => {
             match form {
                 Ui::Jsonl => pipeline.diagnostics.iter().for_each(|found| {

@@ -1,0 +1,208 @@
+//! Checking outs: what a stage declares, whether it writes it, and what others name of it.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::cure::quoted;
+use super::expr::list_of;
+use super::{Checker, OutInfo, Scope};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::lang::nearest::nearest;
+use crate::lang::ty::{ItemRef, Type};
+use crate::source::Span;
+use crate::syntax::ast::{ClauseKind, Expr, ExprKind, Name, Stage, TypeExpr};
+
+/// How many templates may be made from one another in a row.
+const MAX_TEMPLATES: usize = 64;
+
+impl<'p> Checker<'p> {
+    /// Returns the outs of a stage, those of its template first.
+    pub(super) fn outs_of(&mut self, stage: ItemRef) -> Arc<IndexMap<String, OutInfo>> {
+        self.outs_within(stage, &mut Vec::new())
+    }
+
+    /// Returns the outs of a stage that the stages of `way` are made from, each from the next.
+    fn outs_within(
+        &mut self,
+        stage: ItemRef,
+        way: &mut Vec<ItemRef>,
+    ) -> Arc<IndexMap<String, OutInfo>> {
+        if let Some(outs) = self.outs.get(&stage) {
+            return Arc::clone(outs);
+        }
+        let tree = self.stage_tree(stage);
+        let mut outs = IndexMap::new();
+        way.push(stage);
+        if let Some(Expr { kind: ExprKind::Call { callee, .. }, .. }) = &tree.from
+            && let Type::Template(template) =
+                self.silently(|checker| checker.expr(callee, &mut Scope::new(stage)))
+            && !self.circle_of_templates(way, template, callee.span)
+        {
+            let template = self.outs_within(template, way);
+            outs.extend(template.iter().map(|(name, out)| (name.clone(), out.clone())));
+        }
+        way.pop();
+        for clause in &tree.clauses {
+            if let ClauseKind::Out { name, ty, path } = &clause.kind {
+                let ty = self.silently(|checker| checker.written(ty));
+                outs.insert(
+                    name.text.clone(),
+                    OutInfo { ty, span: name.span, has_path: path.is_some() },
+                );
+            }
+        }
+        let outs = Arc::new(outs);
+        self.outs.insert(stage, Arc::clone(&outs));
+        outs
+    }
+
+    /// Returns whether `template`, which the last of `way` is made from, was on the way before, or
+    /// the way is too long; both are reported.
+    fn circle_of_templates(&mut self, way: &[ItemRef], template: ItemRef, span: Span) -> bool {
+        let message = match way.iter().position(|item| *item == template) {
+            Some(at) => {
+                let circle = way[at..].iter().chain([&template]);
+                let names = circle.map(|item| format!("`{}`", self.stage_tree(*item).name.text));
+                let names: Vec<_> = names.collect();
+                format!("templates are made from each other in a circle: {}", names.join(" → "))
+            }
+            None if way.len() > MAX_TEMPLATES => {
+                format!("more than {MAX_TEMPLATES} templates are made from each other in a row")
+            }
+            None => return false,
+        };
+        let problem = Diagnostic::error(Code::RECURSION, span, message)
+            .help("give one of them a body of its own: { run sh \"…\" }");
+        self.aloud(|checker| checker.report(problem));
+        true
+    }
+
+    pub(super) fn out(
+        &mut self,
+        name: &'p Name,
+        ty: &'p TypeExpr,
+        path: Option<&'p Expr>,
+        scope: &mut Scope,
+    ) {
+        match self.written(ty).certain() {
+            Type::File | Type::Dir | Type::Junit | Type::Unknown => {}
+            Type::Image => {
+                let message = "outs of type `image` are not in this version of Kiln";
+                self.report(Diagnostic::error(Code::NOT_IN_THIS_VERSION, ty.span, message));
+            }
+            found => {
+                let message =
+                    format!("an out is a `file`, a `dir` or a `junit`, found {}", quoted(found));
+                let edit = if matches!(found, Type::List(_)) { "dir" } else { "file" };
+                self.report(
+                    Diagnostic::error(Code::TYPE_MISMATCH, ty.span, message)
+                        .help(format!("write: out {}: {edit}", name.text))
+                        .edit(ty.span, edit),
+                );
+            }
+        }
+        if let Some(path) = path {
+            let found = self.expr(path, scope);
+            self.expect(&found, &Type::String, path.span, "the path of an out", None);
+        }
+    }
+
+    /// Reports outs without a path that nothing of the stage writes.
+    pub(super) fn unwritten_outs(&mut self, stage: &'p Stage, scope: &Scope) {
+        // The clauses of a template may write them.
+        if stage.from.is_some() {
+            return;
+        }
+        let outs = Arc::clone(&scope.outs);
+        for (name, out) in
+            outs.iter().filter(|(name, out)| !out.has_path && !scope.written.contains(*name))
+        {
+            let message = format!("nothing writes the out `{name}`");
+            let help = format!(
+                "write it to {{{{out.{name}}}}} in the script, or say where the script writes it: out {name}: {} = \"path\"",
+                out.ty
+            );
+            self.report(
+                Diagnostic::error(Code::OUT_NEVER_WRITTEN, out.span, message)
+                    .label("without a path, Kiln places it and the script asks where")
+                    .help(help),
+            );
+        }
+    }
+
+    /// Returns the type of `stage.name`.
+    pub(super) fn stage_member(&mut self, stage: ItemRef, base: &'p Expr, name: &'p Name) -> Type {
+        let is_matrix = !self.stage_tree(stage).axes.is_empty();
+        if !is_matrix {
+            return self.out_of(stage, name);
+        }
+        if name.text == "all" {
+            return Type::AllRows(stage);
+        }
+        let outs = self.outs_of(stage);
+        if !outs.contains_key(&name.text) {
+            return self.no_out(&outs, &format!("`{}`", self.stage_tree(stage).name.text), name);
+        }
+        let text = self.program.sources.text(base.span);
+        let axes: Vec<_> =
+            self.axes_of(stage).iter().map(|axis| format!("{}: …", axis.name)).collect();
+        let message =
+            format!("`{text}` is a matrix, and each of its rows has its own `{}`", name.text);
+        self.report(Diagnostic::error(Code::NO_SUCH_ROW, base.span, message).help(format!(
+            "name the row, {text}[{}].{1}, or take them all: {text}.all.{1}",
+            axes.join(", "),
+            name.text
+        )));
+        Type::Unknown
+    }
+
+    /// Returns the type of an out of one row.
+    pub(super) fn out_of(&mut self, stage: ItemRef, name: &Name) -> Type {
+        let outs = self.outs_of(stage);
+        match outs.get(&name.text) {
+            Some(out) => out.ty.clone(),
+            None if name.text == "all" => {
+                let stage = &self.stage_tree(stage).name.text;
+                let message = format!("`{stage}` is one step, so it has no `all`");
+                self.report(
+                    Diagnostic::error(Code::UNKNOWN_OUT, name.span, message)
+                        .help("mention its outs without `.all`"),
+                );
+                Type::Unknown
+            }
+            None => self.no_out(&outs, &format!("`{}`", self.stage_tree(stage).name.text), name),
+        }
+    }
+
+    pub(super) fn no_out(
+        &mut self,
+        outs: &IndexMap<String, OutInfo>,
+        what: &str,
+        name: &Name,
+    ) -> Type {
+        let names: Vec<_> = outs.keys().cloned().collect();
+        let mut problem = Diagnostic::error(
+            Code::UNKNOWN_OUT,
+            name.span,
+            format!("{what} has no out `{}`", name.text),
+        );
+        problem = match (nearest(&name.text, outs.keys().map(String::as_str)), &names[..]) {
+            (Some(near), _) => problem
+                .help(format!("did you mean `{near}`?"))
+                .edit(name.span, near)
+                .also(outs[near].span, "declared here"),
+            (None, [only]) => problem
+                .help(format!("did you mean `{only}`?"))
+                .edit(name.span, only.clone())
+                .also(outs[only].span, "its only out"),
+            (None, []) => problem.help(format!(
+                "it makes nothing yet; declare what it makes: out {}: file",
+                name.text
+            )),
+            (None, names) => problem.help(format!("it has {}", list_of(names))),
+        };
+        self.report(problem);
+        Type::Unknown
+    }
+}
