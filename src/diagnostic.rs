@@ -56,6 +56,9 @@ pub enum Severity {
     Warning,
 }
 
+/// The most bytes of a message, label or help.
+const MOST_BYTES: usize = 600;
+
 impl Diagnostic {
     /// Returns an error without labels or help.
     pub(crate) fn error(code: Code, span: Span, message: impl Into<String>) -> Self {
@@ -74,6 +77,18 @@ impl Diagnostic {
     /// Returns a warning without labels or help.
     pub(crate) fn warning(code: Code, span: Span, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(code, span, message) }
+    }
+
+    /// Cuts texts that no one would read to the end: those that repeat very long names.
+    pub(crate) fn shorten(&mut self) {
+        let labels = self.labels.iter_mut().map(|label| &mut label.text);
+        let texts = [Some(&mut self.message), self.label.as_mut(), self.help.as_mut()];
+        for text in texts.into_iter().flatten().chain(labels) {
+            if text.len() > MOST_BYTES {
+                text.truncate(text.floor_char_boundary(MOST_BYTES));
+                text.push('…');
+            }
+        }
     }
 
     /// Says what stands at the primary place.

@@ -21,7 +21,7 @@ use crate::source::{SourceId, Sources};
 use crate::syntax::parse::PARSE_STACK_BYTES;
 use crate::syntax::{fmt, parse, scan};
 
-pub use machine::{Check, Found, FoundTool, Machine, StoreState, examine};
+pub use machine::{Check, Found, FoundTool, Machine, Report, StoreState, examine};
 pub use run::{DEFAULT_STORE_BYTES, Interrupt, RunError, RunOptions, read_log, run, served};
 pub use store::{Checkup, Collected, Stats, collect, stats, verify};
 pub use workspace::{Planned, Record, STATE_FOLDER, Workspace};
@@ -186,17 +186,18 @@ fn load_from(
         .params
         .iter()
         .any(|param| param.default.is_none() && !params.contains_key(&param.name));
-    let mut plan = None;
     let is_complete = depth == Depth::Plan || !lacks_params;
-    if !has_errors && is_complete {
-        let outs = program.modules.iter().map(|module| files::join(module.folder(), OUT_FOLDER));
-        let globber = Globber::new(disk, outs.collect());
-        let (made, found) = eval::evaluate(&program, &checked, &globber, params);
-        plan = made;
+    let outs = program.modules.iter().map(|module| files::join(module.folder(), OUT_FOLDER));
+    let globber = Globber::new(disk, outs.collect());
+    let plan = if !has_errors && is_complete {
+        let (plan, found) = eval::evaluate(&program, &checked, &globber, params);
         diagnostics.extend(found);
-    }
-    diagnostics.sort_by_key(|found| (found.span, found.code));
-    diagnostics.dedup();
+        plan
+    } else {
+        diagnostics.extend(eval::survey(&program, &checked, &globber, params));
+        None
+    };
+    tidy(&mut diagnostics);
     Ok(Pipeline { sources: program.sources, diagnostics, catalog, plan })
 }
 
@@ -226,6 +227,17 @@ pub fn format(name: &str, bytes: Vec<u8>) -> Formatted {
         let text = diagnostics.is_empty().then(|| fmt::format(&text));
         Formatted { sources, diagnostics, text }
     })
+}
+
+/// Puts findings in the order of their places, and takes away those that others may have caused.
+fn tidy(diagnostics: &mut Vec<Diagnostic>) {
+    // What a mistake hides may be what uses a name.
+    if diagnostics.iter().any(|found| found.severity == Severity::Error) {
+        diagnostics.retain(|found| found.code != Code::UNUSED);
+    }
+    diagnostics.iter_mut().for_each(Diagnostic::shorten);
+    diagnostics.sort_by_key(|found| (found.span, found.code));
+    diagnostics.dedup();
 }
 
 /// Trees of the language are walked by recursion, within limits that fit such a stack.

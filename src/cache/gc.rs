@@ -377,7 +377,7 @@ fn check_blob(path: &Path) -> io::Result<Option<Damage>> {
 fn check_record(path: &Path) -> io::Result<Option<Damage>> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let Ok(key) = name.parse() else { return Ok(Some(Damage::Malformed)) };
-    match read_record(path) {
+    match open_unnoticed(path).and_then(read_record) {
         Ok(bytes) => Ok((!is_record(key, &bytes)).then_some(Damage::Malformed)),
         Err(error) => super::blobs::unreadable(error).map(Some),
     }

@@ -20,12 +20,15 @@ use indexmap::IndexMap;
 use super::module::Program;
 use super::scope::{Locals, Symbols, declared};
 use super::ty::{ItemRef, ModuleId, Type};
-use crate::diagnostic::{Code, Diagnostic, Severity};
+use crate::diagnostic::{Code, Diagnostic};
 use crate::source::Span;
 use crate::syntax::ast::{Item, ItemKind, Let, Stage};
 
 /// How many values may need one another in a row.
 const MAX_CHAIN: usize = 1000;
+
+/// How many names may be compared with unknown ones, all together.
+const MAX_GUESSES: usize = 200_000;
 
 /// What the evaluator needs to know beside the trees.
 #[derive(Debug)]
@@ -64,6 +67,8 @@ struct Checker<'p> {
     mentions: BTreeMap<ItemRef, Vec<(ItemRef, Span)>>,
     /// How many types of items are being found, each for the one before.
     chain: usize,
+    /// How many names have been compared with unknown ones.
+    guesses: usize,
     /// Whether too long a chain was reported: once is enough.
     is_chain_reported: bool,
     /// Whether what is found was reported before, or will be.
@@ -128,6 +133,7 @@ impl<'p> Checker<'p> {
             used: BTreeSet::new(),
             mentions: BTreeMap::new(),
             chain: 0,
+            guesses: 0,
             is_chain_reported: false,
             is_silent: false,
         }
@@ -309,10 +315,6 @@ impl<'p> Checker<'p> {
 
     /// Warns of private values that nothing mentions.
     fn unused(&mut self) {
-        // What a mistake hides may be what uses them.
-        if self.diagnostics.iter().any(|found| found.severity == Severity::Error) {
-            return;
-        }
         for (module, tree) in self.program.iter().filter(|(_, tree)| tree.is_whole) {
             for (item, tree) in tree.ast.items.iter().enumerate() {
                 let reference = ItemRef { module, item };

@@ -3,8 +3,10 @@
 
 mod call;
 mod expr;
+mod files;
 mod param;
 mod rows;
+mod script;
 mod step;
 mod text;
 
@@ -17,7 +19,7 @@ use super::check::Checked;
 use super::module::Program;
 use super::ty::{ItemRef, ModuleId, Type};
 use super::value::Value;
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::files::{GlobError, Globber, Pattern, Selection};
 use crate::plan::artifact::{FileSet, FileSetId};
 use crate::plan::graph::{Cycle, Graph};
@@ -34,7 +36,7 @@ use rows::Matrix;
 pub(crate) const MAX_STEPS: usize = 100_000;
 
 /// The most operations one evaluation may take.
-const MAX_OPERATIONS: u64 = 20_000_000;
+const MAX_OPERATIONS: u64 = 10_000_000;
 
 /// The most bytes of text that an evaluation may make.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
@@ -50,6 +52,9 @@ const MAX_DEPTH: usize = 1000;
 struct Stop;
 
 type Evaluated<T> = Result<T, Stop>;
+
+/// The steps that a step needs, each with the place that says so.
+type Needs = Vec<(StepId, Span)>;
 
 /// Evaluates `program` for params given as text, by name. `globber` finds its files.
 ///
@@ -67,6 +72,31 @@ pub(crate) fn evaluate(
     let mut seen = IndexSet::new();
     diagnostics.retain(|found| seen.insert((found.code, found.span)));
     (plan, diagnostics)
+}
+
+/// Evaluates as much of `program` as its mistakes and missing params allow, and returns what is wrong
+/// with its files and matrices, which no such mistake causes.
+pub(crate) fn survey(
+    program: &Program,
+    checked: &Checked,
+    globber: &Globber<'_>,
+    params: &IndexMap<String, String>,
+) -> Vec<Diagnostic> {
+    const INDEPENDENT: [Code; 5] = [
+        Code::EMPTY_GLOB,
+        Code::BAD_PATH,
+        Code::UNREADABLE,
+        Code::MATRIX_TOO_LARGE,
+        Code::DUPLICATE_ROW,
+    ];
+    let mut evaluator = Evaluator::new(program, checked, globber);
+    evaluator.params(params);
+    evaluator.steps();
+    let mut seen = IndexSet::new();
+    let mut diagnostics = evaluator.diagnostics;
+    diagnostics
+        .retain(|found| INDEPENDENT.contains(&found.code) && seen.insert((found.code, found.span)));
+    diagnostics
 }
 
 struct Evaluator<'p> {
@@ -271,12 +301,18 @@ impl<'p> Evaluator<'p> {
             GlobError::Unreadable(_) => {
                 problem.help("give yourself the permission, or write globs that do not enter it")
             }
-            GlobError::Malformed(_) => problem,
+            GlobError::Malformed(_) if glob.contains('[') => {
+                problem.help("a `[` that is meant literally is written `[[]`")
+            }
+            GlobError::Malformed(_) => {
+                problem.help("a `{` that is meant literally is written `[{]`")
+            }
         })
     }
 
-    /// Evaluates all stages.
-    fn plan(&mut self) -> Option<(Plan, Graph)> {
+    /// Evaluates all stages: their steps, and for each which others it needs and why. `None` if a step
+    /// could not be made.
+    fn steps(&mut self) -> Option<(Vec<Step>, Vec<Needs>)> {
         let stages: Vec<_> = self
             .program
             .iter()
@@ -286,17 +322,25 @@ impl<'p> Evaluator<'p> {
         let first_ids = self.number(&stages)?;
         let mut steps = Vec::new();
         let mut reasons = Vec::new();
+        let mut is_whole = true;
         for stage in stages {
             let Some(Some(matrix)) = self.matrices.get(&stage).cloned() else { continue };
             for row in 0..matrix.rows.len() {
-                if let Ok((step, needs)) = self.row_step(stage, &matrix, row, &first_ids) {
-                    steps.push(step);
-                    reasons.push(needs);
+                match self.row_step(stage, &matrix, row, &first_ids) {
+                    Ok((step, needs)) => {
+                        steps.push(step);
+                        reasons.push(needs);
+                    }
+                    Err(Stop) => is_whole = false,
                 }
             }
         }
-        if self.diagnostics.iter().any(|found| found.severity == crate::diagnostic::Severity::Error)
-        {
+        is_whole.then_some((steps, reasons))
+    }
+
+    fn plan(&mut self) -> Option<(Plan, Graph)> {
+        let (steps, reasons) = self.steps()?;
+        if self.diagnostics.iter().any(|found| found.severity == Severity::Error) {
             return None;
         }
         let plan = Plan {
@@ -337,29 +381,50 @@ impl<'p> Evaluator<'p> {
         Some(first_ids)
     }
 
-    fn cycle(&self, steps: &[Step], reasons: &[Vec<(StepId, Span)>], cycle: &Cycle) -> Diagnostic {
-        let steps_of = |id: &StepId| &steps[id.index()].name;
+    fn cycle(&self, steps: &[Step], reasons: &[Needs], cycle: &Cycle) -> Diagnostic {
+        /// The most edges that are shown.
+        const MOST: usize = 8;
         let Cycle(ids) = cycle;
-        let mut path: Vec<_> = ids.iter().map(|id| format!("`{}`", steps_of(id))).collect();
-        path.push(path[0].clone());
-        let edge = |from: StepId, to: StepId| {
+        let name = |at: usize| &steps[ids[at % ids.len()].index()].name;
+        let edge = |at: usize| {
+            let (from, to) = (ids[at], ids[(at + 1) % ids.len()]);
             let reason = reasons[from.index()].iter().find(|(need, _)| *need == to);
             reason.expect("every need has its reason").1
         };
-        let next = |at: usize| ids[(at + 1) % ids.len()];
-        let message = match ids[..] {
-            [only] => format!("`{}` needs itself", steps_of(&only)),
+        let words = |at: usize| format!("`{}` needs `{}`", name(at), name(at + 1));
+        if ids.len() == 1 {
+            return self.own_out(name(0), edge(0));
+        }
+        let path: Vec<_> = (0..=ids.len()).map(|at| format!("`{}`", name(at))).collect();
+        let message = match ids.len() {
+            len if len > MOST => {
+                let start = path[..MOST].join(" → ");
+                format!("{len} steps need each other in a circle: {start} → … → {}", path[0])
+            }
             _ => format!("stages need each other in a circle: {}", path.join(" → ")),
         };
-        let mut problem = Diagnostic::error(Code::STAGE_CYCLE, edge(ids[0], next(0)), message)
-            .label(format!("`{}` needs `{}`", steps_of(&ids[0]), steps_of(&next(0))))
+        let mut problem = Diagnostic::error(Code::STAGE_CYCLE, edge(0), message)
             .help("take one of these away, or split the stage that both need");
-        for (at, id) in ids.iter().enumerate().skip(1) {
-            problem = problem.also(
-                edge(*id, next(at)),
-                format!("`{}` needs `{}`", steps_of(id), steps_of(&next(at))),
-            );
+        let mut seen = vec![edge(0)];
+        for at in 1..ids.len().min(MOST) {
+            // Rows need each other at one place.
+            if !seen.contains(&edge(at)) {
+                seen.push(edge(at));
+                problem = problem.also(edge(at), words(at));
+            }
         }
-        problem
+        if seen.len() > 1 { problem.label(words(0)) } else { problem }
+    }
+
+    /// A step that takes what it makes itself.
+    fn own_out(&self, step: &str, span: Span) -> Diagnostic {
+        let text = self.program.sources.text(span);
+        let problem = Diagnostic::error(Code::STAGE_CYCLE, span, format!("`{step}` needs itself"));
+        match text.strip_prefix(step).and_then(|rest| rest.strip_prefix('.')) {
+            Some(out) => problem
+                .help(format!("where it writes its own out is: out.{out}"))
+                .edit(span, format!("out.{out}")),
+            None => problem.help("take this away, or move what it needs into a stage of its own"),
+        }
     }
 }

@@ -41,7 +41,7 @@ pub use launcher::launch_if_asked;
 pub(crate) use outcome::{CapturedFile, CapturedOut, Entry, Exit, Node, Outcome, Stream};
 pub(crate) use pool::Launcher;
 pub(crate) use probe::probe;
-pub use probe::{Check, Found};
+pub use probe::{Check, Found, Report};
 pub(crate) use spec::{
     Limits, MAX_LOWERS, Mount, Network, OutKind, OutPath, Piece, Place, Root, Scratch, Spec, Word,
 };

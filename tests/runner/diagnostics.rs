@@ -111,6 +111,9 @@ impl Fixture {
             problems.extend(difference(&name, &expected, &found.join("\n")));
         }
         let done = project.kiln(&self.command());
+        if !matches!(done.code(), Some(0 | 3)) || done.stderr().contains("panicked") {
+            problems.push(format!("kiln failed:\n{}", done.stderr()));
+        }
         problems.extend(difference_to_file(&self.stderr(), &done.stderr()));
         problems.extend(found.iter().filter_map(|found| self.edit_problem(&project, found)));
         problems.into_iter().map(|problem| format!("{}: {problem}", relative(&self.file))).collect()

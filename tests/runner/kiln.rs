@@ -32,13 +32,24 @@ impl Project {
         self
     }
 
-    /// Adds the files that a text asks for in its first lines: `# files: src/a.c docs/`.
+    /// Adds the files that a text asks for, empty: `# files: src/a.c docs/ queue|`, where `docs/` is a
+    /// folder and `queue|` a named pipe.
     pub(crate) fn with_files_of(self, text: &str) -> Self {
-        let asked = text.lines().take(3).filter_map(|line| line.strip_prefix("# files: "));
+        let asked = text.lines().filter_map(|line| line.strip_prefix("# files: "));
         for path in asked.flat_map(str::split_whitespace) {
-            self.write(path, "{}\n");
+            match path.strip_suffix('|') {
+                Some(path) => self.make_pipe(path),
+                None => self.write(path, ""),
+            }
         }
         self
+    }
+
+    pub(crate) fn make_pipe(&self, path: &str) {
+        let mode = rustix::fs::Mode::from_raw_mode(0o644);
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, self.at(path), kind, mode, 0)
+            .expect("the name is free");
     }
 
     pub(crate) fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
@@ -79,11 +90,14 @@ pub(crate) struct Kiln(Command);
 impl Kiln {
     /// Returns a call in `folder`, with nothing of this process's environment but `PATH`.
     pub(crate) fn new(folder: &Path) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
-        command.current_dir(folder).env_clear().stdin(Stdio::null());
-        command.env("LC_ALL", "C.UTF-8").env("HOME", folder);
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        Self(command)
+        Self(clean(Command::new(env!("CARGO_BIN_EXE_kiln")), folder))
+    }
+
+    /// Returns a call through a line of the shell, in which `"$0"` is the binary.
+    pub(crate) fn through_shell(folder: &Path, line: &str) -> Self {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(line).arg(env!("CARGO_BIN_EXE_kiln"));
+        Self(clean(command, folder))
     }
 
     pub(crate) fn arguments<'a>(mut self, arguments: impl IntoIterator<Item = &'a str>) -> Self {
@@ -107,6 +121,13 @@ impl Kiln {
     }
 }
 
+fn clean(mut command: Command, folder: &Path) -> Command {
+    command.current_dir(folder).env_clear().stdin(Stdio::null());
+    command.env("LC_ALL", "C.UTF-8").env("HOME", folder);
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+}
+
 /// What a call came to.
 pub(crate) struct Done {
     call: String,
@@ -126,6 +147,11 @@ impl Done {
             self.stderr()
         );
         self
+    }
+
+    /// Returns the exit code; `None` if a signal ended it.
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.output.status.code()
     }
 
     pub(crate) fn stdout(&self) -> String {

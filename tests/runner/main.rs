@@ -1,10 +1,19 @@
 //! The tests of the whole: the real binary in temporary folders, and the shape of the source.
 //! One module for each feature; a case of `diagnostics`, `golden` and `fmt` is a file, no Rust.
+//! `KILN_BLESS=1` rewrites what is expected there.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(clippy::disallowed_methods, reason = "tests start programs")]
+#![allow(clippy::disallowed_methods, reason = "tests start processes and read the environment")]
 
+mod bad_input;
+mod commands;
 mod diagnostics;
+mod docs;
+mod examples;
 mod floors;
+mod fmt;
+mod golden;
 mod kiln;
+mod past;
 mod real;
+mod run;

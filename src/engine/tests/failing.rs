@@ -13,7 +13,7 @@ fn a_failure_is_said_and_never_cached() {
         ran.expect(1, &[("a", Failed)]);
         let failure = ran.finished("a").failure.clone().unwrap();
         assert_eq!((failure.cause, failure.exit), (Cause::Command, Some(3)));
-        assert_eq!(failure.command.as_deref(), Some("sh echo out; echo err >&2; exit 3"));
+        assert_eq!(failure.command.as_deref(), Some("echo out; echo err >&2; exit 3"));
         assert!(ran.output("a").contains("out\n") && ran.output("a").contains("err\n"));
         assert!(ran.finished("a").log.is_some());
     }
@@ -185,7 +185,7 @@ fn of_several_commands_the_one_that_failed_is_named() {
     ran.expect(1, &[("a", Failed)]);
     let failure = ran.finished("a").failure.clone().unwrap();
     assert_eq!((failure.exit, failure.place.unwrap().line), (Some(5), 7));
-    assert_eq!(failure.command.as_deref(), Some("sh -c exit 5"));
+    assert_eq!(failure.command.as_deref(), Some("sh -c 'exit 5'"));
 }
 
 #[test]

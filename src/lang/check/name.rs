@@ -2,7 +2,7 @@
 
 use super::cure::quoted;
 use super::expr::list_of;
-use super::{Checker, Scope};
+use super::{Checker, MAX_GUESSES, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::builtins::{self, Function};
 use crate::lang::nearest::nearest;
@@ -46,7 +46,7 @@ impl<'p> Checker<'p> {
         self.type_of(item, span)
     }
 
-    fn unknown_name(&self, name: &str, span: Span, scope: &Scope) -> Diagnostic {
+    fn unknown_name(&mut self, name: &str, span: Span, scope: &Scope) -> Diagnostic {
         if builtins::is_later(name) {
             return Diagnostic::error(
                 Code::NOT_IN_THIS_VERSION,
@@ -66,6 +66,7 @@ impl<'p> Checker<'p> {
                 .help(format!("an out of this stage is written `out.{name}`"))
                 .edit(span, format!("out.{name}"));
         }
+        self.guesses += self.symbols[scope.item.module.index()].names().count();
         let synonym = builtins::synonym(name).filter(|_| scope.calls).map(str::to_owned);
         if let Some(near) = synonym.or_else(|| self.nearest_name(name, scope)) {
             return problem.help(format!("did you mean `{near}`?")).edit(span, near);
@@ -82,6 +83,10 @@ impl<'p> Checker<'p> {
     /// Returns the nearest name that an expression may mention: one that can be called if it is
     /// called, else one that cannot.
     fn nearest_name(&self, name: &str, scope: &Scope) -> Option<String> {
+        // Who has so many unknown names needs another help.
+        if self.guesses > MAX_GUESSES {
+            return None;
+        }
         let module = scope.item.module;
         let is_meant = |name: &&str| {
             let item = self.symbols[module.index()].get(name).map(|item| ItemRef { module, item });

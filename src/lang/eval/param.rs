@@ -14,7 +14,7 @@ use crate::syntax::parse;
 impl<'p> Evaluator<'p> {
     /// Sets all params: from `given`, by name with their module's prefix, else by default.
     pub(super) fn params(&mut self, given: &IndexMap<String, String>) {
-        let mut names = Vec::new();
+        let mut names = IndexMap::new();
         for (module, tree) in self.program.iter() {
             for (item, kind) in tree.ast.items.iter().enumerate() {
                 let ItemKind::Param(param) = &kind.kind else { continue };
@@ -24,21 +24,18 @@ impl<'p> Evaluator<'p> {
                     self.params.insert(name.clone(), shown(value));
                 }
                 self.values.insert(ItemRef { module, item }, value.ok());
-                names.push(name);
+                names.insert(name, param.name.span);
             }
         }
-        for name in given.keys().filter(|name| !names.contains(name)) {
+        for name in given.keys().filter(|name| !names.contains_key(*name)) {
             let start = Span::at(self.program.modules[0].ast.source, 0);
-            let problem = Diagnostic::error(
-                Code::UNKNOWN_NAME,
-                start,
-                format!("the pipeline has no param `{name}`, given as -p {name}=…"),
-            );
-            let problem = match nearest(name, names.iter().map(String::as_str)) {
-                Some(near) => problem.help(format!("did you mean -p {near}=…?")),
-                None => problem.help("kiln list shows its params"),
-            };
-            self.diagnostics.push(problem);
+            let near = nearest(name, names.keys().map(String::as_str));
+            let message = format!("the pipeline has no param `{name}`, given as -p {name}=…");
+            let problem = |span| Diagnostic::error(Code::UNKNOWN_NAME, span, message);
+            self.diagnostics.push(match near {
+                Some(near) => problem(names[near]).help(format!("did you mean -p {near}=…?")),
+                None => problem(start).help("kiln list  shows its params"),
+            });
         }
     }
 
@@ -68,11 +65,18 @@ impl<'p> Evaluator<'p> {
             Ok(value) => Ok(value),
             Err(wanted) => {
                 let message = format!("`{name}` takes {wanted}, but was given {text:?}");
-                self.fail(
-                    Diagnostic::error(Code::PARAM_VALUE, param.ty.span, message)
-                        .label("its type is declared here")
-                        .help(format!("give it such a value: -p {name}=…")),
-                )
+                let near = match &param.ty.kind {
+                    TypeKind::Enum(texts) => {
+                        nearest(text, texts.iter().map(|known| known.text.as_str()))
+                    }
+                    _ => None,
+                };
+                let problem = Diagnostic::error(Code::PARAM_VALUE, param.ty.span, message)
+                    .label("its type is declared here");
+                self.fail(match near {
+                    Some(near) => problem.help(format!("did you mean -p {name}={near}?")),
+                    None => problem.help(format!("give it such a value: -p {name}=…")),
+                })
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::lang::nearest::nearest;
 use crate::lang::ty::ItemRef;
 use crate::lang::value::{RowRef, Value};
 use crate::source::Span;
-use crate::syntax::ast::{Axis, Expr, Name, Stage};
+use crate::syntax::ast::{Axis, Expr, ExprKind, Name, Stage};
 
 /// The most rows of a matrix that does not say `max:`.
 const MAX_ROWS: usize = 256;
@@ -80,16 +80,25 @@ impl<'p> Evaluator<'p> {
         let mut by_texts = HashMap::new();
         for (at, row) in rows.iter().enumerate() {
             if by_texts.insert(texts_of(row), at as u32).is_some() {
-                let span =
-                    stage.axes[0].values.span.to(stage.axes[stage.axes.len() - 1].values.span);
-                let message = format!("the matrix has the row {} twice", bracketed(&row.texts));
-                return self.fail(
-                    Diagnostic::error(Code::DUPLICATE_ROW, span, message)
-                        .help("take one of the two out of the list"),
-                );
+                return self.row_twice(stage, row, at);
             }
         }
         Ok(Matrix { rows, by_texts })
+    }
+
+    /// Reports a row that came before; `at` is its place among the rows.
+    fn row_twice(&mut self, stage: &Stage, row: &Row, at: usize) -> Evaluated<Matrix> {
+        let (first, last) = (&stage.axes[0].values, &stage.axes[stage.axes.len() - 1].values);
+        let written = match (&first.kind, &stage.axes[..]) {
+            (ExprKind::List(elements), [_]) if stage.except.is_none() => elements.get(at),
+            _ => None,
+        };
+        let span = written.map_or(first.span.to(last.span), |element| element.span);
+        let message = format!("`{}` has the row {} twice", stage.name.text, bracketed(&row.texts));
+        self.fail(
+            Diagnostic::error(Code::DUPLICATE_ROW, span, message)
+                .help("take one of the two out of the list"),
+        )
     }
 
     /// Binds every axis to each of its values in turn, the last one fastest. Returns whether there
@@ -125,7 +134,7 @@ impl<'p> Evaluator<'p> {
         self.fail(match &stage.max {
             Some(max) => problem
                 .also(max.span, "the limit is declared here")
-                .help(format!("at most {MAX_STEPS} are possible")),
+                .help(format!("make it larger, up to {MAX_STEPS}, or the lists shorter")),
             None => {
                 let at = Span::at(span.source, span.end as usize);
                 problem
@@ -197,9 +206,14 @@ impl<'p> Evaluator<'p> {
                 let name = &self.stage(stage).name.text;
                 let message = format!("`{name}` has no row {}", bracketed(&texts));
                 let problem = Diagnostic::error(Code::NO_SUCH_ROW, span, message);
-                self.fail(match nearest(&wanted, known.iter().map(String::as_str)) {
-                    Some(near) => problem.help(format!("the nearest row has {near}")),
-                    None => problem.help("name values that its axes have"),
+                let is_number = |text: &String| text.parse::<i64>().is_ok();
+                let near = nearest(&wanted, known.iter().map(String::as_str));
+                self.fail(match (near, &known[..]) {
+                    (_, [low, .., high]) if known.iter().all(is_number) => {
+                        problem.help(format!("its rows go from {low} to {high}"))
+                    }
+                    (Some(near), _) => problem.help(format!("the nearest row is [{near}]")),
+                    (None, _) => problem.help("name values that its axes have"),
                 })
             }
         }

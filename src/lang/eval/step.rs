@@ -7,22 +7,19 @@ use indexmap::IndexMap;
 
 use super::rows::{Matrix, Row, bracketed};
 use super::text::Inputs;
-use super::{Evaluated, Evaluator, Frame, Stop};
+use super::{Evaluated, Evaluator, Frame, Needs, Stop};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::files;
 use crate::lang::ty::{ItemRef, Type};
 use crate::lang::value::{RowRef, Value};
 use crate::plan::artifact::Out;
 use crate::plan::step::{
-    Command, Language, Limits, Network, Place, Root, Step, StepId, StepKind, Text, Tool,
+    Command, Limits, Network, Place, Root, Step, StepId, StepKind, Text, Tool,
 };
 use crate::source::Span;
-use crate::syntax::ast::Piece;
 use crate::syntax::ast::{
-    Clause, ClauseKind, Expr, ExprKind, Name, ScriptLanguage, StageKind, StringLiteral, TypeExpr,
-    TypeKind,
+    Clause, ClauseKind, Expr, ExprKind, ItemKind, Name, StageKind, TypeExpr, TypeKind,
 };
-use crate::syntax::shell;
 
 /// How many templates may be made from one another; the checker has the same limit.
 const MAX_TEMPLATES: usize = 64;
@@ -59,7 +56,10 @@ impl<'p> Evaluator<'p> {
             _ => return None,
         };
         let item = self.checked.symbols[module.index()].get(name)?;
-        Some(ItemRef { module, item })
+        let item = ItemRef { module, item };
+        let is_template =
+            matches!(&self.tree(item).kind, ItemKind::Stage(stage) if stage.parameters.is_some());
+        is_template.then_some(item)
     }
 
     /// Returns what the clauses of `owner`, the stage or one of its templates, can see in a row.
@@ -124,19 +124,21 @@ impl<'p> Evaluator<'p> {
         matrix: &Matrix,
         row: usize,
         first_ids: &HashMap<ItemRef, StepId>,
-    ) -> Evaluated<(Step, Vec<(StepId, Span)>)> {
+    ) -> Evaluated<(Step, Needs)> {
         let id = |row: RowRef| StepId::new(first_ids[&row.stage].index() + row.row as usize);
         let row = &matrix.rows[row];
         let mut builder = self.step_of(stage, row)?;
         let clauses = self.clauses(stage);
+        // A mistake in one clause hides none in another.
+        let mut is_whole = true;
         // Inputs have their places and outs their paths before anything mentions them.
         for (owner, clause) in &clauses {
-            self.declare(stage, row, *owner, clause, &mut builder)?;
+            is_whole &= self.declare(stage, row, *owner, clause, &mut builder).is_ok();
         }
         for (owner, clause) in &clauses {
-            self.clause(stage, row, *owner, clause, &mut builder)?;
+            is_whole &= self.clause(stage, row, *owner, clause, &mut builder).is_ok();
         }
-        self.finish_step(builder, &id)
+        if is_whole { self.finish_step(builder, &id) } else { Err(Stop) }
     }
 
     fn step_of(&mut self, stage: ItemRef, row: &Row) -> Evaluated<Builder> {
@@ -187,7 +189,7 @@ impl<'p> Evaluator<'p> {
         &mut self,
         builder: Builder,
         id: &impl Fn(RowRef) -> StepId,
-    ) -> Evaluated<(Step, Vec<(StepId, Span)>)> {
+    ) -> Evaluated<(Step, Needs)> {
         let Builder { mut step, mut inputs, tools, require, .. } = builder;
         for (out, span) in inputs.unmentioned() {
             let message = format!(
@@ -287,14 +289,8 @@ impl<'p> Evaluator<'p> {
             files::below(&other.path, &at).is_some() || files::below(&at, &other.path).is_some()
         });
         if let Some(other) = clash {
-            let message = format!(
-                "the outs `{}` and `{}` have places in one another: `{at}`",
-                other.name, name.text
-            );
-            return self.fail(
-                Diagnostic::error(Code::CLASHING_PATHS, span, message)
-                    .help("give one of them another path"),
-            );
+            let problem = clash_of(&name.text, &at, other, span);
+            return self.fail(problem);
         }
         builder.outs.insert(name.text.clone(), at.as_str().into());
         builder.step.outs.push(Out {
@@ -358,7 +354,7 @@ impl<'p> Evaluator<'p> {
     }
 
     /// Puts the elements of nested lists behind each other as texts; `none` is no word.
-    fn words(
+    pub(super) fn words(
         &mut self,
         value: &Value,
         span: Span,
@@ -375,107 +371,6 @@ impl<'p> Evaluator<'p> {
                 words.push(self.step_text(value, span, folder, &mut builder.inputs)?);
                 Ok(())
             }
-        }
-    }
-
-    fn script(
-        &mut self,
-        language: ScriptLanguage,
-        script: &'p StringLiteral,
-        place: Place,
-        frame: &mut Frame<'p>,
-        builder: &mut Builder,
-    ) -> Evaluated<Command> {
-        let analysis = shell::analyse(language, script);
-        let mut holes = IndexMap::new();
-        let mut values = Vec::new();
-        for piece in &script.pieces {
-            let Piece::Hole { expr, .. } = piece else { continue };
-            let found = self.expr(expr, frame)?;
-            let hole = values.len();
-            values.push(match &found {
-                Value::None => {
-                    holes.insert(shell::variable(hole, None), Text::default());
-                    shell::Value::Nothing
-                }
-                Value::List(_) => {
-                    let mut words = Vec::new();
-                    self.words(&found, expr.span, frame.folder, builder, &mut words)?;
-                    let count = words.len();
-                    let named = words.into_iter().enumerate();
-                    holes.extend(named.map(|(at, word)| (shell::variable(hole, Some(at)), word)));
-                    shell::Value::Words(count)
-                }
-                found => {
-                    let text =
-                        self.step_text(found, expr.span, frame.folder, &mut builder.inputs)?;
-                    holes.insert(shell::variable(hole, None), text);
-                    shell::Value::One
-                }
-            });
-        }
-        let text = shell::render(script, &analysis, &values);
-        self.spend_text(
-            text.len(),
-            script.pieces.first().map_or(Span::at(self.tree_source(frame), 0), piece_span),
-        )?;
-        self.uncovered(&analysis, frame.folder, builder);
-        let language = match language {
-            ScriptLanguage::Sh => Language::Sh,
-            ScriptLanguage::Bash => Language::Bash,
-        };
-        Ok(Command::Script { language, text, holes, place })
-    }
-
-    fn tree_source(&self, frame: &Frame<'p>) -> crate::source::SourceId {
-        self.program.module(frame.module).ast.source
-    }
-
-    /// Warns of words that name a file of the project which the step does not have.
-    fn uncovered(&mut self, analysis: &shell::Script, folder: &str, builder: &Builder) {
-        // After a `cd` a word may mean something else.
-        let moves = |word: &shell::Word| {
-            word.role == shell::Role::Command && ["cd", "pushd"].contains(&word.value.as_str())
-        };
-        if analysis.words.iter().any(moves) {
-            return;
-        }
-        let sets = &self.file_sets;
-        let paths = |id: crate::plan::artifact::FileSetId| sets[id.index()].paths.clone();
-        let mut found = Vec::new();
-        for word in analysis
-            .words
-            .iter()
-            .filter(|word| word.role != shell::Role::Output && !word.is_pattern)
-        {
-            let is_path = word.value.contains('/') || word.value.contains('.');
-            if !is_path || word.value.starts_with(['/', '-', '~']) {
-                continue;
-            }
-            let Some(path) =
-                files::project_path(folder, &word.value).filter(|path| !path.is_empty())
-            else {
-                continue;
-            };
-            let is_made = |out: &Out| {
-                files::below(&out.path, &path).is_some() || files::below(&path, &out.path).is_some()
-            };
-            if builder.step.outs.iter().any(is_made) || builder.inputs.covers(paths, &path) {
-                continue;
-            }
-            found.extend(self.globber.kind(&path).map(|kind| (word, kind)));
-        }
-        for (word, kind) in found {
-            let cure = match kind {
-                files::EntryKind::Folder => {
-                    format!("in files(\"{}/**\")", word.value.trim_end_matches('/'))
-                }
-                _ => format!("in file({:?})", word.value),
-            };
-            let message = format!("the step does not have `{}`: no input covers it", word.value);
-            let problem = Diagnostic::warning(Code::UNCOVERED_PATH, word.span, message)
-                .help(format!("add a clause: {cure}"));
-            self.diagnostics.push(problem);
         }
     }
 
@@ -547,7 +442,8 @@ impl<'p> Evaluator<'p> {
         match u32::try_from(value) {
             Ok(value) if (low..=high).contains(&value) => Ok(value),
             _ => {
-                let message = format!("{value} is not in {low}..{high}");
+                let text = self.program.sources.text(span);
+                let message = format!("`{text}` is {value}, and not in {low}..{high}");
                 self.fail(
                     Diagnostic::error(Code::NO_RESULT, span, message)
                         .help(format!("use a number from {low} to {high}")),
@@ -558,19 +454,29 @@ impl<'p> Evaluator<'p> {
 }
 
 /// A step while it is being put together.
-struct Builder {
-    step: Step,
-    inputs: Inputs,
+pub(super) struct Builder {
+    pub(super) step: Step,
+    pub(super) inputs: Inputs,
     tools: Vec<Value>,
     require: Vec<(RowRef, Span)>,
     /// The build paths of its outs, for holes.
     outs: IndexMap<String, Arc<str>>,
 }
 
-fn piece_span(piece: &Piece) -> Span {
-    match piece {
-        Piece::Text { span, .. } | Piece::Hole { span, .. } => *span,
+/// Two outs of which one lies in the other, or both at one path.
+fn clash_of(name: &str, at: &str, other: &Out, span: Span) -> Diagnostic {
+    let error = |message: String| Diagnostic::error(Code::CLASHING_PATHS, span, message);
+    if other.path == at {
+        let message = format!("the outs `{}` and `{name}` have one path: `{at}`", other.name);
+        return error(message).help("take one of them away, or give it another path");
     }
+    let (outer, inner) = match files::below(at, &other.path) {
+        Some(_) => (name, other.name.as_str()),
+        None => (other.name.as_str(), name),
+    };
+    error(format!("the out `{inner}` lies inside the out `{outer}`")).help(format!(
+        "take `{inner}` away; who needs it names a part of the folder: {outer} / \"…\""
+    ))
 }
 
 /// Returns whether a clause takes the place of another: a field, variable or out of the same name.

@@ -169,7 +169,11 @@ impl Block {
 }
 
 /// The status block: what runs, and how far all is. No line is wider than the screen.
-fn block(screen: &Screen, story: &Story, (rows, columns): (usize, usize)) -> Vec<String> {
+pub(super) fn block(
+    screen: &Screen,
+    story: &Story,
+    (rows, columns): (usize, usize),
+) -> Vec<String> {
     // The last column stays free: some terminals wrap when it is written to.
     let columns = columns.saturating_sub(1);
     let most = MOST_RUNNING.min(rows.saturating_sub(2) / 2);
