@@ -26,9 +26,6 @@ fn verdict(project: &Project, command: &str) -> Verdict {
     let limited = format!("ulimit -v {MOST_KIB}; exec \"$0\" {command} --ui jsonl");
     let done = Kiln::through_shell(project.path(), &limited).run();
     let took = begin.elapsed();
-    if took > Duration::from_secs(2) {
-        eprintln!("SLOW {took:?} {:?}", std::thread::current().name());
-    }
     assert!(took < MOST, "it took {took:?}");
     let exit = done.code().expect("it ended by itself");
     let found = done.diagnostics();
