@@ -78,7 +78,7 @@ fn a_failure_is_reported_in_the_order_in_which_it_is_read() {
     let order = [
         "failed ",
         "step      pipeline.pipe:2  test bad {",
-        "command   pipeline.pipe:3  sh echo one",
+        "command   pipeline.pipe:3  echo one … (3 lines)",
         "ended     exit code 7 after ",
         "output    2 lines",
         "│ one",
