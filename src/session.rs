@@ -21,8 +21,8 @@ use crate::source::{SourceId, Sources};
 use crate::syntax::parse::PARSE_STACK_BYTES;
 use crate::syntax::{fmt, parse, scan};
 
-pub use machine::{Check, Found, FoundTool, Machine, StoreState, examine};
-pub use run::{Interrupt, RunError, RunOptions, read_log, run, served};
+pub use machine::{Check, Found, FoundTool, Machine, Report, StoreState, examine};
+pub use run::{DEFAULT_STORE_BYTES, Interrupt, RunError, RunOptions, read_log, run, served};
 pub use store::{Checkup, Collected, Stats, collect, stats, verify};
 pub use workspace::{Planned, Record, STATE_FOLDER, Workspace};
 

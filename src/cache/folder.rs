@@ -77,10 +77,10 @@ impl Store {
             return Ok(folder);
         }
         let place = self.folder_place(root);
-        if let Some(lease) = self.lease_folder(&place)? {
-            if self.check_folder(&place, &lease, tree)? {
-                return self.remember_folder(root, lease);
-            }
+        if let Some(lease) = self.lease_folder(&place)?
+            && self.check_folder(&place, &lease, tree)?
+        {
+            return self.remember_folder(root, lease);
         }
         if fs::symlink_metadata(&place).is_ok() {
             self.quarantine(&place, Damage::Altered)?;

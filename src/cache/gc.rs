@@ -142,9 +142,8 @@ impl Store {
     /// [`CacheError::Io`] for what says nothing about the entries themselves.
     pub(crate) fn verify(&self) -> Result<Checkup, CacheError> {
         let mut checkup = Checkup::default();
-        let checks: [(&str, fn(&Path) -> io::Result<Option<Damage>>); 2] =
-            [("cas", check_blob), ("ac", check_record)];
-        for (part, check) in checks {
+        type Check = fn(&Path) -> io::Result<Option<Damage>>;
+        for (part, check) in [("cas", check_blob as Check), ("ac", check_record)] {
             let paths = list_sharded(&self.root.join(part))?;
             let look = |path: &PathBuf| -> Result<u64, CacheError> {
                 match check(path) {
@@ -223,10 +222,10 @@ impl Store {
     /// freed.
     fn remove_folder(&self, place: &Path, cutoff: Stamp) -> Result<Option<u64>, CacheError> {
         let manifest = File::open(place.join("manifest"));
-        if let Ok(manifest) = &manifest {
-            if rustix::fs::flock(manifest, FlockOperation::NonBlockingLockExclusive).is_err() {
-                return Ok(None);
-            }
+        if let Ok(manifest) = &manifest
+            && rustix::fs::flock(manifest, FlockOperation::NonBlockingLockExclusive).is_err()
+        {
+            return Ok(None);
         }
         match folder_used(place) {
             Ok(used) if used < cutoff => {}
@@ -378,7 +377,7 @@ fn check_blob(path: &Path) -> io::Result<Option<Damage>> {
 fn check_record(path: &Path) -> io::Result<Option<Damage>> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let Ok(key) = name.parse() else { return Ok(Some(Damage::Malformed)) };
-    match read_record(path) {
+    match open_unnoticed(path).and_then(read_record) {
         Ok(bytes) => Ok((!is_record(key, &bytes)).then_some(Damage::Malformed)),
         Err(error) => super::blobs::unreadable(error).map(Some),
     }

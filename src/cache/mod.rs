@@ -48,7 +48,7 @@ pub(crate) use disk::{file_system, free_bytes};
 pub(crate) use folder::Folder;
 pub use gc::{Checkup, Collected, Stats};
 pub(crate) use lock::KeyLock;
-pub(crate) use proto::{Malformed, Reader, Value, Writer};
+pub(crate) use proto::Writer;
 pub(crate) use reapi::write_digest;
 pub(crate) use records::{Hit, Out, Record};
 pub(crate) use tree::{Node, Tree, TreeError};
@@ -152,7 +152,8 @@ impl Store {
     ///
     /// # Errors
     /// [`CacheError::Io`].
-    pub(crate) fn try_lock(&self, key: Digest) -> Result<Option<KeyLock<'_>>, CacheError> {
+    #[cfg(test)]
+    fn try_lock(&self, key: Digest) -> Result<Option<KeyLock<'_>>, CacheError> {
         self.step_locks.try_lock(key)
     }
 

@@ -5,8 +5,9 @@
 //! digest. The key is also in the JSON, so a record cannot pass for another one's.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
@@ -109,7 +110,7 @@ impl Store {
     /// A record that is none, or that the system cannot read, is a miss and a warning.
     pub(crate) fn lookup(&self, key: Digest) -> Option<Hit> {
         let path = self.record_path(key);
-        let found = match read_record(&path) {
+        let found = match open_file(&path).and_then(read_record) {
             Ok(bytes) => decode(key, &bytes).ok_or(Damage::Malformed),
             Err(error) => Err(unreadable(error).ok()?),
         };
@@ -177,9 +178,9 @@ pub(super) fn is_record(key: Digest, bytes: &[u8]) -> bool {
 }
 
 /// Returns the bytes of a record's file.
-pub(super) fn read_record(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn read_record(file: File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    open_file(path)?.take(MAX_RECORD_BYTES).read_to_end(&mut bytes)?;
+    file.take(MAX_RECORD_BYTES).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -10,7 +10,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use super::proto::Malformed;
 use super::reapi::{Entry, decode_directory, encode_directory};
 use super::{Blob, CacheError, Damage, Store, locked};
 
@@ -153,7 +152,8 @@ impl Tree {
     }
 
     /// Returns the directory at `path`; the empty path is the root.
-    pub(crate) fn subtree(&self, path: impl AsRef<Path>) -> Option<Tree> {
+    #[cfg(test)]
+    fn subtree(&self, path: impl AsRef<Path>) -> Option<Tree> {
         let path = path.as_ref();
         match self.get(path) {
             Some(Node::Directory(tree)) => Some(tree.clone()),

@@ -1,7 +1,6 @@
 //! The attempt: one step from its inputs to its outs. Knows the cache, single flight, retries and
 //! what a sandbox says; does not know the order of steps.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, OnceLock};

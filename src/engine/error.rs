@@ -51,9 +51,6 @@ pub(crate) enum StepError {
     /// The sandbox failed.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
-    /// An out could not be written into the project.
-    #[error("cannot write `{path}`: {source}")]
-    Write { path: String, source: io::Error },
     /// The run was interrupted before the step ran.
     #[error("interrupted")]
     Interrupted,
@@ -72,7 +69,6 @@ impl StepError {
             Self::Sandbox(error @ SandboxError::Exec { .. }) => (Cause::Command, cure(error)),
             Self::Sandbox(error) => (Cause::Machine, cure(error)),
             Self::Cache(CacheError::Io { source, .. }) => (Cause::Machine, space(source)),
-            Self::Write { source, .. } => (Cause::Machine, space(source)),
             Self::Restless { .. }
             | Self::Tool { .. }
             | Self::Unsupported { .. }
@@ -93,9 +89,7 @@ fn space(source: &io::Error) -> Option<String> {
 
 fn cure(error: &SandboxError) -> Option<String> {
     match error {
-        SandboxError::Refused { .. } => {
-            Some("`kiln doctor` says which command allows it".to_owned())
-        }
+        SandboxError::Refused { .. } => error.help(),
         SandboxError::Exec { .. } => {
             Some("name its package's tool in `tools`, or check its spelling".to_owned())
         }

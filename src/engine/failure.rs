@@ -74,8 +74,8 @@ fn help(step: &Step, exit: Exit, outcome: &sandbox::Outcome) -> Option<String> {
 fn duration(millis: u64) -> String {
     match millis {
         0..1000 => format!("{millis} ms"),
-        _ if millis % 60_000 == 0 => format!("{} min", millis / 60_000),
-        _ if millis % 1000 == 0 => format!("{} s", millis / 1000),
+        _ if millis.is_multiple_of(60_000) => format!("{} min", millis / 60_000),
+        _ if millis.is_multiple_of(1000) => format!("{} s", millis / 1000),
         _ => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
     }
 }
@@ -105,20 +105,35 @@ fn place(command: &Command) -> Place {
     }
 }
 
-/// A command as one would type it: of a script its interpreter and its first line.
+/// A command as one would type it; of a script its first line, with the values of its holes.
 fn shown(command: &Command) -> String {
     let text = match command {
         Command::Argv { arguments, .. } => {
-            arguments.iter().map(plain).collect::<Vec<_>>().join(" ")
+            arguments.iter().map(|word| quoted(&plain(word))).collect::<Vec<_>>().join(" ")
         }
-        Command::Script { language, text, .. } => {
-            let first = text.lines().map(str::trim).find(|line| !line.is_empty());
-            format!("{} {}", language.interpreter()[0], first.unwrap_or_default())
+        Command::Script { text, holes, .. } => {
+            let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+            let mut first = lines.next().unwrap_or_default().to_owned();
+            for (name, value) in holes {
+                let value = plain(value);
+                first = first.replace(&format!("\"${{{name}}}\""), &quoted(&value));
+                first = first.replace(&format!("${{{name}}}"), &value);
+            }
+            if lines.next().is_some() { format!("{first} …") } else { first }
         }
     };
     match text.char_indices().nth(MAX_COMMAND_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
+    }
+}
+
+/// A word as the shell reads it as one.
+fn quoted(word: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/=:@%+,".contains(&byte);
+    match !word.is_empty() && word.bytes().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
     }
 }
 

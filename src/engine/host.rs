@@ -52,7 +52,6 @@ const SHIM_SECS: u64 = 20;
 pub(crate) struct Host {
     project: PathBuf,
     environment: BTreeMap<String, OsString>,
-    parts: Vec<(String, Digest)>,
     digest: Digest,
     tools: Mutex<BTreeMap<String, Found>>,
     known: BTreeMap<String, ToolMemory>,
@@ -97,17 +96,12 @@ impl Host {
             hasher.field(digest.as_bytes());
         }
         let (project, tools) = (project.to_owned(), Mutex::default());
-        Self { project, environment, parts, digest: hasher.finish(), tools, known }
+        Self { project, environment, digest: hasher.finish(), tools, known }
     }
 
     /// Returns what names the machine's system directories in keys.
     pub(crate) fn digest(&self) -> Digest {
         self.digest
-    }
-
-    /// Returns what the digest is made of, by path.
-    pub(crate) fn parts(&self) -> &[(String, Digest)] {
-        &self.parts
     }
 
     /// Returns the program `name`, found through Kiln's own `PATH`, with its installation. Each
@@ -337,7 +331,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (one, two) = (host(folder.path(), ""), host(folder.path(), ""));
         assert_eq!(one.digest(), two.digest());
-        assert!(!one.parts().is_empty());
     }
 
     #[test]

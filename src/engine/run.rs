@@ -82,8 +82,6 @@ pub(crate) struct Machine<'a> {
 pub(crate) struct RunResult {
     /// What Kiln exits with.
     pub(crate) exit: u8,
-    /// How many steps ended how.
-    pub(crate) counts: Counts,
     /// What is worth knowing in the next run: for [`Snapshot::save`].
     pub(crate) learned: Learned,
 }
@@ -150,7 +148,7 @@ pub(crate) fn run(
     let sets = shop.pantry.set_files();
     let learned = learned(plan, digest, machine.host, machine.project, &steps, sets);
     emit(Event::RunFinished(RunFinished { exit, counts, millis: millis_since(start) }));
-    RunResult { exit, counts, learned }
+    RunResult { exit, learned }
 }
 
 fn shop<'a>(

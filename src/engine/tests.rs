@@ -14,7 +14,7 @@ use super::key::Level;
 use super::run::{Machine, Request, RunResult, run};
 use super::stop::Stop;
 use crate::cache::Store;
-use crate::event::{Event, Outcome, StepFinished};
+use crate::event::{Counts, Event, Outcome, StepFinished};
 use crate::files::Disk;
 use crate::plan::artifact::{Artifact, FileSet, FileSetId, Input, Out, OutKind};
 use crate::plan::graph::Graph;
@@ -204,6 +204,13 @@ impl Ran {
         let first = found.next().unwrap_or_else(|| panic!("`{name}` never finished"));
         assert!(found.next().is_none(), "`{name}` finished twice");
         first
+    }
+
+    fn counts(&self) -> Counts {
+        match self.events.last() {
+            Some(Event::RunFinished(run)) => run.counts,
+            last => panic!("the run ended with {last:?}"),
+        }
     }
 
     fn outcome(&self, name: &str) -> Outcome {

@@ -271,13 +271,6 @@ impl<'a> Globber<'a> {
         listing.entries.iter().flatten().map(|entry| entry.name.clone()).collect()
     }
 
-    /// Returns the folders that were looked into so far and still matter for the result, sorted.
-    pub(crate) fn folders(&self) -> Vec<String> {
-        let mut folders: Vec<_> = self.lock().keys().cloned().collect();
-        folders.sort_unstable();
-        folders
-    }
-
     /// Returns the project paths of the files and links that `pattern` matches, sorted.
     ///
     /// # Errors

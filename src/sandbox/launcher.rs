@@ -31,10 +31,8 @@ static IS_PREPARED: AtomicBool = AtomicBool::new(false);
 ///
 /// # Examples
 /// ```
-/// fn main() {
-///     kiln::launch_if_asked();
-///     // The program's own work starts here.
-/// }
+/// kiln::launch_if_asked();
+/// // The program's own work starts here.
 /// ```
 pub fn launch_if_asked() {
     IS_PREPARED.store(true, Ordering::Relaxed);

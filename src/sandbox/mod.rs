@@ -36,17 +36,14 @@ mod tests;
 use std::path::PathBuf;
 
 pub(crate) use cancel::Cancel;
-pub(crate) use error::{Feature, Oddity, SandboxError};
+pub(crate) use error::SandboxError;
 pub use launcher::launch_if_asked;
-pub(crate) use outcome::{
-    CapturedFile, CapturedOut, Enforced, Enforcement, Entry, Exit, Node, Outcome, Stream,
-};
+pub(crate) use outcome::{CapturedFile, CapturedOut, Entry, Exit, Node, Outcome, Stream};
 pub(crate) use pool::Launcher;
 pub(crate) use probe::probe;
-pub use probe::{Check, Found};
+pub use probe::{Check, Found, Report};
 pub(crate) use spec::{
-    FIXED_MTIME_SECS, Limits, MAX_LOWERS, Mount, Network, OutKind, OutPath, Piece, Place, Root,
-    Scratch, Spec, Word,
+    Limits, MAX_LOWERS, Mount, Network, OutKind, OutPath, Piece, Place, Root, Scratch, Spec, Word,
 };
 
 pub use weak::WEAK_BREAKS;

@@ -61,9 +61,9 @@ pub(super) fn make_dirs(root: BorrowedFd<'_>, path: &Path) -> rustix::io::Result
     Ok(place)
 }
 
-/// Returns a name for an open file that any call taking a path accepts.
-pub(super) fn name_of(fd: impl AsFd) -> String {
-    format!("{HOST}/proc/self/fd/{}", fd.as_fd().as_raw_fd())
+/// Returns a name for an open file that any call taking a path accepts, for as long as it is open.
+pub(super) fn name_of(fd: BorrowedFd<'_>) -> String {
+    format!("{HOST}/proc/self/fd/{}", fd.as_raw_fd())
 }
 
 /// Returns a detached copy of the mount tree at `from`, with `attributes` added all through.
@@ -121,7 +121,7 @@ pub(super) fn make_overlay(lowers: &[OwnedFd], writes: Option<&Writes<'_>>) -> i
     let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let context = context.as_fd();
     let set = |key: &str, value: &str| rustix::mount::fsconfig_set_string(context, key, value);
-    let names: Vec<_> = lowers.iter().map(name_of).collect();
+    let names: Vec<_> = lowers.iter().map(|lower| name_of(lower.as_fd())).collect();
     // One at a time since Linux 6.8; before that all in one string of at most 4 KiB.
     if names.iter().try_for_each(|name| set("lowerdir+", name)).is_err() {
         set("lowerdir", &names.join(":"))?;

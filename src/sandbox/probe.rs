@@ -10,11 +10,11 @@ use super::error::{Feature, SandboxError};
 use super::spec::{Limits, Network, Root, Scratch, Spec, Word};
 use super::{Cancel, Cells, Guise, Launcher, Sandbox, Wire, system};
 
-/// What [`probe`] found.
-#[derive(Clone, Debug)]
-pub(crate) struct Report {
+/// What of a sandbox works on this host.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
     /// In the order a sandbox needs them.
-    pub(crate) checks: Vec<Check>,
+    pub checks: Vec<Check>,
 }
 
 /// One thing a sandbox uses.
@@ -47,7 +47,7 @@ pub enum Found {
 
 impl Report {
     /// Returns whether steps can run in cells.
-    pub(crate) fn is_usable(&self) -> bool {
+    pub fn is_usable(&self) -> bool {
         self.checks.iter().all(|check| !check.is_needed || check.found == Found::Works)
     }
 }

@@ -198,7 +198,7 @@ fn fill(kind: &Kind, skeleton: &Path) -> io::Result<Vec<PathBuf>> {
     if kind.networked {
         for path in RESOLVER {
             if let Ok(file) = mounts::open_host(Path::new(path))
-                && let Ok(text) = fs::read(mounts::name_of(file))
+                && let Ok(text) = fs::read(mounts::name_of(file.as_fd()))
             {
                 write_file(&skeleton.join(path), &text)?;
             }

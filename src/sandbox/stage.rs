@@ -194,7 +194,7 @@ fn make_place(build: BorrowedFd<'_>, at: &Path, tree: &OwnedFd) -> io::Result<()
 
 /// Removes all that is in a directory.
 fn clear(dir: &OwnedFd) -> io::Result<()> {
-    clear_path(Path::new(&mounts::name_of(dir)))
+    clear_path(Path::new(&mounts::name_of(dir.as_fd())))
 }
 
 fn clear_path(dir: &Path) -> io::Result<()> {

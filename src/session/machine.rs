@@ -14,7 +14,7 @@ use crate::sandbox::{Launcher, probe};
 
 use super::store;
 
-pub use crate::sandbox::{Check, Found};
+pub use crate::sandbox::{Check, Found, Report};
 
 /// Programs that pipelines use, beside their own tools: scripts run in the first two.
 const TOOLS: [&str; 3] = ["sh", "bash", "git"];
@@ -25,8 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What a machine can do.
 #[derive(Clone, Debug, Serialize)]
 pub struct Machine {
-    /// What of a sandbox works, in the order in which a sandbox needs it.
-    pub sandbox: Vec<Check>,
+    /// What of a sandbox works; `None` where none could be tried.
+    pub sandbox: Option<Report>,
     /// Why no sandbox could be tried at all.
     pub sandbox_fault: Option<String>,
     /// The store.
@@ -68,16 +68,15 @@ pub struct StoreState {
 impl Machine {
     /// Returns whether pipelines can run: in the sandbox, with a store that lasts.
     pub fn is_usable(&self) -> bool {
-        let works = |check: &Check| !check.is_needed || check.found == Found::Works;
-        self.sandbox_fault.is_none() && self.sandbox.iter().all(works) && self.store.fault.is_none()
+        self.sandbox.as_ref().is_some_and(|report| report.is_usable()) && self.store.fault.is_none()
     }
 }
 
 /// Looks at the machine: starts a sandbox, opens the store in that folder, asks programs.
 pub fn examine(store: &Path, environment: &BTreeMap<String, OsString>) -> Machine {
     let (sandbox, sandbox_fault) = match sandbox() {
-        Ok(checks) => (checks, None),
-        Err(fault) => (Vec::new(), Some(fault)),
+        Ok(report) => (Some(report), None),
+        Err(fault) => (None, Some(fault)),
     };
     let read = |path: &str| std::fs::read_to_string(path).ok();
     let tool = |name: &'static str| (name, find_tool(name, environment));
@@ -93,11 +92,10 @@ pub fn examine(store: &Path, environment: &BTreeMap<String, OsString>) -> Machin
     }
 }
 
-fn sandbox() -> Result<Vec<Check>, String> {
+fn sandbox() -> Result<Report, String> {
     let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
     let launcher = Launcher::this_program().map_err(|error| error.to_string())?;
-    let report = probe(&launcher, scratch.path()).map_err(|error| error.to_string())?;
-    Ok(report.checks)
+    probe(&launcher, scratch.path()).map_err(|error| error.to_string())
 }
 
 fn state(path: &Path) -> StoreState {

@@ -22,6 +22,9 @@ use crate::sandbox::{Cells, Launcher, Sandbox, SandboxError, Weak};
 
 use super::{Project, Workspace};
 
+/// The bytes that a store takes at most after a day's first run: 20 GiB.
+pub const DEFAULT_STORE_BYTES: u64 = 20 << 30;
+
 /// How a pipeline is run.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
@@ -129,6 +132,7 @@ pub fn run(
     };
     let request = request(&workspace.project, options);
     let result = crate::engine::run::run(plan, graph, &request, &machine, emit);
+    collect_garbage(&store);
     super::workspace::keep_from_git(&workspace.project.package().join(super::OUT_FOLDER));
     // A snapshot that cannot be written costs the next run some time, and nothing else.
     let _ = workspace.save(plan, result.learned);
@@ -166,6 +170,15 @@ fn request(project: &Project, options: &RunOptions) -> Request {
         rerun: options.rerun.clone(),
         out: options.out.as_ref().map(|out| below_root(project, out)),
         replays: options.replays,
+    }
+}
+
+/// Keeps the store below its size, once a day.
+fn collect_garbage(store: &Store) {
+    const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+    if store.is_collection_due(DAY) {
+        // A store that is too large is no reason to fail a run; `kiln cache gc` says what is wrong.
+        let _ = store.gc(DEFAULT_STORE_BYTES);
     }
 }
 

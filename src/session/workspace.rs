@@ -36,7 +36,7 @@ pub struct Workspace {
 #[derive(Debug)]
 pub enum Planned {
     /// From the last run: all it was made from is as it was.
-    Kept(Plan, Graph),
+    Kept(Box<(Plan, Graph)>),
     /// From the pipeline's files, with all that was found in them.
     Made(Box<Pipeline>),
 }
@@ -91,7 +91,7 @@ impl Workspace {
         if self.is_current() {
             let kept = self.snapshot.plan().and_then(|plan| Some((Graph::new(&plan).ok()?, plan)));
             if let Some((graph, plan)) = kept {
-                return Ok(Planned::Kept(plan, graph));
+                return Ok(Planned::Kept(Box::new((plan, graph))));
             }
         }
         let (root, file) = (&self.project.root, &self.project.file);
@@ -190,8 +190,8 @@ test all {
 
     fn options(root: &Path) -> RunOptions {
         RunOptions {
-            level: super::super::Level::Namespaces,
             run: "r".into(),
+            level: crate::session::Level::Namespaces,
             stages: Vec::new(),
             wanted: Vec::new(),
             rerun: Vec::new(),
@@ -200,7 +200,6 @@ test all {
             out: Some("out".into()),
             replays: false,
             store: root.join("store"),
-            level: crate::session::Level::Namespaces,
             environment: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".into())]),
         }
     }
@@ -223,7 +222,7 @@ test all {
             let planned = workspace.plan(&params).unwrap();
             how = if matches!(planned, Planned::Kept(..)) { "kept" } else { "made" };
             let plan = match planned {
-                Planned::Kept(plan, graph) => (plan, graph),
+                Planned::Kept(planned) => *planned,
                 Planned::Made(pipeline) => {
                     assert!(pipeline.diagnostics.is_empty(), "{:?}", pipeline.diagnostics);
                     pipeline.plan.unwrap()

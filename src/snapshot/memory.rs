@@ -135,10 +135,13 @@ pub(crate) struct Memory {
     /// As earlier runs left it, by project path.
     old: BTreeMap<Box<str>, Record>,
     /// Looked at in this run: each path once, so that all steps of a run agree.
-    now: Mutex<HashMap<Box<str>, Arc<Mutex<Option<Record>>>>>,
+    now: Mutex<HashMap<Box<str>, Slot>>,
     /// Folders that were taken into the store as a whole.
     taken: Mutex<BTreeMap<Box<str>, Taken>>,
 }
+
+/// What stands at a path, once it was looked at; locked while someone looks.
+type Slot = Arc<Mutex<Option<Record>>>;
 
 /// A folder that was taken into the store as a whole: never looked into again as long as the
 /// folder itself is the same.
@@ -151,6 +154,7 @@ pub(super) struct Taken {
 
 impl Memory {
     /// Returns a memory that knows nothing yet.
+    #[cfg(test)]
     pub(crate) fn empty(root: &Path, clock: Clock) -> Self {
         Self::new(root, clock, BTreeMap::new(), BTreeMap::new())
     }
@@ -187,7 +191,7 @@ impl Memory {
         Ok(seen)
     }
 
-    fn slot(&self, path: &str) -> Arc<Mutex<Option<Record>>> {
+    fn slot(&self, path: &str) -> Slot {
         let mut now = lock(&self.now);
         match now.get(path) {
             Some(slot) => Arc::clone(slot),
@@ -214,11 +218,11 @@ impl Memory {
 
     /// Notes that a reader saw these bytes at a project path.
     pub(super) fn note(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
-        if let Seen::File { digest, .. } = self.look(path)? {
-            if digest != Digest::of(bytes) {
-                // It was edited in between: the reader's bytes are not to be believed next time.
-                *lock(&self.slot(path)) = None;
-            }
+        if let Seen::File { digest, .. } = self.look(path)?
+            && digest != Digest::of(bytes)
+        {
+            // It was edited in between: the reader's bytes are not to be believed next time.
+            *lock(&self.slot(path)) = None;
         }
         Ok(())
     }
@@ -242,6 +246,7 @@ impl Memory {
     }
 
     /// Returns what stood at a project path when an earlier run looked.
+    #[cfg(test)]
     pub(crate) fn before(&self, path: &str) -> Option<&Seen> {
         self.old.get(path).map(|record| &record.seen)
     }
@@ -260,16 +265,17 @@ impl Memory {
     /// Returns whether all files that earlier runs looked at, among them `paths`, are as they
     /// were. Files that are too young to tell are read.
     pub(crate) fn is_unchanged<'a>(&self, paths: impl Iterator<Item = &'a str>) -> bool {
-        let records: Option<Vec<_>> = paths.map(|path| self.old.get_key_value(path)).collect();
+        let records: Option<Vec<_>> = paths.map(|path| Some((path, self.old.get(path)?))).collect();
         records.is_some_and(|records| self.are_as_before(&records))
     }
 
     /// Returns whether all files that earlier runs looked at are as they were.
     pub(crate) fn is_all_unchanged(&self) -> bool {
-        self.are_as_before(&self.old.iter().collect::<Vec<_>>())
+        let records = self.old.iter().map(|(path, record)| (&**path, record));
+        self.are_as_before(&records.collect::<Vec<_>>())
     }
 
-    fn are_as_before(&self, records: &[(&Box<str>, &Record)]) -> bool {
+    fn are_as_before(&self, records: &[(&str, &Record)]) -> bool {
         let (front, back) = records.split_at(records.len() / 2);
         if records.len() < 256 {
             return self.part_is_as_before(records);
@@ -282,7 +288,7 @@ impl Memory {
     }
 
     /// Sorted paths stand together by folder, so a folder is opened once for all in it.
-    fn part_is_as_before(&self, records: &[(&Box<str>, &Record)]) -> bool {
+    fn part_is_as_before(&self, records: &[(&str, &Record)]) -> bool {
         let mut open: Option<(&str, rustix::fd::OwnedFd)> = None;
         records.iter().all(|(path, record)| {
             let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));

@@ -3,7 +3,9 @@
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::source::{MAX_SOURCE_BYTES, SourceId, Span};
-use crate::syntax::outline::{self, looks_like_item};
+#[cfg(any(test, feature = "internals"))]
+use crate::syntax::outline;
+use crate::syntax::outline::looks_like_item;
 
 mod strings;
 
@@ -83,6 +85,7 @@ pub(crate) struct Lexed {
 
 /// Returns the tokens of `text` and what is wrong with them: unterminated strings and holes, brackets
 /// without partners, stray characters, nesting over [`MAX_NESTING`].
+#[cfg(any(test, feature = "internals"))]
 pub(crate) fn scan(source: SourceId, text: &str) -> (Vec<Token>, Vec<Diagnostic>) {
     let Lexed { tokens, mut diagnostics, .. } = lex(source, text);
     diagnostics.sort_by_key(|diagnostic| diagnostic.span);

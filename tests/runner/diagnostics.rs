@@ -18,8 +18,8 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use crate::kiln::{
-    Project, assert_none, assert_same, blesses, difference, difference_to_file, files_below,
-    relative, repository,
+    Project, assert_none, blesses, difference, difference_to_file, files_below, relative,
+    repository,
 };
 
 const FOLDER: &str = "tests/diagnostics";

@@ -20,6 +20,7 @@ const FLOORS: &[&[&str]] = &[
 /// The one home of each outside package: the starts of the paths that may name it.
 const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["src/bin/kiln/cli.rs", "src/bin/kiln/exit.rs", "src/bin/kiln/main.rs"]),
+    ("console", &["src/bin/kiln/ui/live.rs", "src/bin/kiln/ui/screen.rs"]),
     ("globset", &["src/files/"]),
     ("ignore", &["src/files/"]),
     ("landlock", &["src/sandbox/"]),
@@ -33,6 +34,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rustix", &["src/sandbox/", "src/cache/", "src/snapshot", "src/engine/"]),
     ("seccompiler", &["src/sandbox/"]),
     ("sha2", &["src/digest.rs"]),
+    ("signal_hook", &["src/bin/kiln/signals.rs"]),
     ("strsim", &["src/lang/nearest.rs", "src/syntax/parse"]),
 ];
 

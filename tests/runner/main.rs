@@ -2,7 +2,8 @@
 //! One module for each feature; a case of `diagnostics`, `golden` and `fmt` is a file, no Rust.
 //! `KILN_BLESS=1` rewrites what is expected there.
 
-#![expect(clippy::disallowed_methods, reason = "tests start processes and read the environment")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "tests start programs and read the environment")]
 
 mod bad_input;
 mod commands;
@@ -13,3 +14,5 @@ mod floors;
 mod fmt;
 mod golden;
 mod kiln;
+mod past;
+mod run;

@@ -17,9 +17,7 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
     /// How output is written [default: live on a terminal, else plain].
-    #[arg(long, global = true, value_enum, value_name = "FORM", hide_possible_values = true)]
-    #[arg(help = "How output is written: live, plain, jsonl or quiet")]
-    #[arg(long_help = "How output is written [default: live on a terminal, else plain]")]
+    #[arg(long, global = true, value_enum, value_name = "FORM")]
     pub(crate) ui: Option<Ui>,
 }
 

@@ -5,7 +5,7 @@ pub(crate) mod amount;
 mod clean;
 mod failure;
 mod jsonl;
-mod lines;
+pub(crate) mod lines;
 mod live;
 mod plain;
 mod quiet;
@@ -98,3 +98,6 @@ pub(crate) fn diagnostics(sources: &Sources, diagnostics: &[Diagnostic], form: U
 pub(crate) fn usual_form() -> Ui {
     if screen::Screen::of_stderr().is_live { Ui::Live } else { Ui::Plain }
 }
+
+#[cfg(test)]
+mod tests;

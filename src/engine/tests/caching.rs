@@ -93,7 +93,7 @@ fn only_what_was_asked_for_is_written_out() {
     let ran = bench.run_with(|request| request.wanted = vec![StepId::new(1)], |_, _| {});
     assert_eq!(ran.finished("app").outs[0].path, "out/app/app.bin");
     assert!(!bench.project().join("out/lib").exists());
-    assert_eq!(ran.result.counts.ran, 2);
+    assert_eq!(ran.counts().ran, 2);
 }
 
 #[test]

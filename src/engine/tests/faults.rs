@@ -264,7 +264,7 @@ fn a_killed_run_loses_nothing_it_said_and_is_taken_up_again() {
     let ran = bench.run();
     assert_eq!(ran.result.exit, 0, "{:?}", ran.events);
     // The last one said 30 of the 62 events of a run that has all to do.
-    assert!(ran.result.counts.cached >= 5, "{:?}", ran.result.counts);
+    assert!(ran.counts().cached >= 5, "{:?}", ran.counts());
     for at in 0..30 {
         let (name, text) = if at % 3 == 0 {
             ("x".to_owned(), format!("{at}\n"))

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::sandbox::outcome::Enforcement;
 
 /// Returns how many processes of this machine have `mark` in their arguments or environment.
 pub(super) fn survivors(mark: &str) -> usize {

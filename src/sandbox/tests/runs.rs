@@ -1,6 +1,7 @@
 //! Exits, outputs, inputs and outs.
 
 use super::*;
+use crate::sandbox::spec::FIXED_MTIME_SECS;
 
 #[test]
 fn a_program_says_how_it_ended() {

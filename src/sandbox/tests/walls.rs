@@ -108,6 +108,16 @@ fn the_full_network_is_the_hosts() {
 }
 
 #[test]
+fn the_full_network_brings_the_hosts_resolver_files() {
+    for path in ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"] {
+        let Ok(bytes) = std::fs::read(path) else { continue };
+        let compare = format!("assert open('{path}', 'rb').read() == bytes({bytes:?}), '{path}'");
+        let tried = python(&compare).with(|spec| spec.network = Network::Full).run();
+        assert_eq!(tried.text(), "worked\n");
+    }
+}
+
+#[test]
 fn two_loopbacks_do_not_share_a_port() {
     let body = "s = socket.create_server(('127.0.0.1', 4242))\n\
         c = socket.create_connection(('localhost', 4242))\n\
@@ -117,7 +127,9 @@ fn two_loopbacks_do_not_share_a_port() {
     std::thread::scope(|scope| {
         let run = || python(body).with(|spec| spec.network = Network::Loopback).run().text();
         let both = [scope.spawn(run), scope.spawn(run)];
-        both.map(|one| assert_eq!(one.join().unwrap(), "worked\n"));
+        for one in both {
+            assert_eq!(one.join().unwrap(), "worked\n");
+        }
     });
 }
 

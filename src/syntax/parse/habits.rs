@@ -187,17 +187,20 @@ impl Reader<'_> {
                 let message = "a choice of texts is written with `|`";
                 self.report(span, message, "write `|`", "|", Some("|"));
             }
-            word @ ("and" | "or") if before.is_some_and(|it| self.ends_value(it)) => {
-                if after.is_some_and(|after| self.begins_value(after)) {
-                    let ours = if word == "and" { "&&" } else { "||" };
-                    let message = format!("`{word}` is written `{ours}`");
-                    self.report(span, &message, &format!("write `{ours}`"), ours, Some(ours));
-                }
+            word @ ("and" | "or")
+                if before.is_some_and(|it| self.ends_value(it))
+                    && after.is_some_and(|after| self.begins_value(after)) =>
+            {
+                let ours = if word == "and" { "&&" } else { "||" };
+                let message = format!("`{word}` is written `{ours}`");
+                self.report(span, &message, &format!("write `{ours}`"), ours, Some(ours));
             }
-            "not" if before.is_some_and(|it| self.wants_value(it)) => {
-                if after.is_some_and(|after| self.begins_value(after)) && !ends_line {
-                    self.report(span, "`not` is written `!`", "write `!`", "!", Some("!"));
-                }
+            "not"
+                if before.is_some_and(|it| self.wants_value(it))
+                    && after.is_some_and(|after| self.begins_value(after))
+                    && !ends_line =>
+            {
+                self.report(span, "`not` is written `!`", "write `!`", "!", Some("!"));
             }
             "f" if token.kind == TokenKind::Word => {
                 let glued =

@@ -127,9 +127,7 @@ impl Lexer<'_> {
 
     /// Goes on in the text of a string to its end, its next hole or its limit.
     fn text_step(&mut self, frames: &mut Vec<Frame>) {
-        let Some(&Frame::Text { start, is_block, is_raw, limit }) =
-            frames.last().map(|frame| &*frame)
-        else {
+        let Some(&Frame::Text { start, is_block, is_raw, limit }) = frames.last() else {
             return;
         };
         while self.at < limit {

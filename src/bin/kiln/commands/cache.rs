@@ -7,9 +7,6 @@ use crate::exit::Exit;
 use crate::ui;
 use crate::ui::amount::{bytes, count};
 
-/// How large the cache may be where nobody says.
-const USUAL_MAX_BYTES: u64 = 20 << 30;
-
 pub(crate) fn run(arguments: &CacheCommand, form: Ui) -> Result<Exit, Exit> {
     let folder = super::store(&arguments.cache)?;
     if !folder.exists() {
@@ -22,7 +19,9 @@ pub(crate) fn run(arguments: &CacheCommand, form: Ui) -> Result<Exit, Exit> {
     let done = match &arguments.verb {
         CacheVerb::Stats => stats(&folder, is_json),
         CacheVerb::Verify => verify(&folder, is_json),
-        CacheVerb::Gc(gc) => collect(&folder, gc.max.unwrap_or(USUAL_MAX_BYTES), is_json),
+        CacheVerb::Gc(gc) => {
+            collect(&folder, gc.max.unwrap_or(session::DEFAULT_STORE_BYTES), is_json)
+        }
     };
     done.map_err(|error| {
         ui::complain(&error.to_string(), Some("`kiln doctor` looks at the cache, too"));

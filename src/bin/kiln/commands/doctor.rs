@@ -25,7 +25,7 @@ fn show(machine: &Machine) {
     if let Some(fault) = &machine.sandbox_fault {
         say("missing", fault);
     }
-    machine.sandbox.iter().for_each(check);
+    machine.sandbox.iter().flat_map(|report| &report.checks).for_each(check);
     ui::say("Cache");
     store(&machine.store);
     ui::say("Machine");
@@ -46,7 +46,7 @@ fn show(machine: &Machine) {
         true => "pipelines run on this machine",
         false => "pipelines do not run on this machine until what is missing is there",
     });
-    if machine.sandbox.iter().any(|check| check.is_needed && check.found != Found::Works) {
+    if !machine.sandbox.as_ref().is_some_and(|report| report.is_usable()) {
         ui::say("without the sandbox, and with its promises broken: kiln run --sandbox=weak");
     }
 }

@@ -9,7 +9,8 @@ use super::past::{self, Past, PastStep};
 use crate::cli::{LogArgs, Ui};
 use crate::exit::Exit;
 use crate::ui;
-use crate::ui::amount::{bytes, duration};
+use crate::ui::amount::{bytes, duration, shell_word};
+use crate::ui::lines;
 
 pub(crate) fn run(arguments: &LogArgs, form: Ui) -> Result<Exit, Exit> {
     let workspace = past::workspace(&arguments.pipeline)?;
@@ -19,7 +20,8 @@ pub(crate) fn run(arguments: &LogArgs, form: Ui) -> Result<Exit, Exit> {
     };
     let name = past::step_name(&workspace, name)?;
     let Some(found) = past::last_of(&workspace, &name, |_| true)? else {
-        ui::complain(&format!("`{name}` never began in any known run"), None);
+        let help = format!("kiln why {}", shell_word(&name));
+        ui::complain(&format!("`{name}` never began in any known run"), Some(&help));
         return Err(Exit::Usage);
     };
     if found.is_outdated {
@@ -78,12 +80,10 @@ fn list(past: &Past, form: Ui) {
 }
 
 fn line(step: &StepFinished) -> String {
-    let (word, time) = match step.outcome {
-        Outcome::Ran => ("ran", duration(step.millis)),
-        Outcome::Cached => ("cached", String::new()),
-        Outcome::Failed => ("failed", duration(step.millis)),
-        Outcome::Blocked => ("blocked", String::new()),
-        Outcome::Skipped => ("not run", String::new()),
+    let (word, _) = lines::word(step);
+    let time = match step.outcome {
+        Outcome::Ran | Outcome::Failed => duration(step.millis),
+        Outcome::Cached | Outcome::Blocked | Outcome::Skipped => String::new(),
     };
     let size = match (step.log, step.log_bytes) {
         (Some(_), Some(size)) => format!("  {}", bytes(size)),

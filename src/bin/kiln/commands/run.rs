@@ -11,7 +11,7 @@ use kiln::session::{
 };
 use kiln::source::Sources;
 
-use crate::cli::{CacheArgs, PipelineArgs, RunArgs, Sandbox, Ui};
+use crate::cli::{RunArgs, Sandbox, Ui};
 use crate::exit::Exit;
 use crate::signals::Watch;
 use crate::ui;
@@ -56,6 +56,9 @@ pub(crate) fn run(arguments: &RunArgs, form: Ui) -> Result<Exit, Exit> {
         }
         session::run(workspace, &planned, &options, &interrupt, &mut emit)
     });
+    if let Some(fault) = record.take_fault().filter(|_| form != Ui::Jsonl) {
+        ui::tell(&format!("warning: `kiln log` will not know this run, or not all of it: {fault}"));
+    }
     done.map(Exit::Run).map_err(|error| {
         ui::complain(&error.to_string(), Some("`kiln doctor` says what this machine can do"));
         Exit::Machine
@@ -69,7 +72,7 @@ fn usable(
     form: Ui,
 ) -> Result<(Sources, (Plan, Graph)), Exit> {
     match planned {
-        Planned::Kept(plan, graph) => Ok((Sources::default(), (plan, graph))),
+        Planned::Kept(planned) => Ok((Sources::default(), *planned)),
         Planned::Made(pipeline) => {
             match form {
                 Ui::Jsonl => pipeline.diagnostics.iter().for_each(|found| {
@@ -139,19 +142,14 @@ fn scene(arguments: &RunArgs, project: &Project) -> Result<Scene, Exit> {
         plan: None,
         root: project.root.clone(),
         folder: super::current_folder()?,
-        options: next_options(&arguments.pipeline, &arguments.cache),
+        file_option: option("-f", arguments.pipeline.file.as_ref()),
+        cache_option: option("--cache", arguments.cache.cache.as_ref()),
     })
 }
 
-/// The options that another command needs to speak of the same run.
-fn next_options(pipeline: &PipelineArgs, cache: &CacheArgs) -> String {
-    let mut options = String::new();
-    for (flag, path) in [("-f", &pipeline.file), ("--cache", &cache.cache)] {
-        if let Some(path) = path {
-            options.push_str(&format!(" {flag} {}", shell_word(&path.to_string_lossy())));
-        }
-    }
-    options
+/// An option as a next command needs it, with a blank before it.
+fn option(flag: &str, path: Option<&PathBuf>) -> String {
+    path.map(|path| format!(" {flag} {}", shell_word(&path.to_string_lossy()))).unwrap_or_default()
 }
 
 fn broken_promises() -> Warning {

@@ -1,8 +1,9 @@
 //! The report of a failure: what a tired reader needs, in the order in which it is needed. Knows one
 //! failed step and what it wrote; does not know the rest of the run.
 
+use indexmap::IndexMap;
 use kiln::event::{Failure, StepFinished};
-use kiln::plan::step::{Command, Place, Root, Step, Tool};
+use kiln::plan::step::{Command, Place, Root, Step, Text, Tool};
 
 use super::amount::{bytes, count, duration, shell_word};
 use super::scene::Scene;
@@ -42,14 +43,13 @@ pub(crate) fn report(
         }
         None => report.say("output", "none"),
     }
-    let name = shell_word(&step.step);
     if step.log.is_some() {
-        report.say("full log", &scene.command("log", &name));
+        report.say("full log", &scene.log_command(&step.step));
     }
     if !step.why.is_empty() {
         report.say("it ran", &format!("since {}", reason::line(&step.why)));
     }
-    report.say("next", &scene.command("why", &name));
+    report.say("next", &scene.why_command(&step.step));
     match step.blocks {
         0 => {}
         1 => report.say("blocked", "1 step that waits for it"),
@@ -109,19 +109,33 @@ fn source_line(scene: &Scene, place: &Place) -> String {
 /// long it is, since nobody knows which of them failed.
 fn command(scene: &Scene, step: &StepFinished, failure: &Failure) -> Option<String> {
     let at = failure.place.as_ref()?;
-    let typed = clean::line(failure.command.as_deref()?, &scene.screen);
     let commands = scene.step(&step.step).map(|step| step.commands.as_slice()).unwrap_or_default();
-    let lines = commands.iter().find_map(|command| match command {
-        Command::Script { text, place, .. } if place == at => {
-            Some(text.lines().filter(|line| !line.trim().is_empty()).count())
-        }
+    let script = commands.iter().find_map(|command| match command {
+        Command::Script { text, place, holes, .. } if place == at => Some((text, holes)),
         Command::Script { .. } | Command::Argv { .. } => None,
     });
-    let more = match lines {
-        Some(lines @ 2..) => format!(" {} ({lines} lines)", scene.screen.ellipsis()),
-        _ => String::new(),
-    };
-    Some(format!("{}  {typed}{more}", place(scene, at)))
+    let mut typed = failure.command.clone()?;
+    let mut more = String::new();
+    if let Some((text, holes)) = script {
+        typed = filled(&typed, holes);
+        let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
+        if lines > 1 {
+            more = format!(" {} ({lines} lines)", scene.screen.ellipsis());
+        }
+    }
+    Some(format!("{}  {}{more}", place(scene, at), clean::line(&typed, &scene.screen)))
+}
+
+/// Puts the values of a script's holes back where its author wrote them.
+fn filled(line: &str, holes: &IndexMap<String, Text>) -> String {
+    let mut line = line.to_owned();
+    for (name, value) in holes {
+        let value = value.resolve(".");
+        let value = value.strip_prefix("./").unwrap_or(&value);
+        let hole = format!("${{{name}}}");
+        line = line.replace(&format!("\"{hole}\""), &shell_word(value)).replace(&hole, value);
+    }
+    line
 }
 
 fn ended(step: &StepFinished, failure: &Failure) -> String {
@@ -200,9 +214,26 @@ fn output(scene: &Scene, tail: &Tail, most: usize, text: &mut String) {
         }
         text.push_str(&format!("  {bar} {shown}"));
         if cut > 0 {
-            let note = format!(" {} {} more", scene.screen.ellipsis(), count(cut, "byte"));
+            let note = format!(" {} {} more", scene.screen.ellipsis(), bytes(cut as u64));
             text.push_str(&scene.screen.paint(Tone::Faint, &note));
         }
         text.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_is_shown_with_the_values_of_its_holes() {
+        let holes = [
+            ("KILN_1", Text::literal("a b")),
+            ("KILN_2", Text::literal("O2")),
+            ("KILN_3", Text::path("src/a.c")),
+        ];
+        let holes = holes.map(|(name, text)| (name.to_owned(), text)).into_iter().collect();
+        let line = r#"sh cc "${KILN_1}" -"${KILN_2}" -DX=${KILN_2} "${KILN_3}" "$HOME""#;
+        assert_eq!(filled(line, &holes), r#"sh cc 'a b' -O2 -DX=O2 src/a.c "$HOME""#);
     }
 }

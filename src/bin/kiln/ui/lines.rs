@@ -6,7 +6,7 @@ use kiln::event::{
 };
 use kiln::plan::step::StepKind;
 
-use super::amount::{count, duration, shell_word};
+use super::amount::{count, duration};
 use super::clean;
 use super::scene::Scene;
 use super::screen::{Screen, Tone};
@@ -18,21 +18,30 @@ const MOST_OUTS: usize = 6;
 /// Returns the line of a step at its end; `None` for those that never began, since the failure they
 /// wait for counts them.
 pub(crate) fn finished(scene: &Scene, step: &StepFinished) -> Option<String> {
-    let (word, tone) = match step.outcome {
-        Outcome::Ran if step.flaky => ("flaky", Tone::Odd),
-        Outcome::Ran => ("ran", Tone::Good),
-        Outcome::Cached => ("cached", Tone::Faint),
-        Outcome::Failed if is_interrupted(step) => ("stopped", Tone::Odd),
-        Outcome::Failed if step.tolerated => ("failed", Tone::Odd),
-        Outcome::Failed => ("failed", Tone::Bad),
-        Outcome::Blocked | Outcome::Skipped => return None,
-    };
+    let (word, tone) = word(step);
+    if matches!(step.outcome, Outcome::Blocked | Outcome::Skipped) {
+        return None;
+    }
     let time = match step.outcome {
         Outcome::Cached => String::new(),
         _ => duration(step.millis),
     };
     let line = line(&scene.screen, tone, word, &time, step.kind, &step.step);
     Some(format!("{line}{}", note(scene, step)))
+}
+
+/// Returns how a step ended, in a word.
+pub(crate) fn word(step: &StepFinished) -> (&'static str, Tone) {
+    match step.outcome {
+        Outcome::Ran if step.flaky => ("flaky", Tone::Odd),
+        Outcome::Ran => ("ran", Tone::Good),
+        Outcome::Cached => ("cached", Tone::Faint),
+        Outcome::Failed if is_interrupted(step) => ("stopped", Tone::Odd),
+        Outcome::Failed if step.tolerated => ("failed", Tone::Odd),
+        Outcome::Failed => ("failed", Tone::Bad),
+        Outcome::Blocked => ("blocked", Tone::Odd),
+        Outcome::Skipped => ("not run", Tone::Odd),
+    }
 }
 
 /// Returns the line of a step: how it stands, for how long, what it is for and its name.
@@ -55,7 +64,7 @@ fn note(scene: &Scene, step: &StepFinished) -> String {
         Outcome::Ran if step.flaky => format!("  passed at try {tries} only"),
         Outcome::Failed if is_interrupted(step) => String::new(),
         Outcome::Failed if step.tolerated => {
-            let log = scene.command("log", &shell_word(&step.step));
+            let log = scene.log_command(&step.step);
             let log = if step.log.is_some() { format!("; {log}") } else { String::new() };
             format!("  {how}, which `may_fail` tolerates{log}")
         }

@@ -36,12 +36,15 @@ pub(crate) struct Live {
     /// Steps served from the cache since the last line: they share one.
     cached: Vec<String>,
     drawn: Instant,
+    /// Whether the last line was an empty one.
+    is_blank: bool,
 }
 
 impl Live {
     pub(crate) fn new(scene: Scene) -> Self {
         let (waiting, cached, block) = (Vec::new(), Vec::new(), Block::new(&scene.screen));
-        Self { scene, story: Story::new(KEEP), block, waiting, cached, drawn: Instant::now() }
+        let (story, drawn) = (Story::new(KEEP), Instant::now());
+        Self { scene, story, block, waiting, cached, drawn, is_blank: true }
     }
 
     pub(crate) fn hear(&mut self, event: &Event) {
@@ -95,6 +98,9 @@ impl Live {
 
     fn say(&mut self, text: String) {
         self.say_cached();
+        // Never two blank lines.
+        let text = if self.is_blank { text.trim_start_matches('\n').to_owned() } else { text };
+        self.is_blank = text.ends_with('\n');
         self.waiting.push(text);
     }
 
@@ -109,6 +115,7 @@ impl Live {
         let word = self.scene.screen.paint(Tone::Faint, &format!("{:17}", "cached"));
         self.waiting.push(format!("{word}  {names}"));
         self.cached.clear();
+        self.is_blank = false;
     }
 
     fn draw(&mut self) {
@@ -149,11 +156,8 @@ impl Block {
         if self.is_resumed.swap(false, Ordering::Relaxed) {
             self.rows = 0;
         }
-        let mut text = match self.rows {
-            0 => String::new(),
-            // To the block's first line, and all below is erased.
-            rows => format!("\r\x1b[{rows}A\x1b[J"),
-        };
+        // Line by line: some terminals file a screen that is erased at once in the scrollback.
+        let mut text = format!("\r\x1b[2K{}", "\x1b[1A\x1b[2K".repeat(self.rows));
         let lines = lines(size);
         self.rows = lines.len();
         for line in waiting.drain(..).chain(lines) {
@@ -165,7 +169,11 @@ impl Block {
 }
 
 /// The status block: what runs, and how far all is. No line is wider than the screen.
-fn block(screen: &Screen, story: &Story, (rows, columns): (usize, usize)) -> Vec<String> {
+pub(super) fn block(
+    screen: &Screen,
+    story: &Story,
+    (rows, columns): (usize, usize),
+) -> Vec<String> {
     // The last column stays free: some terminals wrap when it is written to.
     let columns = columns.saturating_sub(1);
     let most = MOST_RUNNING.min(rows.saturating_sub(2) / 2);

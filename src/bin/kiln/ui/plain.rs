@@ -1,5 +1,6 @@
 //! The plain log of a run, for CI and files: a line a finished step, the whole output of a failed
-//! one, and a sign of life in long silence. Knows events; draws nothing twice.
+//! one, and a sign of life in long silence. Knows events and what is to be said of them; writes
+//! nothing itself.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use kiln::event::Event;
 use super::amount::duration;
 use super::scene::Scene;
 use super::story::{Keep, Story, is_failure, millis_since};
-use super::{failure, lines, tell};
+use super::{failure, lines};
 
 /// How long it may say nothing.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -24,36 +25,35 @@ pub(crate) struct Plain {
     scene: Scene,
     story: Story,
     last_word: Instant,
+    /// Whether the last line was an empty one.
+    is_blank: bool,
 }
 
 impl Plain {
     pub(crate) fn new(scene: Scene) -> Self {
-        Self { scene, story: Story::new(KEEP), last_word: Instant::now() }
+        Self { scene, story: Story::new(KEEP), last_word: Instant::now(), is_blank: true }
     }
 
-    pub(crate) fn hear(&mut self, event: &Event) {
+    /// Returns what is to be said of an event.
+    pub(crate) fn hear(&mut self, event: &Event) -> Option<String> {
         let tail = self.story.hear(event);
-        match event {
-            Event::RunStarted(_) | Event::StepStarted(_) | Event::StepOutput(_) => {}
-            Event::Diagnostic(found) => self.say(&found.message),
-            Event::Warning(warning) => self.say(&lines::warning(&self.scene, warning)),
-            Event::StepRetried(step) => self.say(&lines::retried(&self.scene, step)),
-            Event::StepFinished(step) => {
-                if let Some(line) = lines::finished(&self.scene, step) {
-                    self.say(&line);
-                }
+        let scene = &self.scene;
+        let text = match event {
+            Event::RunStarted(_) | Event::StepStarted(_) | Event::StepOutput(_) => None,
+            Event::Diagnostic(found) => Some(found.message.clone()),
+            Event::Warning(warning) => Some(lines::warning(scene, warning)),
+            Event::StepRetried(step) => Some(lines::retried(scene, step)),
+            Event::StepFinished(step) => lines::finished(scene, step).map(|line| {
                 if is_failure(step) {
-                    let report = failure::report(&self.scene, step, tail.as_ref(), usize::MAX);
-                    self.say(&report);
+                    let report = failure::report(scene, step, tail.as_ref(), usize::MAX);
+                    return format!("{line}\n{report}");
                 }
-            }
-            Event::RunStopping(stopping) => {
-                if let Some(line) = lines::stopping(stopping) {
-                    self.say(&line);
-                }
-            }
-            Event::RunFinished(run) => self.say(&lines::end(&self.scene, &self.story, run)),
-        }
+                line
+            }),
+            Event::RunStopping(stopping) => lines::stopping(stopping),
+            Event::RunFinished(run) => Some(lines::end(scene, &self.story, run)),
+        };
+        text.map(|text| self.say(text))
     }
 
     /// Returns how long to wait for the next event before [`Plain::wait`].
@@ -61,16 +61,18 @@ impl Plain {
         SILENCE.saturating_sub(self.last_word.elapsed())
     }
 
-    /// Says that it still goes on, after a long silence.
-    pub(crate) fn wait(&mut self) {
-        if self.last_word.elapsed() >= SILENCE {
-            self.say(&still(&self.story));
-        }
+    /// Returns a sign that it still goes on, after a long silence.
+    pub(crate) fn wait(&mut self) -> Option<String> {
+        let is_silent = self.last_word.elapsed() >= SILENCE;
+        is_silent.then(|| self.say(still(&self.story)))
     }
 
-    fn say(&mut self, text: &str) {
-        tell(text);
+    fn say(&mut self, text: String) -> String {
+        // Never two blank lines.
+        let text = if self.is_blank { text.trim_start_matches('\n').to_owned() } else { text };
+        self.is_blank = text.ends_with('\n');
         self.last_word = Instant::now();
+        text
     }
 }
 

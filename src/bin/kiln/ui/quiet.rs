@@ -5,7 +5,7 @@ use kiln::event::Event;
 
 use super::scene::Scene;
 use super::story::{Ending, Keep, Story, is_failure};
-use super::{failure, lines, tell};
+use super::{failure, lines};
 
 /// How much of a step's output is shown if it fails.
 const KEEP: Keep = Keep { lines: 40, bytes: 256 << 10 };
@@ -21,26 +21,26 @@ impl Quiet {
         Self { scene, story: Story::new(KEEP) }
     }
 
-    pub(crate) fn hear(&mut self, event: &Event) {
+    /// Returns what is to be said of an event.
+    pub(crate) fn hear(&mut self, event: &Event) -> Option<String> {
         let tail = self.story.hear(event);
+        let scene = &self.scene;
         match event {
             Event::RunStarted(_)
             | Event::Diagnostic(_)
             | Event::StepStarted(_)
             | Event::StepOutput(_)
             | Event::StepRetried(_)
-            | Event::RunStopping(_) => {}
-            Event::Warning(warning) => tell(&lines::warning(&self.scene, warning)),
+            | Event::RunStopping(_) => None,
+            Event::Warning(warning) => Some(lines::warning(scene, warning)),
             Event::StepFinished(step) => {
-                if is_failure(step) {
-                    tell(&lines::finished(&self.scene, step).unwrap_or_default());
-                    tell(&failure::report(&self.scene, step, tail.as_ref(), KEEP.lines));
-                }
+                let line = lines::finished(scene, step).filter(|_| is_failure(step))?;
+                let report = failure::report(scene, step, tail.as_ref(), KEEP.lines);
+                Some(format!("{line}\n{report}"))
             }
             Event::RunFinished(run) => {
-                if Ending::of(run) != Ending::Done {
-                    tell(&lines::end(&self.scene, &self.story, run));
-                }
+                let is_done = Ending::of(run) == Ending::Done;
+                (!is_done).then(|| lines::end(scene, &self.story, run))
             }
         }
     }

@@ -10,6 +10,7 @@ use super::live::Live;
 use super::plain::Plain;
 use super::quiet::Quiet;
 use super::scene::Scene;
+use super::tell;
 use crate::cli::Ui;
 
 /// How many events may wait for the screen: then the run waits, too.
@@ -61,9 +62,9 @@ impl Reader {
     fn hear(&mut self, said: Envelope) {
         match self {
             Self::Live(live) => live.hear(&said.event),
-            Self::Plain(plain) => plain.hear(&said.event),
+            Self::Plain(plain) => plain.hear(&said.event).iter().for_each(|text| tell(text)),
             Self::Jsonl => super::json(&said),
-            Self::Quiet(quiet) => quiet.hear(&said.event),
+            Self::Quiet(quiet) => quiet.hear(&said.event).iter().for_each(|text| tell(text)),
         }
     }
 
@@ -79,7 +80,7 @@ impl Reader {
     fn wait(&mut self) {
         match self {
             Self::Live(live) => live.wait(),
-            Self::Plain(plain) => plain.wait(),
+            Self::Plain(plain) => plain.wait().iter().for_each(|text| tell(text)),
             Self::Jsonl | Self::Quiet(_) => {}
         }
     }

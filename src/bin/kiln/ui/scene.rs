@@ -7,6 +7,7 @@ use kiln::plan::Plan;
 use kiln::plan::step::Step;
 use kiln::source::{Source, Sources};
 
+use super::amount::shell_word;
 use super::screen::Screen;
 
 /// What is around a run.
@@ -21,14 +22,21 @@ pub(crate) struct Scene {
     pub(crate) root: PathBuf,
     /// The folder in which Kiln was called.
     pub(crate) folder: PathBuf,
-    /// The options that a next call needs to mean the same run, each with a blank before it.
-    pub(crate) options: String,
+    /// The option that names the pipeline's file in a next call, with a blank before it.
+    pub(crate) file_option: String,
+    /// The same for the cache.
+    pub(crate) cache_option: String,
 }
 
 impl Scene {
-    /// Returns a command of Kiln's about a step of this run.
-    pub(crate) fn command(&self, verb: &str, step: &str) -> String {
-        format!("kiln {verb}{} {step}", self.options)
+    /// Returns the command that shows what a step of this run wrote.
+    pub(crate) fn log_command(&self, step: &str) -> String {
+        format!("kiln log{}{} {}", self.file_option, self.cache_option, shell_word(step))
+    }
+
+    /// Returns the command that shows why a step of this run ran.
+    pub(crate) fn why_command(&self, step: &str) -> String {
+        format!("kiln why{} {}", self.file_option, shell_word(step))
     }
 
     /// Returns a step of the plan by its name.

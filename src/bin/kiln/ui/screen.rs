@@ -16,8 +16,9 @@ pub(crate) struct Screen {
     /// Whether characters beyond ASCII are shown.
     pub(crate) is_utf8: bool,
     /// How many columns it has, where it does not say.
-    columns: usize,
-    is_terminal: bool,
+    pub(crate) columns: usize,
+    /// Whether it is a terminal at all.
+    pub(crate) is_terminal: bool,
 }
 
 /// What a piece of text means; the words say it, too.

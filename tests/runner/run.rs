@@ -1,0 +1,198 @@
+//! `kiln run`: what it says, in which form, and how it ends.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
+
+use crate::kiln::{Kiln, Project};
+
+const HELLO: &str = r#"
+build greeting {
+  in file("who.txt")
+  run sh "sed 's/^/Hello, /' who.txt > {{out.text}}"
+  out text: file
+}
+
+test is_friendly {
+  run sh "grep Hello {{greeting.text}}"
+}
+"#;
+
+const FAILING: &str = r#"
+test bad {
+  run sh """
+    echo one
+    printf '\033[2J\033]0;title\007##[error]two\n' >&2
+    exit 7
+  """
+}
+
+test after {
+  require = [bad]
+  run sh "true"
+}
+
+test missing {
+  run sh "no-such-program"
+}
+"#;
+
+fn hello() -> Project {
+    Project::of(HELLO).with("who.txt", "you\n")
+}
+
+/// What was told, without times and amounts.
+fn timeless(text: &str) -> String {
+    let line = |line: &str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let is_time = |at: usize| {
+            let unit = words.get(at + 1).copied().unwrap_or_default();
+            let number = words[at].chars().all(|char| char.is_ascii_digit() || char == '.');
+            number && ["ms", "s", "ms,", "s,", "MiB"].contains(&unit)
+        };
+        let told = (0..words.len()).map(|at| if is_time(at) { "N" } else { words[at] });
+        told.collect::<Vec<_>>().join(" ") + "\n"
+    };
+    text.lines().map(line).collect()
+}
+
+#[test]
+fn a_first_run_does_all_and_a_second_nothing() {
+    let project = hello();
+    let first = project.kiln("run").exits(0).says("");
+    assert_eq!(
+        timeless(&first.stderr()),
+        "ran N ms build greeting\nran N ms test is_friendly\ndone: 2 steps (2 ran) in N ms\n\
+         out/greeting/text\n"
+    );
+    assert_eq!(std::fs::read_to_string(project.at("out/greeting/text")).unwrap(), "Hello, you\n");
+    project.kiln("run").exits(0).tells("2 steps (2 cached)");
+    project.kiln("run --rerun is_friendly").exits(0).tells("2 steps (1 ran, 1 cached)");
+    project.kiln("run --ui quiet").exits(0).says("").is_quiet();
+}
+
+#[test]
+fn a_failure_is_reported_in_the_order_in_which_it_is_read() {
+    let project = Project::of(FAILING);
+    let run = project.kiln("run --keep-going -j 1").exits(1).says("");
+    let told = run.stderr();
+    let order = [
+        "failed ",
+        "step      pipeline.pipe:2  test bad {",
+        "command   pipeline.pipe:3  sh echo one",
+        "ended     exit code 7 after ",
+        "output    2 lines",
+        "│ one",
+        "│ ## [error]two",
+        "full log  kiln log bad",
+        "it ran    since ",
+        "next      kiln why bad",
+        "blocked   1 step that waits for it",
+    ];
+    let report = told.split("\n\n").find(|part| part.contains("test  bad")).unwrap();
+    let mut from = 0;
+    for part in order {
+        let at = report[from..].find(part);
+        from += at.unwrap_or_else(|| panic!("{part:?} is missing or early:\n{report}"));
+    }
+    assert!(!told.contains('\x1b'), "{told}");
+    assert!(told.contains("no-such-program"), "{told}");
+    assert!(told.contains("install it, or add it to `tools`"), "{told}");
+    assert!(timeless(&told).ends_with("3 steps (2 failed, 1 blocked) in N ms\n"), "{told}");
+}
+
+#[test]
+fn json_lines_are_one_stream_without_gaps() {
+    let project = hello();
+    let run = project.kiln("run --ui jsonl").exits(0).is_quiet();
+    let lines = run.lines();
+    for (seq, line) in lines.iter().enumerate() {
+        assert_eq!(line["v"], 1);
+        assert_eq!(line["seq"], seq);
+        assert!(line["ts"].as_str().unwrap().ends_with('Z'));
+    }
+    let kinds: Vec<_> = lines.iter().map(|line| line["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds.first(), Some(&"run.started"));
+    assert_eq!(kinds.last(), Some(&"run.finished"));
+    assert_eq!(kinds.iter().filter(|kind| **kind == "step.finished").count(), 2);
+}
+
+#[test]
+fn output_that_cannot_be_written_is_no_success() {
+    let project = hello();
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    for arguments in ["run --ui jsonl", "list", "plan --json"] {
+        let call = Kiln::new(project.path()).arguments(arguments.split(' '));
+        let output = call.command().stdout(full()).output().unwrap();
+        assert_eq!(output.status.code(), Some(4), "{arguments}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains("standard output cannot be written to"), "{arguments}: {told}");
+    }
+    // A screen that is gone is no reason to stop.
+    let call = Kiln::new(project.path()).arguments(["run"]);
+    assert_eq!(call.command().stderr(full()).status().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_reader_that_leaves_does_not_stop_the_run() {
+    let project = hello();
+    let mut call = Kiln::new(project.path()).arguments(["run", "--ui", "jsonl"]).command();
+    let mut child = call.stdout(Stdio::piped()).spawn().unwrap();
+    let mut first = [0];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(project.at("out/greeting/text").exists());
+}
+
+#[test]
+fn an_interrupted_run_says_so_and_exits_with_its_signal() {
+    let project = Project::of("test slow {\n  run sh \"echo begun; sleep 100\"\n}\n");
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let mut call = Kiln::new(project.path()).arguments(["run", "--ui", "jsonl"]).command();
+        let mut child = call.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.contains("begun")));
+        let id = child.id().to_string();
+        let kill = ["-s", signal, &id];
+        assert!(std::process::Command::new("kill").args(kill).status().unwrap().success());
+        let last = lines.last().unwrap();
+        assert!(last.contains("\"run.finished\"") && last.contains(&code.to_string()), "{last}");
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+    }
+}
+
+#[test]
+fn what_the_weak_sandbox_breaks_is_said_first() {
+    let project = hello();
+    let told = project.kiln("run --sandbox=weak").exits(0).stderr();
+    assert!(told.starts_with("warning: the weak sandbox was asked for"), "{told}");
+    project.kiln("run").exits(0).tells("2 ran");
+}
+
+#[test]
+fn a_cache_is_named_where_the_user_says() {
+    let project = hello();
+    let cache = |arguments: &str, name: &str, value: &str| {
+        let call = Kiln::new(project.path()).arguments(arguments.split(' '));
+        call.env(name, value).run().exits(0);
+    };
+    cache("run", "KILN_CACHE", "one");
+    assert!(project.at("one/v1").exists());
+    cache("run --rerun greeting --cache two", "KILN_CACHE", "three");
+    assert!(project.at("two/v1").exists() && !project.at("three").exists());
+    let xdg = project.at("xdg");
+    cache("run --rerun greeting", "XDG_CACHE_HOME", xdg.to_str().unwrap());
+    assert!(xdg.join("kiln/v1").exists());
+    project.kiln("run --rerun greeting").exits(0);
+    assert!(project.at(".cache/kiln/v1").exists());
+}
+
+#[test]
+fn wrong_stages_are_a_wrong_use() {
+    let project = hello();
+    project.kiln("run is_freindly").exits(2).tells("did you mean `is_friendly`?");
+    project
+        .kiln("run greeting --rerun is_friendly")
+        .exits(2)
+        .tells("kiln run greeting is_friendly");
+    project.kiln("run -j 0").exits(2);
+}
