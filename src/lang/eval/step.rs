@@ -129,13 +129,17 @@ impl<'p> Evaluator<'p> {
         let row = &matrix.rows[row];
         let mut builder = self.step_of(stage, row)?;
         let clauses = self.clauses(stage);
+        // A mistake in one clause hides none of the others.
+        let mut sound = Ok(());
         // Inputs have their places and outs their paths before anything mentions them.
         for (owner, clause) in &clauses {
-            self.declare(stage, row, *owner, clause, &mut builder)?;
+            sound = self.declare(stage, row, *owner, clause, &mut builder).and(sound);
         }
+        sound?;
         for (owner, clause) in &clauses {
-            self.clause(stage, row, *owner, clause, &mut builder)?;
+            sound = self.clause(stage, row, *owner, clause, &mut builder).and(sound);
         }
+        sound?;
         self.finish_step(builder, &id)
     }
 
