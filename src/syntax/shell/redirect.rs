@@ -158,9 +158,11 @@ impl Lexer<'_> {
         }
     }
 
-    /// Notes a heredoc whose delimiter never comes. A hole in the delimiter is told elsewhere.
+    /// Notes a heredoc whose delimiter never comes. A hole in the delimiter is told elsewhere, and of
+    /// a delimiter such as `$(x y)` only the beginning is known.
     pub(super) fn endless(&mut self, heredoc: &Heredoc) {
-        if !heredoc.delimiter.is_empty() {
+        let is_odd = heredoc.delimiter.iter().any(|byte| b"$`".contains(byte));
+        if !heredoc.delimiter.is_empty() && !is_odd {
             let span = self.text.place(heredoc.open, heredoc.open + 2);
             let delimiter = lossy(&heredoc.delimiter);
             self.script.endless.push(Endless { span, delimiter });

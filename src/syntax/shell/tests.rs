@@ -511,7 +511,9 @@ fn a_heredoc_without_its_end_is_found() {
         assert_eq!(endless.len(), 1, "{text}");
         assert_eq!((&*endless[0].delimiter, endless[0].span.start), ("EOF", 4));
     }
-    for text in ["cat <<EOF\nEOF", "cat <<-EOF\n\tx\n\tEOF\n", "cat <<A <<B\nA\nB\n"] {
+    for text in
+        ["cat <<EOF\nEOF", "cat <<-EOF\n\tx\n\tEOF\n", "cat <<A <<B\nA\nB\n", "cat <<$(a b)"]
+    {
         assert_eq!(analysed(ScriptLanguage::Sh, text).endless, [], "{text}");
     }
 }
