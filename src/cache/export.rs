@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use rustix::fs::{CWD, FlockOperation, RenameFlags};
 use rustix::io::{Errno, retry_on_intr};
+use tempfile::TempDir;
 
 use super::folder::first_error;
 use super::{CacheError, Node, Store, failed};
@@ -38,11 +39,7 @@ impl Store {
         let parent = parent.unwrap_or(Path::new("."));
         fs::create_dir_all(parent).map_err(failed("make", parent))?;
         sweep(parent);
-        let made = tempfile::Builder::new().prefix(PREFIX).rand_bytes(12).tempdir_in(parent);
-        let hidden = made.map_err(failed("write in", parent))?;
-        let lease = File::open(hidden.path()).map_err(failed("open", hidden.path()))?;
-        retry_on_intr(|| rustix::fs::flock(&lease, FlockOperation::LockExclusive))
-            .map_err(|error| failed("lock", hidden.path())(error.into()))?;
+        let (hidden, _lease) = hidden(parent)?;
         let new = hidden.path().join("new");
         self.write_node(node, &new)?;
         replace(&new, to, &hidden.path().join("old")).map_err(failed("replace", to))?;
@@ -80,11 +77,34 @@ impl Store {
     }
 }
 
+/// Makes a hidden directory in `parent` and locks it for as long as the file is open.
+fn hidden(parent: &Path) -> Result<(TempDir, File), CacheError> {
+    // Before it is locked, another run may take it for a dead one's and remove it. Each round that
+    // is lost that way is one that the other run has won.
+    loop {
+        let made = tempfile::Builder::new().prefix(PREFIX).rand_bytes(12).tempdir_in(parent);
+        let hidden = made.map_err(failed("write in", parent))?;
+        let lease = match File::open(hidden.path()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            lease => lease.map_err(failed("open", hidden.path()))?,
+        };
+        retry_on_intr(|| rustix::fs::flock(&lease, FlockOperation::LockExclusive))
+            .map_err(|error| failed("lock", hidden.path())(error.into()))?;
+        if hidden.path().exists() {
+            return Ok((hidden, lease));
+        }
+    }
+}
+
 /// Puts `new` at `to`; what was there is at `new` or `old` afterwards, if it is still anywhere.
 fn replace(new: &Path, to: &Path, old: &Path) -> io::Result<()> {
     match rustix::fs::renameat_with(CWD, new, CWD, to, RenameFlags::EXCHANGE) {
         Ok(()) => Ok(()),
-        Err(Errno::NOENT) => fs::rename(new, to),
+        Err(Errno::NOENT) => match fs::rename(new, to) {
+            // Another run was quicker.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => replace(new, to, old),
+            result => result,
+        },
         // Some network filesystems cannot exchange; a moment without the out is the best there is.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             match fs::rename(to, old) {
@@ -164,6 +184,28 @@ mod tests {
             }
             assert_eq!(fs::read_dir(to.parent().unwrap()).unwrap().count(), 1, "no litter");
         }
+    }
+
+    #[test]
+    fn exports_beside_each_other_do_not_sweep_each_other() {
+        let (directory, store) = store();
+        let outs = directory.path().join("outs");
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let (store, outs) = (&store, &outs);
+                scope.spawn(move || {
+                    let mut tree = Tree::default();
+                    tree.insert("index", file(store, "text", false)).unwrap();
+                    let node = Node::Directory(tree);
+                    for round in 0..100 {
+                        store
+                            .restore(&node, &outs.join(format!("{}", (thread + round) % 3)))
+                            .unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(&outs).unwrap().count(), 3, "no litter");
     }
 
     #[test]

@@ -15,4 +15,5 @@ mod fmt;
 mod golden;
 mod kiln;
 mod past;
+mod real;
 mod run;
