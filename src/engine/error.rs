@@ -90,9 +90,16 @@ fn space(source: &io::Error) -> Option<String> {
 fn cure(error: &SandboxError) -> Option<String> {
     match error {
         SandboxError::Refused { .. } => error.help(),
-        SandboxError::Exec { .. } => {
-            Some("name its package's tool in `tools`, or check its spelling".to_owned())
-        }
+        SandboxError::Exec { program, .. } => Some(match program.to_str() {
+            // A system without a shell is rare; an `env PATH` that hides it is not.
+            Some("sh" | "bash") => {
+                "see whether the step sets `PATH`; `tools` adds to it".to_owned()
+            }
+            Some(name) if !name.contains(['/', '"']) => {
+                format!("check its spelling, or add it: tools = [host.tool(\"{name}\")]")
+            }
+            _ => "check its path: it counts from the folder of the pipeline's file".to_owned(),
+        }),
         SandboxError::Prepare { source, .. } | SandboxError::Capture { source, .. } => {
             space(source)
         }

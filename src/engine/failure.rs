@@ -112,14 +112,15 @@ fn shown(command: &Command) -> String {
             arguments.iter().map(|word| quoted(&plain(word))).collect::<Vec<_>>().join(" ")
         }
         Command::Script { text, holes, .. } => {
-            let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-            let mut first = lines.next().unwrap_or_default().to_owned();
+            let mut lines = text.lines().map(str::trim);
+            let first = lines.find(|line| !line.is_empty()).unwrap_or_default();
+            let mut first = first.to_owned();
             for (name, value) in holes {
                 let value = plain(value);
                 first = first.replace(&format!("\"${{{name}}}\""), &quoted(&value));
                 first = first.replace(&format!("${{{name}}}"), &value);
             }
-            if lines.next().is_some() { format!("{first} …") } else { first }
+            first
         }
     };
     match text.char_indices().nth(MAX_COMMAND_CHARS) {
@@ -143,4 +144,28 @@ fn plain(text: &Text) -> String {
         TextPiece::Path { path } => path.clone(),
     };
     text.pieces.iter().map(piece).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::step::Language;
+
+    #[test]
+    fn a_script_is_shown_with_the_values_of_its_holes() {
+        let holes = [
+            ("KILN_1", Text::literal("a b")),
+            ("KILN_2", Text::literal("O2")),
+            ("KILN_3", Text::path("src/a.c")),
+        ];
+        let command = Command::Script {
+            language: Language::Sh,
+            text:
+                "\n cc \"${KILN_1}\" -\"${KILN_2}\" -DX=${KILN_2} \"${KILN_3}\" \"$HOME\"\n more\n"
+                    .into(),
+            holes: holes.map(|(name, text)| (name.to_owned(), text)).into_iter().collect(),
+            place: Place { file: "pipeline.pipe".into(), line: 1, start: 0, end: 0 },
+        };
+        assert_eq!(shown(&command), r#"cc 'a b' -O2 -DX=O2 src/a.c "$HOME""#);
+    }
 }

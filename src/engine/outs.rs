@@ -94,11 +94,11 @@ pub(crate) fn missing(step: &Step, made: &Made, captured: &[CapturedOut]) -> Opt
     let what = if first.kind == OutKind::Dir { "directory" } else { "file" };
     let others = match missing.len() - 1 {
         0 => String::new(),
-        1 => ", nor another out".to_owned(),
-        count => format!(", nor {count} other outs"),
+        1 => "; another out is missing, too".to_owned(),
+        count => format!("; {count} other outs are missing, too"),
     };
     let message = format!(
-        "the step passed and did not make its out `{}`: there is no {what} `{}`{others}{}",
+        "the step passed and did not make its out `{}`: there is no {what} `{}`{}{others}",
         first.name,
         first.path,
         instead(&first.path, captured)

@@ -55,6 +55,8 @@ pub(crate) struct Script {
     pub(crate) sets_unknown: bool,
     /// Quotes and substitutions that the script opens and never closes; the shell refuses them.
     pub(crate) unclosed: Vec<Unclosed>,
+    /// Heredocs whose delimiter never comes; the shell takes the rest of the script as their text.
+    pub(crate) endless: Vec<Endless>,
     /// Where the script nests over 128 levels deep. The analysis ends there, and the holes
     /// behind take [`Takes::Nothing`].
     pub(crate) too_deep: Option<Span>,
@@ -142,6 +144,15 @@ pub(crate) struct Unclosed {
     pub(crate) span: Span,
     /// What would close it.
     pub(crate) closer: &'static str,
+}
+
+/// A heredoc without its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endless {
+    /// Its `<<`.
+    pub(crate) span: Span,
+    /// The line that would end it.
+    pub(crate) delimiter: String,
 }
 
 /// What a hole holds, as far as the script's text depends on it.

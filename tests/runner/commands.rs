@@ -39,12 +39,12 @@ fn param(call: Kiln, name: &str) -> String {
 
 #[test]
 fn check_says_in_a_line_that_all_is_well() {
-    shop().kiln("check").exits(0).is_quiet().says("ok: 1 file, 2 stages, 3 steps\n");
+    shop().kiln("check").exits(0).says_nothing().says("ok: 1 file, 2 stages, 3 steps\n");
 }
 
 #[test]
 fn list_shows_stages_and_params_with_their_comments() {
-    shop().kiln("list").exits(0).is_quiet().says(
+    shop().kiln("list").exits(0).says_nothing().says(
         "Stages:\n  build app       The program itself,\n                  with its symbols.\n  \
          test  unit[os]\n\nParams, set by -p NAME=VALUE:\n  \
          profile: \"dev\" | \"release\" = \"dev\"  Which profile is built.\n  \
@@ -75,7 +75,7 @@ fn graph_has_three_forms() {
     shop()
         .kiln("graph")
         .exits(0)
-        .is_quiet()
+        .says_nothing()
         .says("build app\ntest unit[os: a]\n  after app\ntest unit[os: b]\n  after app\n");
     let dot = shop().kiln("graph --format dot").exits(0).stdout();
     assert!(dot.starts_with("digraph") && dot.contains("\"app\" -> \"unit[os: a]\";"), "{dot}");
@@ -85,10 +85,10 @@ fn graph_has_three_forms() {
 
 #[test]
 fn explain_knows_every_code() {
-    let list = Project::new().kiln("explain").exits(0).is_quiet().stdout();
+    let list = Project::new().kiln("explain").exits(0).says_nothing().stdout();
     for line in list.lines() {
         let code = &line[..5];
-        let page = Project::new().kiln(&format!("explain {code}")).exits(0).is_quiet().stdout();
+        let page = Project::new().kiln(&format!("explain {code}")).exits(0).says_nothing().stdout();
         assert!(page.starts_with(&format!("# {code}")), "{page}");
     }
     Project::new().kiln("explain k0202").exits(0);
@@ -107,9 +107,9 @@ fn a_wrong_command_line_is_2() {
 
 #[test]
 fn help_and_version_are_data() {
-    let help = Project::new().kiln("--help").exits(0).is_quiet().stdout();
+    let help = Project::new().kiln("--help").exits(0).says_nothing().stdout();
     assert!(help.contains("check") && help.contains("plan"), "{help}");
-    let version = Project::new().kiln("--version").exits(0).is_quiet().stdout();
+    let version = Project::new().kiln("--version").exits(0).says_nothing().stdout();
     assert!(version.starts_with("kiln "), "{version}");
 }
 
@@ -164,7 +164,7 @@ fn params_come_from_the_command_line_then_the_environment_then_the_default() {
 #[test]
 fn jsonl_is_the_event_stream() {
     let project = Project::of("let x = 1\nbuild app {\n  run sh \"{{y}} {{z}}\"\n}\n");
-    let done = project.kiln("check --ui jsonl").exits(3).is_quiet();
+    let done = project.kiln("check --ui jsonl").exits(3).says_nothing();
     let lines = done.lines();
     for (at, line) in lines.iter().enumerate() {
         assert_eq!((&line["v"], &line["seq"]), (&json!(1), &json!(at)));

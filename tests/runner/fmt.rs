@@ -39,7 +39,7 @@ fn a_check_tells_and_changes_nothing() {
     let after = std::fs::read_to_string(project.at("pipeline.pipe")).unwrap();
     assert_same("the file", text, &after);
     project.kiln("fmt").exits(0);
-    project.kiln("fmt --check").exits(0).is_quiet();
+    project.kiln("fmt --check").exits(0).says_nothing();
 }
 
 #[test]

@@ -179,7 +179,7 @@ impl Done {
 
     /// Asserts that nothing was written to stderr.
     #[track_caller]
-    pub(crate) fn is_quiet(self) -> Self {
+    pub(crate) fn says_nothing(self) -> Self {
         assert_same("stderr", "", &self.stderr());
         self
     }

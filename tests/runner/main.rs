@@ -3,7 +3,7 @@
 //! `KILN_BLESS=1` rewrites what is expected there.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(clippy::disallowed_methods, reason = "tests start processes and read the environment")]
+#![allow(clippy::disallowed_methods, reason = "tests start programs and read the environment")]
 
 mod bad_input;
 mod commands;

@@ -26,7 +26,7 @@ fn a_log_is_what_the_step_wrote_byte_for_byte() {
     let project = project();
     project.kiln("log").exits(2).tells("no run of this pipeline is known");
     project.kiln("run").exits(0);
-    project.kiln("log all").exits(0).says("a\nb\n").is_quiet();
+    project.kiln("log all").exits(0).says("a\nb\n").says_nothing();
     project.kiln("log quiet").exits(0).says("").tells("`quiet` wrote nothing");
     let list = project.kiln("log").exits(0).stdout();
     assert_eq!(list.lines().count(), 4, "{list}");

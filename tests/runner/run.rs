@@ -67,7 +67,7 @@ fn a_first_run_does_all_and_a_second_nothing() {
     assert_eq!(std::fs::read_to_string(project.at("out/greeting/text")).unwrap(), "Hello, you\n");
     project.kiln("run").exits(0).tells("2 steps (2 cached)");
     project.kiln("run --rerun is_friendly").exits(0).tells("2 steps (1 ran, 1 cached)");
-    project.kiln("run --ui quiet").exits(0).says("").is_quiet();
+    project.kiln("run --ui quiet").exits(0).says("").says_nothing();
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_failure_is_reported_in_the_order_in_which_it_is_read() {
     let order = [
         "failed ",
         "step      pipeline.pipe:2  test bad {",
-        "command   pipeline.pipe:3  sh echo one",
+        "command   pipeline.pipe:3  echo one … (3 lines)",
         "ended     exit code 7 after ",
         "output    2 lines",
         "│ one",
@@ -103,7 +103,7 @@ fn a_failure_is_reported_in_the_order_in_which_it_is_read() {
 #[test]
 fn json_lines_are_one_stream_without_gaps() {
     let project = hello();
-    let run = project.kiln("run --ui jsonl").exits(0).is_quiet();
+    let run = project.kiln("run --ui jsonl").exits(0).says_nothing();
     let lines = run.lines();
     for (seq, line) in lines.iter().enumerate() {
         assert_eq!(line["v"], 1);

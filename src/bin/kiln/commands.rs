@@ -87,7 +87,9 @@ fn select(plan: &Plan, stages: &[String]) -> Result<Vec<StepId>, Exit> {
     session::select(plan, stages).map_err(|error| {
         let help = match &error.nearest {
             Some(near) => format!("did you mean `{near}`?"),
-            None => "kiln list  shows all stages".to_owned(),
+            None => {
+                "kiln list  shows all stages; one whose matrix has no rows has no steps".to_owned()
+            }
         };
         ui::complain(&error.to_string(), Some(&help));
         Exit::Usage

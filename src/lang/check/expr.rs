@@ -74,6 +74,21 @@ impl<'p> Checker<'p> {
             [Type::Int(low, _), Type::Int(_, high)] if low <= high => {
                 Type::list(Type::Int(low, high))
             }
+            [Type::Int(low, other), Type::Int(high, another)]
+                if low == other && high == another =>
+            {
+                let edit = format!("{high}..{low}");
+                self.report(
+                    Diagnostic::error(
+                        Code::BAD_LITERAL,
+                        from.span.to(to.span),
+                        format!("the range `{low}..{high}` holds no number"),
+                    )
+                    .help(format!("write the smaller end first: {edit}"))
+                    .edit(from.span.to(to.span), edit),
+                );
+                Type::list(Type::INT)
+            }
             _ => Type::list(Type::INT),
         }
     }

@@ -71,13 +71,14 @@ impl<'p> Checker<'p> {
         if let Some(near) = synonym.or_else(|| self.nearest_name(name, scope)) {
             return problem.help(format!("did you mean `{near}`?")).edit(span, near);
         }
-        match (builtins::foreign(name), scope.calls) {
-            (Some(cure), true) => problem.help(cure),
-            (None, true) => problem.help(format!("declare it: fn {name}(…) -> … = …")),
-            (_, false) => problem.help(format!(
+        let cure = if scope.calls { builtins::foreign(name) } else { foreign(name) };
+        problem.help(match (cure, scope.calls) {
+            (Some(cure), _) => cure.to_owned(),
+            (None, true) => format!("declare it: fn {name}(…) -> … = …"),
+            (None, false) => format!(
                 "declare it: let {name} = …  or, to set it from outside, param {name}: string"
-            )),
-        }
+            ),
+        })
     }
 
     /// Returns the nearest name that an expression may mention: one that can be called if it is
@@ -90,11 +91,14 @@ impl<'p> Checker<'p> {
         let module = scope.item.module;
         let is_meant = |name: &&str| {
             let item = self.symbols[module.index()].get(name).map(|item| ItemRef { module, item });
-            item.is_some_and(|item| match &self.tree(item).kind {
-                ItemKind::Function(_) => scope.calls,
-                ItemKind::Stage(stage) => scope.calls == stage.parameters.is_some(),
-                ItemKind::Param(_) | ItemKind::Let(_) => !scope.calls,
-                ItemKind::Use(_) | ItemKind::Broken(_) => true,
+            // A value that needs itself is not what was meant.
+            item.filter(|item| *item != scope.item).is_some_and(|item| {
+                match &self.tree(item).kind {
+                    ItemKind::Function(_) => scope.calls,
+                    ItemKind::Stage(stage) => scope.calls == stage.parameters.is_some(),
+                    ItemKind::Param(_) | ItemKind::Let(_) => !scope.calls,
+                    ItemKind::Use(_) | ItemKind::Broken(_) => true,
+                }
             })
         };
         let symbols = self.symbols[module.index()].names().filter(is_meant);
@@ -184,7 +188,7 @@ impl<'p> Checker<'p> {
                 scope.written.insert(name.text.clone());
                 match scope.outs.get(&name.text) {
                     Some(out) => out.ty.certain().clone(),
-                    None => self.no_out(&scope.outs.clone(), "this stage", name),
+                    None => self.no_out(scope.item, true, name),
                 }
             }
             Type::Stage(stage) => self.stage_member(*stage, base, name),
@@ -244,4 +248,18 @@ impl<'p> Checker<'p> {
         self.report(problem);
         Type::Unknown
     }
+}
+
+/// Returns what to write for a name that other tools give a meaning.
+fn foreign(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "env" | "vars" | "inputs" | "github" | "secrets" => {
+            "what comes from outside is a param of its own: param version: string"
+        }
+        "matrix" => "an axis is mentioned by its own name: for (os in …) gives {{os}}",
+        "param" | "params" => "a param is mentioned by its own name",
+        "needs" | "stages" | "steps" => "a stage is mentioned by its own name: app.bin",
+        "self" | "this" | "output" | "outputs" => "an out of the stage itself is written out.name",
+        _ => return None,
+    })
 }

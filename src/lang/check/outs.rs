@@ -89,7 +89,10 @@ impl<'p> Checker<'p> {
             Type::File | Type::Dir | Type::Junit | Type::Unknown => {}
             Type::Image => {
                 let message = "outs of type `image` are not in this version of Kiln";
-                self.report(Diagnostic::error(Code::NOT_IN_THIS_VERSION, ty.span, message));
+                self.report(
+                    Diagnostic::error(Code::NOT_IN_THIS_VERSION, ty.span, message)
+                        .help("name the folder that the next stage needs: out modules: dir = \"node_modules\""),
+                );
             }
             found => {
                 let message =
@@ -115,9 +118,10 @@ impl<'p> Checker<'p> {
             return;
         }
         let outs = Arc::clone(&scope.outs);
-        for (name, out) in
-            outs.iter().filter(|(name, out)| !out.has_path && !scope.written.contains(*name))
-        {
+        let is_written = |name: &String, out: &OutInfo| {
+            out.has_path || *out.ty.certain() == Type::Image || scope.written.contains(name)
+        };
+        for (name, out) in outs.iter().filter(|(name, out)| !is_written(name, out)) {
             let message = format!("nothing writes the out `{name}`");
             let help = format!(
                 "write it to {{{{out.{name}}}}} in the script, or say where the script writes it: out {name}: {} = \"path\"",
@@ -142,7 +146,7 @@ impl<'p> Checker<'p> {
         }
         let outs = self.outs_of(stage);
         if !outs.contains_key(&name.text) {
-            return self.no_out(&outs, &format!("`{}`", self.stage_tree(stage).name.text), name);
+            return self.no_out(stage, false, name);
         }
         let text = self.program.sources.text(base.span);
         let axes: Vec<_> =
@@ -171,38 +175,42 @@ impl<'p> Checker<'p> {
                 );
                 Type::Unknown
             }
-            None => self.no_out(&outs, &format!("`{}`", self.stage_tree(stage).name.text), name),
+            None => self.no_out(stage, false, name),
         }
     }
 
-    pub(super) fn no_out(
-        &mut self,
-        outs: &IndexMap<String, OutInfo>,
-        what: &str,
-        name: &Name,
-    ) -> Type {
+    /// Reports an out that `stage` does not have; `is_own` where the stage itself mentions it.
+    pub(super) fn no_out(&mut self, stage: ItemRef, is_own: bool, name: &Name) -> Type {
+        let outs = self.outs_of(stage);
+        let near = nearest(&name.text, outs.keys().map(String::as_str));
+        // It may stand in a clause that could not be read.
+        if near.is_none() && !self.program.module(stage.module).is_whole {
+            return Type::Unknown;
+        }
+        let who = match is_own {
+            true => "this stage".to_owned(),
+            false => format!("`{}`", self.stage_tree(stage).name.text),
+        };
+        let message = format!("{who} has no out `{}`", name.text);
+        let problem = Diagnostic::error(Code::UNKNOWN_OUT, name.span, message);
         let names: Vec<_> = outs.keys().cloned().collect();
-        let mut problem = Diagnostic::error(
-            Code::UNKNOWN_OUT,
-            name.span,
-            format!("{what} has no out `{}`", name.text),
-        );
-        problem = match (nearest(&name.text, outs.keys().map(String::as_str)), &names[..]) {
-            (Some(near), _) => problem
-                .help(format!("did you mean `{near}`?"))
-                .edit(name.span, near)
-                .also(outs[near].span, "declared here"),
-            (None, [only]) => problem
-                .help(format!("did you mean `{only}`?"))
-                .edit(name.span, only.clone())
-                .also(outs[only].span, "its only out"),
-            (None, []) => problem.help(format!(
+        let guess = |out: &str, text: &str| (out.to_owned(), text.to_owned());
+        let guess = match (near, &names[..]) {
+            (Some(near), _) => Some(guess(near, "declared here")),
+            (None, [only]) => Some(guess(only, "its only out")),
+            (None, _) => None,
+        };
+        self.report(match guess {
+            Some((out, text)) => problem
+                .help(format!("did you mean `{out}`?"))
+                .edit(name.span, &*out)
+                .also(outs[&out].span, text),
+            None if names.is_empty() => problem.help(format!(
                 "it makes nothing yet; declare what it makes: out {}: file",
                 name.text
             )),
-            (None, names) => problem.help(format!("it has {}", list_of(names))),
-        };
-        self.report(problem);
+            None => problem.help(format!("it has {}", list_of(&names))),
+        });
         Type::Unknown
     }
 }

@@ -162,7 +162,8 @@ impl<'p> Checker<'p> {
                 Code::NOT_IN_THIS_VERSION,
                 name.span,
                 format!("the field `{text}` is not in this version of Kiln"),
-            );
+            )
+            .help("delete the line; the stage does without");
         }
         if let Some(cure) = fields::foreign(text) {
             return Diagnostic::error(

@@ -29,6 +29,7 @@ impl<'p> Evaluator<'p> {
         }
         for name in given.keys().filter(|name| !names.contains_key(*name)) {
             let start = Span::at(self.program.modules[0].ast.source, 0);
+            let start = names.values().next().copied().unwrap_or(start);
             let near = nearest(name, names.keys().map(String::as_str));
             let message = format!("the pipeline has no param `{name}`, given as -p {name}=…");
             let problem = |span| Diagnostic::error(Code::UNKNOWN_NAME, span, message);

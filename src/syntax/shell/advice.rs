@@ -63,6 +63,14 @@ pub(crate) fn diagnostics(script: &StringLiteral, analysis: &Script) -> Vec<Diag
                 .help(format!("add the missing `{closer}`, or escape the opening one with `\\`")),
         );
     }
+    for endless in &analysis.endless {
+        let delimiter = &endless.delimiter;
+        let message = format!("this heredoc never ends: no line is `{delimiter}`");
+        let help = format!(
+            "write `{delimiter}` alone on a line, with no blanks before it; in a `\"\"\"` block a line begins at the column of the closing quotes"
+        );
+        found.push(Diagnostic::error(Code::UNTERMINATED_STRING, endless.span, message).help(help));
+    }
     found.extend(analysis.too_deep.map(|span| {
         let message = "this script nests over 128 levels deep";
         Diagnostic::error(Code::NESTED_TOO_DEEPLY, span, message)

@@ -76,6 +76,11 @@ impl<'a> Lexer<'a> {
             self.abandon();
         }
         self.end_command(b"");
+        if self.script.too_deep.is_none() {
+            for heredoc in std::mem::take(&mut self.level().heredocs) {
+                self.endless(&heredoc);
+            }
+        }
         self.script
     }
 

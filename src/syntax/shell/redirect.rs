@@ -5,7 +5,7 @@ use super::commands::Position;
 use super::lex::{Frame, Lexer, lossy};
 use super::text::{EXPANSION, HOLE};
 use super::word::{Draft, is_name};
-use super::{Role, Takes, Unsafe};
+use super::{Endless, Role, Takes, Unsafe};
 
 /// What a word behind a redirection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub(super) enum Redirect {
 
 /// A heredoc that was announced.
 pub(super) struct Heredoc {
+    /// Where its `<<` stands.
+    pub(super) open: usize,
     pub(super) delimiter: Vec<u8>,
     /// Whether the delimiter is quoted, so that the text has no expansions.
     pub(super) is_quoted: bool,
@@ -71,6 +73,7 @@ impl Lexer<'_> {
     /// Reads `<<` and the delimiter behind it.
     fn announce_heredoc(&mut self) {
         self.finish_descriptor();
+        let open = self.at;
         self.at += 2;
         let strips_tabs = self.peek(0) == b'-';
         self.at += usize::from(strips_tabs);
@@ -78,7 +81,7 @@ impl Lexer<'_> {
             self.at += 1;
         }
         let (delimiter, is_quoted) = self.delimiter();
-        let heredoc = Heredoc { delimiter, is_quoted, strips_tabs, refused: None };
+        let heredoc = Heredoc { open, delimiter, is_quoted, strips_tabs, refused: None };
         self.level().heredocs.push_back(heredoc);
     }
 
@@ -135,7 +138,12 @@ impl Lexer<'_> {
 
     /// Begins the text of a heredoc, at the beginning of its first line.
     pub(super) fn heredoc(&mut self, heredoc: &Heredoc) {
-        let (end, resume) = self.heredoc_end(heredoc);
+        let Some((end, resume)) = self.heredoc_end(heredoc) else {
+            // Nobody can say what its text was meant to be: the holes in it stay unread.
+            self.endless(heredoc);
+            self.at = self.limit;
+            return;
+        };
         if heredoc.is_quoted {
             let quoted = || Unsafe::QuotedHeredoc(lossy(&heredoc.delimiter));
             let reason = heredoc.refused.clone().unwrap_or_else(quoted);
@@ -150,8 +158,19 @@ impl Lexer<'_> {
         }
     }
 
+    /// Notes a heredoc whose delimiter never comes. A hole in the delimiter is told elsewhere, and of
+    /// a delimiter such as `$(x y)` only the beginning is known.
+    pub(super) fn endless(&mut self, heredoc: &Heredoc) {
+        let is_odd = heredoc.delimiter.iter().any(|byte| b"$`".contains(byte));
+        if !heredoc.delimiter.is_empty() && !is_odd {
+            let span = self.text.place(heredoc.open, heredoc.open + 2);
+            let delimiter = lossy(&heredoc.delimiter);
+            self.script.endless.push(Endless { span, delimiter });
+        }
+    }
+
     /// Returns where the text of a heredoc ends, and where the line of its delimiter does.
-    fn heredoc_end(&self, heredoc: &Heredoc) -> (usize, usize) {
+    fn heredoc_end(&self, heredoc: &Heredoc) -> Option<(usize, usize)> {
         let mut start = self.at;
         let mut is_continued = false;
         while start < self.limit {
@@ -164,13 +183,14 @@ impl Lexer<'_> {
             }
             let next = (start + len + 1).min(self.limit);
             if line == heredoc.delimiter && !is_continued {
-                return (start, next);
+                return Some((start, next));
             }
             let backslashes = line.iter().rev().take_while(|&&byte| byte == b'\\').count();
             is_continued = !heredoc.is_quoted && backslashes % 2 == 1;
             start = next;
         }
-        (self.limit, self.limit)
+        // An empty delimiter is met by the end, too.
+        heredoc.delimiter.is_empty().then_some((self.limit, self.limit))
     }
 
     pub(super) fn heredoc_byte(&mut self) {

@@ -505,6 +505,20 @@ fn what_is_never_closed_is_reported_where_it_opens() {
 }
 
 #[test]
+fn a_heredoc_without_its_end_is_found() {
+    for text in ["cat <<EOF", "cat <<EOF\n", "cat <<EOF\nx\n EOF\n", "cat <<'EOF'\n$(\n"] {
+        let endless = analysed(ScriptLanguage::Sh, text).endless;
+        assert_eq!(endless.len(), 1, "{text}");
+        assert_eq!((&*endless[0].delimiter, endless[0].span.start), ("EOF", 4));
+    }
+    for text in
+        ["cat <<EOF\nEOF", "cat <<-EOF\n\tx\n\tEOF\n", "cat <<A <<B\nA\nB\n", "cat <<$(a b)"]
+    {
+        assert_eq!(analysed(ScriptLanguage::Sh, text).endless, [], "{text}");
+    }
+}
+
+#[test]
 fn hostile_scripts_take_linear_time() {
     let units = [
         "$(",

@@ -1,11 +1,10 @@
 //! The report of a failure: what a tired reader needs, in the order in which it is needed. Knows one
 //! failed step and what it wrote; does not know the rest of the run.
 
-use indexmap::IndexMap;
 use kiln::event::{Failure, StepFinished};
-use kiln::plan::step::{Command, Place, Root, Step, Text, Tool};
+use kiln::plan::step::{Command, Place, Root, Step, Tool};
 
-use super::amount::{bytes, count, duration, shell_word};
+use super::amount::{bytes, count, duration};
 use super::scene::Scene;
 use super::screen::Tone;
 use super::tail::Tail;
@@ -111,31 +110,18 @@ fn command(scene: &Scene, step: &StepFinished, failure: &Failure) -> Option<Stri
     let at = failure.place.as_ref()?;
     let commands = scene.step(&step.step).map(|step| step.commands.as_slice()).unwrap_or_default();
     let script = commands.iter().find_map(|command| match command {
-        Command::Script { text, place, holes, .. } if place == at => Some((text, holes)),
+        Command::Script { text, place, .. } if place == at => Some(text),
         Command::Script { .. } | Command::Argv { .. } => None,
     });
-    let mut typed = failure.command.clone()?;
+    let typed = failure.command.as_deref()?;
     let mut more = String::new();
-    if let Some((text, holes)) = script {
-        typed = filled(&typed, holes);
+    if let Some(text) = script {
         let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
         if lines > 1 {
             more = format!(" {} ({lines} lines)", scene.screen.ellipsis());
         }
     }
-    Some(format!("{}  {}{more}", place(scene, at), clean::line(&typed, &scene.screen)))
-}
-
-/// Puts the values of a script's holes back where its author wrote them.
-fn filled(line: &str, holes: &IndexMap<String, Text>) -> String {
-    let mut line = line.to_owned();
-    for (name, value) in holes {
-        let value = value.resolve(".");
-        let value = value.strip_prefix("./").unwrap_or(&value);
-        let hole = format!("${{{name}}}");
-        line = line.replace(&format!("\"{hole}\""), &shell_word(value)).replace(&hole, value);
-    }
-    line
+    Some(format!("{}  {}{more}", place(scene, at), clean::line(typed, &scene.screen)))
 }
 
 fn ended(step: &StepFinished, failure: &Failure) -> String {
@@ -218,22 +204,5 @@ fn output(scene: &Scene, tail: &Tail, most: usize, text: &mut String) {
             text.push_str(&scene.screen.paint(Tone::Faint, &note));
         }
         text.push('\n');
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_script_is_shown_with_the_values_of_its_holes() {
-        let holes = [
-            ("KILN_1", Text::literal("a b")),
-            ("KILN_2", Text::literal("O2")),
-            ("KILN_3", Text::path("src/a.c")),
-        ];
-        let holes = holes.map(|(name, text)| (name.to_owned(), text)).into_iter().collect();
-        let line = r#"sh cc "${KILN_1}" -"${KILN_2}" -DX=${KILN_2} "${KILN_3}" "$HOME""#;
-        assert_eq!(filled(line, &holes), r#"sh cc 'a b' -O2 -DX=O2 src/a.c "$HOME""#);
     }
 }

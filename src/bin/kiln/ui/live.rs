@@ -217,8 +217,8 @@ fn progress(screen: &Screen, story: &Story, columns: usize) -> String {
     if story.done.cached > 0 {
         parts.push(format!("{} cached", story.done.cached));
     }
-    if story.done.failed > 0 {
-        parts.push(screen.paint(Tone::Bad, &format!("{} failed", story.done.failed)));
+    if !story.failures.is_empty() {
+        parts.push(screen.paint(Tone::Bad, &format!("{} failed", story.failures.len())));
     }
     parts.push(duration(story.millis()));
     parts.extend(story.millis_left().map(|left| format!("about {} left", duration(left))));
