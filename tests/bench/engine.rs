@@ -65,13 +65,18 @@ impl Case {
 
     /// Forgets all earlier runs.
     fn clear(&self) {
-        for name in ["out", ".kiln", "cache", "made"] {
+        for name in ["out", ".kiln", "made"] {
             let _ = fs::remove_dir_all(self.folder.join(name));
         }
+        let _ = fs::remove_dir_all(self.store());
         for name in [".ninja_log", ".ninja_deps"] {
             let _ = fs::remove_file(self.folder.join(name));
         }
         fs::create_dir_all(self.folder.join("made")).expect("the folder can be made");
+    }
+
+    fn store(&self) -> PathBuf {
+        self.folder.with_extension("store")
     }
 
     fn ninja(&self) -> Duration {
@@ -87,7 +92,7 @@ impl Case {
     fn kiln_command(&self) -> Command {
         let mut kiln = Command::new(env!("CARGO_BIN_EXE_kiln"));
         kiln.args(["run", "--ui", "quiet", "-j"]).arg(JOBS.to_string());
-        kiln.env("KILN_CACHE", self.folder.join("cache")).current_dir(&self.folder);
+        kiln.env("KILN_CACHE", self.store()).current_dir(&self.folder);
         kiln.stdout(Stdio::null());
         kiln
     }
