@@ -135,6 +135,10 @@ impl<'p> Evaluator<'p> {
         for (owner, clause) in &clauses {
             is_whole &= self.declare(stage, row, *owner, clause, &mut builder).is_ok();
         }
+        // What an input lacks, a script would seem to lack, too.
+        if !is_whole {
+            return Err(Stop);
+        }
         for (owner, clause) in &clauses {
             is_whole &= self.clause(stage, row, *owner, clause, &mut builder).is_ok();
         }
