@@ -31,6 +31,7 @@ mod files;
 pub mod internals;
 mod lang;
 pub mod plan;
+mod planted;
 mod process;
 mod sandbox;
 pub mod session;

@@ -26,6 +26,7 @@ use super::copy::{CopyError, copy_hashed, hash, reflink};
 use super::lease::Stamp;
 use super::{CacheError, Damage, Store, copy, failed, locked};
 use crate::digest::Digest;
+use crate::planted;
 
 /// The modification time of every file and directory that a step is given: 2000-01-01 00:00:00
 /// UTC, in seconds since 1970. Not zero, which some archivers and build tools take for "unknown".
@@ -202,7 +203,7 @@ impl Store {
         self.with_twin(blob, false, |path, mut file| {
             let mut bytes = Vec::with_capacity(usize::try_from(blob.size).unwrap_or(0));
             match Read::take(&mut file, blob.size).read_to_end(&mut bytes) {
-                Ok(_) if Digest::of(&bytes) == blob.digest => Ok(Ok(bytes)),
+                Ok(_) if matches(Blob::of(&bytes), blob) => Ok(Ok(bytes)),
                 Ok(_) => Ok(Err(Damage::Mismatch)),
                 Err(error) => unreadable(error).map(Err).map_err(failed("read", path)),
             }
@@ -219,7 +220,7 @@ impl Store {
                 copy_hashed(&file, to)
             };
             let damage = match copied {
-                Ok(copied) if Blob::from(copied) == blob => return Ok(Ok(())),
+                Ok(copied) if matches(Blob::from(copied), blob) => return Ok(Ok(())),
                 Ok(_) => Damage::Mismatch,
                 Err(CopyError::Write(error)) => return Err(failed("write", path)(error)),
                 Err(CopyError::Read(error)) => {
@@ -279,7 +280,7 @@ impl Store {
         }
         if !self.is_verified(blob, &metadata) {
             match hash(&file) {
-                Ok(found) if Blob::from(found) == blob => {}
+                Ok(found) if matches(Blob::from(found), blob) => {}
                 Ok(_) => return Ok(Some(Damage::Mismatch)),
                 Err(error) => return unreadable(error).map(Some).map_err(failed("read", path)),
             }
@@ -426,6 +427,11 @@ impl Store {
         let file = opened.map_err(failed("write", &path))?;
         Ok((Unfinished(path), file))
     }
+}
+
+/// Returns whether bytes that are named by `found` may be used as those of `blob`.
+fn matches(found: Blob, blob: Blob) -> bool {
+    found == blob || planted::is_planted(planted::Bug::BelieveBlobs)
 }
 
 fn verified(blob: Blob, metadata: &Metadata) -> Verified {

@@ -18,6 +18,7 @@ use super::protocol::{self, Reply};
 use super::scratch::ScratchSpace;
 use super::spec::Limits;
 use super::wire;
+use crate::planted;
 
 /// How launchers are started.
 #[derive(Clone, Debug)]
@@ -192,13 +193,10 @@ fn start_launcher(program: &Path, guise: Guise) -> io::Result<(UnixStream, Child
     let (ours, theirs) = UnixStream::pair()?;
     // Nothing here makes the standard library fork: it uses `posix_spawn`, so the size of this
     // process does not matter.
-    let child = Command::new(program)
-        .arg0(launcher::NAME)
-        .args([guise.name(), &std::process::id().to_string()])
-        .env_clear()
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
+    let mut command = Command::new(program);
+    command.arg0(launcher::NAME).args([guise.name(), &std::process::id().to_string()]).env_clear();
+    planted::inherit(&mut command);
+    let stdin = Stdio::from(OwnedFd::from(theirs));
+    let child = command.stdin(stdin).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     Ok((ours, child))
 }

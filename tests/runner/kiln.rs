@@ -90,7 +90,12 @@ pub(crate) struct Kiln(Command);
 impl Kiln {
     /// Returns a call in `folder`, with nothing of this process's environment but `PATH`.
     pub(crate) fn new(folder: &Path) -> Self {
-        Self(clean(Command::new(env!("CARGO_BIN_EXE_kiln")), folder))
+        Self::of(Path::new(env!("CARGO_BIN_EXE_kiln")), folder)
+    }
+
+    /// Returns a call of another binary than the one under test.
+    pub(crate) fn of(program: &Path, folder: &Path) -> Self {
+        Self(clean(Command::new(program), folder))
     }
 
     /// Returns a call through a line of the shell, in which `"$0"` is the binary.

@@ -10,6 +10,7 @@ mod commands;
 mod diagnostics;
 mod docs;
 mod examples;
+mod faults;
 mod floors;
 mod fmt;
 mod golden;

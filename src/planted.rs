@@ -1,0 +1,44 @@
+//! Planted bugs: defences that a test switches off, to prove that it would see them missing. Knows
+//! their names; does not know what they defend. Without the feature `planted-bugs` there are none.
+//!
+//! The feature is for a second binary beside the real one (`tests/run`). There the variable
+//! [`VARIABLE`] names the one bug of a process; launchers inherit it.
+
+/// The variable that names a bug, as the variants of [`Bug`] are written.
+#[cfg(feature = "planted-bugs")]
+const VARIABLE: &str = "KILN_PLANTED_BUG";
+
+/// A defence that can be switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// The bytes of a stored blob are believed without a look at their digest.
+    BelieveBlobs,
+}
+
+/// Returns whether this process has the bug.
+#[cfg(not(feature = "planted-bugs"))]
+pub(crate) const fn is_planted(_: Bug) -> bool {
+    false
+}
+
+/// Returns whether this process has the bug.
+#[cfg(feature = "planted-bugs")]
+pub(crate) fn is_planted(bug: Bug) -> bool {
+    static NAME: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    #[expect(clippy::disallowed_methods, reason = "only binaries for tests have this")]
+    let name = NAME.get_or_init(|| std::env::var(VARIABLE).ok());
+    name.as_deref().is_some_and(|name| name == format!("{bug:?}"))
+}
+
+/// Gives the bug of this process, if it has one, to a process that begins with an empty environment.
+#[cfg(feature = "planted-bugs")]
+pub(crate) fn inherit(command: &mut std::process::Command) {
+    #[expect(clippy::disallowed_methods, reason = "only binaries for tests have this")]
+    if let Some(name) = std::env::var_os(VARIABLE) {
+        command.env(VARIABLE, name);
+    }
+}
+
+/// Gives the bug of this process, if it has one, to a process that begins with an empty environment.
+#[cfg(not(feature = "planted-bugs"))]
+pub(crate) fn inherit(_: &mut std::process::Command) {}

@@ -1,0 +1,74 @@
+//! What disks, other processes and steps do to a run. Each claim is shown twice: the real binary
+//! holds it, and a binary with a bug planted for it does not, so the test can see the fault.
+//!
+//! A claim is a function that asserts on a [`Subject`]. The bugs are those of `src/planted.rs`;
+//! `tests/run` builds the binary that has them. The numbers are the rows of the fault catalogue.
+
+mod damage;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use crate::kiln::Kiln;
+
+/// A binary that is put to the test, maybe with a bug.
+pub(crate) struct Subject {
+    program: PathBuf,
+    bug: Option<&'static str>,
+}
+
+impl Subject {
+    /// Returns the binary under test.
+    pub(crate) fn real() -> Self {
+        Self { program: env!("CARGO_BIN_EXE_kiln").into(), bug: None }
+    }
+
+    /// Returns a call in `folder`.
+    pub(crate) fn kiln(&self, folder: &Path) -> Kiln {
+        let call = Kiln::of(&self.program, folder);
+        match self.bug {
+            Some(bug) => call.env("KILN_PLANTED_BUG", bug),
+            None => call,
+        }
+    }
+}
+
+/// Asserts that `claim` fails for a binary with `bug`, with a message that has `symptom` in it.
+#[track_caller]
+pub(crate) fn notices(bug: &'static str, symptom: &str, claim: fn(&Subject)) {
+    let Some(program) = std::env::var_os("KILN_PLANTED") else {
+        use std::io::Write as _;
+        // Not `eprintln`: what that says of a test that passes is not shown.
+        let _ = writeln!(std::io::stderr(), "skipped: no binary with bugs; `tests/run` builds it");
+        return;
+    };
+    let subject = Subject { program: program.into(), bug: Some(bug) };
+    let failure = catch_unwind(AssertUnwindSafe(|| claim(&subject)));
+    let Err(failure) = failure else { panic!("nobody noticed the bug {bug}") };
+    let told = match (failure.downcast_ref::<String>(), failure.downcast_ref::<&str>()) {
+        (Some(told), _) => told.as_str(),
+        (None, Some(told)) => told,
+        (None, None) => "",
+    };
+    assert!(told.contains(symptom), "the bug {bug} was noticed by something else: {told}");
+}
+
+/// Each planted bug has a test that notices it, and each test plants one that there is.
+#[test]
+fn every_planted_bug_is_noticed() {
+    let source = std::fs::read_to_string(crate::kiln::repository("src/planted.rs")).unwrap();
+    let body = source.split("pub(crate) enum Bug {").nth(1).unwrap();
+    let names = body.lines().take_while(|line| *line != "}").map(str::trim);
+    let mut bugs: Vec<String> =
+        names.filter_map(|line| line.strip_suffix(',')).map(str::to_owned).collect();
+    let mut noticed = Vec::new();
+    for file in crate::kiln::files_below(&crate::kiln::repository("tests/runner/faults")) {
+        let text = std::fs::read_to_string(file).unwrap();
+        let calls = text.split("notices(").skip(1);
+        noticed.extend(calls.filter_map(|call| call.split('"').nth(1)).map(str::to_owned));
+    }
+    bugs.sort();
+    noticed.sort();
+    noticed.dedup();
+    assert_eq!(bugs, noticed);
+}
