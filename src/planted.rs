@@ -13,6 +13,8 @@ const VARIABLE: &str = "KILN_PLANTED_BUG";
 pub(crate) enum Bug {
     /// The bytes of a stored blob are believed without a look at their digest.
     BelieveBlobs,
+    /// Names in directories are kept as text, not as bytes.
+    LossyNames,
 }
 
 /// Returns whether this process has the bug.

@@ -11,6 +11,7 @@ pub(crate) mod watched;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
@@ -29,7 +30,7 @@ use memory::{Clock, Memory, Record, Stat, Taken};
 use watched::Notes;
 
 /// Grows when the layout changes.
-const VERSION: &str = "kiln snapshot 1";
+const VERSION: &str = "kiln snapshot 2";
 
 /// How many runs that ended well are remembered, each for another set of stages.
 const MAX_CLEAN: usize = 8;
@@ -85,12 +86,12 @@ struct MadeFrom {
 pub(crate) struct ToolMemory {
     /// The digest of the variables that decide about it.
     pub(crate) environment: Digest,
-    /// Paths and what stood there.
-    pub(crate) watched: Vec<(PathBuf, Option<Stat>)>,
+    /// Paths and what stood there. Serde takes no `PathBuf` that is not UTF-8.
+    pub(crate) watched: Vec<(OsString, Option<Stat>)>,
     /// The folders to put into the `PATH`.
     pub(crate) path: Vec<String>,
     /// The paths of the machine that it needs.
-    pub(crate) paths: Vec<PathBuf>,
+    pub(crate) paths: Vec<OsString>,
     /// What names it in keys.
     pub(crate) digest: Digest,
 }
@@ -106,8 +107,8 @@ pub(crate) struct Clean {
     pub(crate) tools: Vec<(String, Digest)>,
     /// Its steps, in the order in which they finished.
     pub(crate) steps: Vec<CleanStep>,
-    /// The files that it wrote into the project.
-    pub(crate) outs: Vec<(PathBuf, Stat)>,
+    /// The paths that it wrote in the project, whatever bytes their names have.
+    pub(crate) outs: Vec<(OsString, Stat)>,
 }
 
 /// A step of a clean run.
@@ -213,7 +214,7 @@ impl Snapshot {
     pub(crate) fn clean(&self, request: Digest) -> Option<Clean> {
         let all: Vec<Clean> = self.parts.decode(CLEAN)?;
         let clean = all.into_iter().find(|clean| clean.request == request)?;
-        let is_same = |(path, stat): &(PathBuf, Stat)| {
+        let is_same = |(path, stat): &(OsString, Stat)| {
             Stat::of(&self.root.join(path)).is_ok_and(|now| now == *stat)
         };
         (clean.outs.iter().all(is_same) && self.memory.is_all_unchanged()).then_some(clean)
@@ -423,7 +424,7 @@ mod tests {
             bad[at] ^= 1;
             left(&bad);
         }
-        let other = [b"kiln snapshot 1 99.0.0\n".as_slice(), &good[header().len()..]].concat();
+        let other = [b"kiln snapshot 2 99.0.0\n".as_slice(), &good[header().len()..]].concat();
         assert_eq!(left(&other), 0, "another version");
         assert_eq!(left(&[good.as_slice(), b"x"].concat()), 0);
     }

@@ -115,7 +115,7 @@ impl Host {
             Some(known) if self.still_holds(name, known) => Ok(HostTool {
                 name: name.to_owned(),
                 path: known.path.clone(),
-                paths: known.paths.clone(),
+                paths: known.paths.iter().map(PathBuf::from).collect(),
                 digest: known.digest,
             }),
             _ => self.find(name),
@@ -132,7 +132,7 @@ impl Host {
                 environment: self.decisive(),
                 watched: self.watched(name, &tool.paths),
                 path: tool.path.clone(),
-                paths: tool.paths.clone(),
+                paths: tool.paths.iter().map(OsString::from).collect(),
                 digest: tool.digest,
             };
             Some((name.clone(), memory))
@@ -159,7 +159,7 @@ impl Host {
     }
 
     /// What the place and the version of a tool depend on, and what stands there.
-    fn watched(&self, name: &str, paths: &[PathBuf]) -> Vec<(PathBuf, Option<Stat>)> {
+    fn watched(&self, name: &str, paths: &[impl AsRef<Path>]) -> Vec<(OsString, Option<Stat>)> {
         let mut watched = Vec::new();
         if let Some(found) = self.in_path(name) {
             watched.extend(fs::canonicalize(&found));
@@ -169,11 +169,15 @@ impl Host {
         for file in ["rust-toolchain", "rust-toolchain.toml", ".python-version", ".tool-versions"] {
             watched.push(self.project.join(file));
         }
-        for path in paths {
-            watched.extend([path.clone(), path.join("bin"), path.join("lib")]);
+        for path in paths.iter().map(AsRef::as_ref) {
+            watched.extend([path.to_owned(), path.join("bin"), path.join("lib")]);
             watched.push(path.join("bin").join(name));
         }
-        watched.into_iter().map(|path| (path.clone(), Stat::of(&path).ok())).collect()
+        let look = |path: PathBuf| {
+            let stat = Stat::of(&path).ok();
+            (path.into_os_string(), stat)
+        };
+        watched.into_iter().map(look).collect()
     }
 
     fn find(&self, name: &str) -> Result<HostTool, String> {

@@ -1,5 +1,6 @@
 //! Learning: what a run leaves for the next one. Knows the snapshot; does not know how it is kept.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use crate::digest::{Digest, Hasher};
@@ -152,10 +153,10 @@ fn clean(
 }
 
 /// Notes the stat data of all that is at `path`, relative to the project.
-fn stat_all(project: &Path, path: &Path, outs: &mut Vec<(std::path::PathBuf, Stat)>) -> Option<()> {
+fn stat_all(project: &Path, path: &Path, outs: &mut Vec<(OsString, Stat)>) -> Option<()> {
     let place = project.join(path);
     let stat = Stat::of(&place).ok()?;
-    outs.push((path.to_owned(), stat));
+    outs.push((path.into(), stat));
     if stat.is_dir() {
         let mut names: Vec<_> =
             std::fs::read_dir(place).ok()?.flatten().map(|entry| entry.file_name()).collect();

@@ -1,6 +1,7 @@
 //! Outs: what a step made, filed in the store. Knows captured files and trees; does not know the
 //! sandbox that captured them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -12,6 +13,7 @@ use crate::cache::{self, Blob, Node, Store, Tree};
 use crate::event::{Cause, Failure};
 use crate::plan::artifact::{Out, OutKind};
 use crate::plan::step::Step;
+use crate::planted;
 use crate::sandbox::{self, CapturedFile, CapturedOut};
 
 use super::error::StepError;
@@ -52,10 +54,18 @@ fn tree(store: &Store, entries: &[sandbox::Entry], capture: &Path) -> Result<Tre
             sandbox::Node::Dir => Node::Directory(Tree::default()),
             sandbox::Node::Link { target } => Node::Link { target: target.as_slice().into() },
         };
-        tree.insert(OsStr::from_bytes(&entry.path), node)?;
+        tree.insert(named(&entry.path), node)?;
     }
     store.put_tree(&tree)?;
     Ok(tree)
+}
+
+/// Returns a name as it is: its bytes need not be text.
+fn named(path: &[u8]) -> Cow<'_, OsStr> {
+    if planted::is_planted(planted::Bug::LossyNames) {
+        return Cow::Owned(String::from_utf8_lossy(path).into_owned().into());
+    }
+    Cow::Borrowed(OsStr::from_bytes(path))
 }
 
 fn adopt(store: &Store, file: &CapturedFile, capture: &Path) -> Result<Node, StepError> {
