@@ -15,6 +15,10 @@ pub(crate) enum Bug {
     BelieveBlobs,
     /// Names in directories are kept as text, not as bytes.
     LossyNames,
+    /// Logs are held in memory, however long they are.
+    HoardLogs,
+    /// All that a step writes is kept.
+    EndlessLogs,
 }
 
 /// Returns whether this process has the bug.

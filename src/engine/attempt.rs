@@ -14,6 +14,7 @@ use crate::event::{
 };
 use crate::plan::Plan;
 use crate::plan::step::{Network, Step, StepId, Text, TextPiece};
+use crate::planted::{Bug, is_planted};
 use crate::sandbox::{self, Exit, Sandbox, Scratch, Spec, Word};
 use crate::snapshot::{IngredientBook, Ingredients, Snapshot};
 
@@ -491,7 +492,7 @@ fn spec(step: &Step, ready: &Ready, laid: &Laid, scratch: Scratch, capture: &Pat
             memory: step.limits.memory_bytes,
             processes: None,
             scratch: None,
-            log: Some(MAX_LOG_BYTES),
+            log: (!is_planted(Bug::EndlessLogs)).then_some(MAX_LOG_BYTES),
         },
         scratch,
         outs: out_paths(step, ready),

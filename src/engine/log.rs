@@ -9,6 +9,7 @@ use std::io::{self, BufWriter, Seek, Write};
 
 use crate::cache::{Blob, CacheError, Store};
 use crate::event::{Event, StepOutput, Stream};
+use crate::planted::{Bug, is_planted};
 
 /// The most bytes of output that are kept of one try of a step; what comes after is dropped, and
 /// the log says so.
@@ -77,7 +78,7 @@ impl Log {
         let len = u32::try_from(bytes.len()).expect("output comes in small parts");
         self.frames.extend_from_slice(&len.to_le_bytes());
         self.frames.extend_from_slice(bytes);
-        if self.frames.len() >= SPILL_BYTES && self.fault.is_none() {
+        if self.frames.len() >= SPILL_BYTES && self.fault.is_none() && !is_planted(Bug::HoardLogs) {
             self.fault = self.spill().err();
             self.frames.clear();
         }

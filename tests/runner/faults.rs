@@ -5,6 +5,7 @@
 //! `tests/run` builds the binary that has them. The numbers are the rows of the fault catalogue.
 
 mod damage;
+mod floods;
 mod names;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

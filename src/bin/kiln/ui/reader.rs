@@ -13,8 +13,9 @@ use super::scene::Scene;
 use super::tell;
 use crate::cli::Ui;
 
-/// How many events may wait for the screen: then the run waits, too.
-const MAX_WAITING: usize = 256;
+/// How many events may wait for the screen: then the run waits, too. One with output that is no
+/// text takes up to 300 KB.
+const MAX_WAITING: usize = 64;
 
 /// One form of showing a run.
 enum Reader {

@@ -8,10 +8,14 @@ use kiln::event::Stream;
 /// The longest line that is kept, in bytes; the rest of a longer one is counted only.
 const MAX_LINE_BYTES: usize = 4096;
 
+/// What a line takes beside its text, in bytes.
+const LINE_BYTES: usize = 96;
+
 /// The last lines of a step's output.
 #[derive(Debug)]
 pub(crate) struct Tail {
     lines: VecDeque<Line>,
+    /// What the lines take, with all that holds them.
     bytes: usize,
     /// Lines without their end yet, one for each output.
     open: [Line; 2],
@@ -84,17 +88,23 @@ impl Tail {
     }
 
     fn push(&mut self, line: Line) {
-        self.bytes += line.text.len();
+        self.bytes += line.cost();
         self.lines.push_back(line);
         while self.lines.len() > self.most_lines || self.bytes > self.most_bytes {
             let Some(line) = self.lines.pop_front() else { break };
-            self.bytes -= line.text.len();
+            self.bytes -= line.cost();
             self.dropped += 1;
         }
     }
 }
 
 impl Line {
+    /// Returns about how many bytes of memory it takes: short lines are many, and each has its
+    /// place in the list, in the heap and in what is made of it to be shown.
+    fn cost(&self) -> usize {
+        self.text.len() + LINE_BYTES
+    }
+
     fn is_empty(&self) -> bool {
         self.text.is_empty() && self.cut == 0
     }
@@ -159,7 +169,8 @@ mod tests {
 
     #[test]
     fn many_bytes_are_bounded() {
-        let mut tail = Tail::new(usize::MAX, 100);
+        let most = 10 * (10 + LINE_BYTES);
+        let mut tail = Tail::new(usize::MAX, most);
         for _ in 0..1000 {
             tail.add(Stream::Stderr, "0123456789\n");
         }
