@@ -12,6 +12,7 @@ pub(crate) mod learn;
 pub(crate) mod line;
 pub(crate) mod log;
 pub(crate) mod outs;
+pub(crate) mod reach;
 pub(crate) mod run;
 pub(crate) mod schedule;
 pub(crate) mod stop;

@@ -31,7 +31,8 @@ mod files;
 pub mod internals;
 mod lang;
 pub mod plan;
-mod planted;
+#[doc(hidden)]
+pub mod planted;
 mod process;
 mod sandbox;
 pub mod session;

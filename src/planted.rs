@@ -10,7 +10,7 @@ const VARIABLE: &str = "KILN_PLANTED_BUG";
 
 /// A defence that can be switched off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bug {
+pub enum Bug {
     /// The bytes of a stored blob are believed without a look at their digest.
     BelieveBlobs,
     /// Names in directories are kept as text, not as bytes.
@@ -19,17 +19,19 @@ pub(crate) enum Bug {
     HoardLogs,
     /// All that a step writes is kept.
     EndlessLogs,
+    /// Steps have the network of the machine.
+    OpenNetwork,
 }
 
 /// Returns whether this process has the bug.
 #[cfg(not(feature = "planted-bugs"))]
-pub(crate) const fn is_planted(_: Bug) -> bool {
+pub const fn is_planted(_: Bug) -> bool {
     false
 }
 
 /// Returns whether this process has the bug.
 #[cfg(feature = "planted-bugs")]
-pub(crate) fn is_planted(bug: Bug) -> bool {
+pub fn is_planted(bug: Bug) -> bool {
     static NAME: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
     #[expect(clippy::disallowed_methods, reason = "only binaries for tests have this")]
     let name = NAME.get_or_init(|| std::env::var(VARIABLE).ok());

@@ -370,12 +370,13 @@ fn finish(shop: &Shop, step: &Step, ready: &Ready, tried: Tried) -> Result<Done,
     let store = shop.pantry.store;
     let Tried { outcome, log, capture } = tried;
     let made = outs::keep(store, step, &outcome.captured, capture.path())?;
+    let end = log.end();
     let log = log.file(store)?;
     let failure = match outcome.exit {
         Exit::Code(0) => outs::missing(step, &made, &outcome.captured),
         exit => {
             let current = ready.line.has_current.then(|| current(&outcome, step, &capture));
-            Some(failure::of_exit(step, exit, current.flatten(), &outcome))
+            Some(failure::of_exit(step, exit, current.flatten(), &outcome, &end))
         }
     };
     let run_millis = millis(outcome.elapsed);

@@ -5,16 +5,19 @@ use crate::event::{Cause, Failure};
 use crate::plan::step::{Command, Place, Step, Text, TextPiece};
 use crate::sandbox::{self, Exit};
 
+use super::reach;
+
 /// The most characters of a command that a message shows.
 const MAX_COMMAND_CHARS: usize = 200;
 
 /// Returns the failure of a step whose program ended like that; `current` is the number of the
-/// command that ran, of a step with several.
+/// command that ran, of a step with several, and `said` the end of what it wrote.
 pub(crate) fn of_exit(
     step: &Step,
     exit: Exit,
     current: Option<usize>,
     outcome: &sandbox::Outcome,
+    said: &str,
 ) -> Failure {
     let at = if step.commands.len() == 1 { Some(0) } else { current };
     let command = at.and_then(|at| step.commands.get(at));
@@ -34,7 +37,7 @@ pub(crate) fn of_exit(
         Exit::Signal(signal) => failure.signal = Some(signal),
         Exit::TimedOut | Exit::OutOfMemory | Exit::Cancelled => {}
     }
-    failure.help = help(step, exit, outcome);
+    failure.help = help(step, exit, outcome).or_else(|| reach::help(step.network, said));
     failure
 }
 

@@ -4,6 +4,7 @@
 //! A frame is a byte (1 standard output, 2 standard error), the length of its bytes as 4 bytes,
 //! little-endian, and the bytes. Frames are kept in the store, so that a hit can replay them.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, Write};
 
@@ -18,6 +19,9 @@ pub(crate) const MAX_LOG_BYTES: u64 = 64 << 20;
 /// Logs up to this size never touch the disk before they are filed.
 const SPILL_BYTES: usize = 256 * 1024;
 
+/// How much of its end is at hand.
+const LAST_BYTES: usize = 8 * 1024;
+
 /// The log of a running step.
 pub(crate) struct Log {
     frames: Vec<u8>,
@@ -27,16 +31,21 @@ pub(crate) struct Log {
     fault: Option<io::Error>,
     /// The begin of a character whose end has not come yet, for each output.
     half: [Vec<u8>; 2],
+    /// What came last, of both outputs.
+    last: VecDeque<u8>,
 }
 
 impl Log {
     pub(crate) fn new() -> Self {
-        Self { frames: Vec::new(), spilled: None, fault: None, half: Default::default() }
+        let (frames, last) = (Vec::new(), VecDeque::new());
+        Self { frames, spilled: None, fault: None, half: Default::default(), last }
     }
 
     /// Adds what a step wrote; returns what can be shown of it: whole characters.
     pub(crate) fn add(&mut self, stream: Stream, bytes: &[u8]) -> Vec<u8> {
         self.frame(stream, bytes);
+        self.last.extend(&bytes[bytes.len().saturating_sub(LAST_BYTES)..]);
+        self.last.drain(..self.last.len().saturating_sub(LAST_BYTES));
         let half = &mut self.half[index(stream)];
         let mut shown = std::mem::take(half);
         shown.extend_from_slice(bytes);
@@ -49,6 +58,11 @@ impl Log {
         let halves = [Stream::Stdout, Stream::Stderr]
             .map(|stream| (stream, std::mem::take(&mut self.half[index(stream)])));
         halves.into_iter().filter(|(_, half)| !half.is_empty()).collect()
+    }
+
+    /// Returns the end of what was written, as text.
+    pub(crate) fn end(&self) -> String {
+        String::from_utf8_lossy(&self.last.iter().copied().collect::<Vec<_>>()).into_owned()
     }
 
     /// Files the log; `None` if nothing was written.

@@ -9,6 +9,8 @@ use std::path::Path;
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use rustix::thread::CapabilitySet;
 
+use crate::planted::{Bug, is_planted};
+
 use super::error::Feature;
 use super::protocol::Fault;
 use super::{mounts, system};
@@ -43,7 +45,7 @@ pub(super) fn enter(wire: Wire) -> Result<(), Fault> {
         fs::write(path, text).map_err(|error| Fault::refused(Feature::UserNamespace, error))?;
     }
     let mut others = libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
-    if wire == Wire::Cut {
+    if wire == Wire::Cut && !is_planted(Bug::OpenNetwork) {
         others |= libc::CLONE_NEWNET;
     }
     system::unshare(others)
