@@ -19,6 +19,12 @@ pub enum Bug {
     HoardLogs,
     /// All that a step writes is kept.
     EndlessLogs,
+    /// What a step leaves in the background is waited for.
+    WaitForBackground,
+    /// A launcher does not hear that its step is to be ended.
+    DeafLaunchers,
+    /// A step goes on when its launcher is gone.
+    Orphans,
     /// Steps have the network of the machine.
     OpenNetwork,
 }

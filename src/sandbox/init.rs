@@ -12,6 +12,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use crate::planted::{Bug, is_planted};
+
 use super::seccomp::{self, Sockets};
 use super::spec::Network;
 use super::system::Children;
@@ -120,7 +122,9 @@ impl News {
 /// Runs as process 1 of a step.
 pub(super) fn run(step: Step) -> ! {
     // The clone does not inherit it; should the launcher have ended before, its pipe tells.
-    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    if !is_planted(Bug::Orphans) {
+        let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    }
     if !has_reader(&step.status) {
         system::leave(1);
     }

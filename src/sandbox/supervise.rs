@@ -9,6 +9,8 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
+use crate::planted::{Bug, is_planted};
+
 use super::error::Feature;
 use super::init::{self, News, Program, Step};
 use super::outcome::Exit;
@@ -156,7 +158,9 @@ impl Watch<'_> {
         {
             let now = Instant::now();
             self.ended = Some((news, now - self.start));
-            self.kill_at = Some(now + DRAIN);
+            if !is_planted(Bug::WaitForBackground) {
+                self.kill_at = Some(now + DRAIN);
+            }
         }
     }
 
@@ -165,6 +169,7 @@ impl Watch<'_> {
     fn obey(&mut self) {
         let now = Instant::now();
         match wire::receive(self.socket) {
+            Ok(Some(_)) if is_planted(Bug::DeafLaunchers) => {}
             Ok(Some(_)) if self.stop.is_none() && self.ended.is_none() => {
                 self.stop(Stop::Cancel, now);
             }

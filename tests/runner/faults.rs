@@ -5,9 +5,11 @@
 //! `tests/run` builds the binary that has them. The numbers are the rows of the fault catalogue.
 
 mod damage;
+mod ends;
 mod floods;
 mod names;
 mod network;
+mod terminal;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
