@@ -25,6 +25,8 @@ pub enum Bug {
     DeafLaunchers,
     /// A step goes on when its launcher is gone.
     Orphans,
+    /// Outs in the project are files of the store.
+    LinkOuts,
     /// Steps have the network of the machine.
     OpenNetwork,
 }

@@ -4,6 +4,7 @@
 //! A claim is a function that asserts on a [`Subject`]. The bugs are those of `src/planted.rs`;
 //! `tests/run` builds the binary that has them. The numbers are the rows of the fault catalogue.
 
+mod captured;
 mod damage;
 mod ends;
 mod floods;
