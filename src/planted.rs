@@ -29,6 +29,8 @@ pub enum Bug {
     LinkOuts,
     /// Steps have the network of the machine.
     OpenNetwork,
+    /// What a step wrote is shown as it is.
+    PassEscapes,
 }
 
 /// Returns whether this process has the bug.

@@ -10,6 +10,7 @@ mod ends;
 mod floods;
 mod names;
 mod network;
+mod output;
 mod terminal;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -2,7 +2,7 @@
 //! ends the output, not the work; data that could not be written is no success.
 
 pub(crate) mod amount;
-mod clean;
+pub(crate) mod clean;
 mod failure;
 mod jsonl;
 pub(crate) mod lines;
@@ -80,9 +80,9 @@ fn tell_raw(text: &str) {
 
 /// Writes why a command cannot go on, and what to do about it.
 pub(crate) fn complain(message: &str, help: Option<&str>) {
-    tell(&format!("error: {message}"));
+    tell(&format!("error: {}", clean::printable(message)));
     if let Some(help) = help {
-        tell(&format!("  help: {help}"));
+        tell(&format!("  help: {}", clean::printable(help)));
     }
 }
 

@@ -9,6 +9,7 @@ use crate::cli::{Ui, WhyArgs};
 use crate::exit::Exit;
 use crate::ui;
 use crate::ui::amount::shell_word;
+use crate::ui::clean;
 use crate::ui::reason;
 
 pub(crate) fn run(arguments: &WhyArgs, form: Ui) -> Result<Exit, Exit> {
@@ -73,7 +74,9 @@ fn tell(found: &PastStep) {
         }
         Outcome::Ran | Outcome::Failed => {
             ui::say(&format!("`{name}` ran, since"));
-            step.why.iter().for_each(|reason| ui::say(&format!("  {}", reason::one(reason))));
+            step.why.iter().for_each(|reason| {
+                ui::say(&format!("  {}", clean::message(&reason::one(reason))));
+            });
             upstream(&step.why);
         }
     }

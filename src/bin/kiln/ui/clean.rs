@@ -4,6 +4,8 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
+use kiln::planted::{Bug, is_planted};
+
 use super::screen::Screen;
 
 /// The longest control sequence that is taken for one.
@@ -15,6 +17,9 @@ const RUNNER_COMMANDS: [&str; 3] = ["##[", "##vso[", "##teamcity["];
 /// Returns a line of a step's output as it may be shown: no control sequences but colours, and those
 /// only where the screen has them; of a line that was overwritten, the last state.
 pub(crate) fn line(text: &str, screen: &Screen) -> String {
+    if is_planted(Bug::PassEscapes) {
+        return text.to_owned();
+    }
     let state = text.rsplit('\r').find(|state| !state.is_empty()).unwrap_or_default();
     let mut shown = String::with_capacity(state.len());
     let mut is_coloured = false;
@@ -42,6 +47,33 @@ pub(crate) fn line(text: &str, screen: &Screen) -> String {
         shown.push_str("\x1b[0m");
     }
     without_commands(shown)
+}
+
+/// Returns a message as one line that may be shown: the names in it are whatever steps and projects
+/// call their files.
+pub(crate) fn message(text: &str) -> String {
+    without_commands(printable(text).replace('\n', "?"))
+}
+
+/// Returns a text in which nothing moves a terminal's cursor or turns the direction of writing, and
+/// every byte keeps its place.
+pub(crate) fn printable(text: &str) -> String {
+    if is_planted(Bug::PassEscapes) {
+        return text.to_owned();
+    }
+    let is_harmful = |c: char| {
+        (c.is_control() && !matches!(c, '\n' | '\t'))
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
+        match (is_harmful(c), c.len_utf8()) {
+            (false, _) => printable.push(c),
+            (true, 3) => printable.push('\u{fffd}'),
+            (true, len) => printable.extend(std::iter::repeat_n('?', len)),
+        }
+    }
+    printable
 }
 
 fn without_commands(mut text: String) -> String {

@@ -46,7 +46,7 @@ pub(crate) fn report(
         report.say("full log", &scene.log_command(&step.step));
     }
     if !step.why.is_empty() {
-        report.say("it ran", &format!("since {}", reason::line(&step.why)));
+        report.say("it ran", &format!("since {}", clean::message(&reason::line(&step.why))));
     }
     report.say("next", &scene.why_command(&step.step));
     match step.blocks {
@@ -154,7 +154,7 @@ fn help(scene: &Scene, step: &StepFinished, failure: &Failure) -> Option<String>
              its interpreter"
                 .to_owned(),
         ),
-        _ => failure.help.clone(),
+        _ => failure.help.as_deref().map(clean::message),
     }
 }
 

@@ -59,7 +59,8 @@ pub(crate) fn line(
 
 fn note(scene: &Scene, step: &StepFinished) -> String {
     let tries = step.attempts.unwrap_or(1);
-    let how = step.failure.as_ref().map_or("", |failure| failure.message.as_str());
+    let how = step.failure.as_ref().map(|failure| clean::message(&failure.message));
+    let how = how.unwrap_or_default();
     match step.outcome {
         Outcome::Ran if step.flaky => format!("  passed at try {tries} only"),
         Outcome::Failed if is_interrupted(step) => String::new(),
@@ -76,7 +77,8 @@ fn note(scene: &Scene, step: &StepFinished) -> String {
 /// Returns the line of a step that is tried again.
 pub(crate) fn retried(scene: &Scene, step: &StepRetried) -> String {
     let word = scene.screen.paint(Tone::Odd, &format!("{:17}", "retry"));
-    format!("{word}  {}, since at try {} {}", step.step, step.attempt, step.failure.message)
+    let how = clean::message(&step.failure.message);
+    format!("{word}  {}, since at try {} {how}", step.step, step.attempt)
 }
 
 /// Returns a warning with its help.

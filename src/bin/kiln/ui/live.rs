@@ -51,7 +51,7 @@ impl Live {
         let tail = self.story.hear(event);
         match event {
             Event::RunStarted(_) | Event::StepStarted(_) | Event::StepOutput(_) => {}
-            Event::Diagnostic(found) => self.say(found.message.clone()),
+            Event::Diagnostic(found) => self.say(clean::message(&found.message)),
             Event::Warning(warning) => self.say(lines::warning(&self.scene, warning)),
             Event::StepRetried(step) => self.say(lines::retried(&self.scene, step)),
             Event::StepFinished(step) => {

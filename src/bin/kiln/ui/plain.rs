@@ -9,7 +9,7 @@ use kiln::event::Event;
 use super::amount::duration;
 use super::scene::Scene;
 use super::story::{Keep, Story, is_failure, millis_since};
-use super::{failure, lines};
+use super::{clean, failure, lines};
 
 /// How long it may say nothing.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -40,7 +40,7 @@ impl Plain {
         let scene = &self.scene;
         let text = match event {
             Event::RunStarted(_) | Event::StepStarted(_) | Event::StepOutput(_) => None,
-            Event::Diagnostic(found) => Some(found.message.clone()),
+            Event::Diagnostic(found) => Some(clean::message(&found.message)),
             Event::Warning(warning) => Some(lines::warning(scene, warning)),
             Event::StepRetried(step) => Some(lines::retried(scene, step)),
             Event::StepFinished(step) => lines::finished(scene, step).map(|line| {

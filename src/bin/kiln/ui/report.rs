@@ -8,6 +8,7 @@ use miette::{
     SpanContents, ThemeStyles,
 };
 
+use super::clean::printable;
 use super::screen::Screen;
 
 /// The most diagnostics that are shown with their lines; the rest would not be read.
@@ -181,24 +182,6 @@ fn range(source: &Source, span: Span) -> (usize, usize) {
     let next = source.text[span.start as usize..].chars().next();
     let at_least = next.filter(|next| *next != '\n').map_or(0, char::len_utf8);
     (span.start as usize, len.max(at_least))
-}
-
-/// Returns a text in which nothing moves a terminal's cursor or turns the direction of writing, and
-/// every byte keeps its place.
-fn printable(text: &str) -> String {
-    let is_harmful = |c: char| {
-        (c.is_control() && !matches!(c, '\n' | '\t'))
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut printable = String::with_capacity(text.len());
-    for c in text.chars() {
-        match (is_harmful(c), c.len_utf8()) {
-            (false, _) => printable.push(c),
-            (true, 3) => printable.push('\u{fffd}'),
-            (true, len) => printable.extend(std::iter::repeat_n('?', len)),
-        }
-    }
-    printable
 }
 
 impl std::fmt::Display for Shown<'_> {
