@@ -15,6 +15,7 @@ mod terminal;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::kiln::Kiln;
 
@@ -22,21 +23,53 @@ use crate::kiln::Kiln;
 pub(crate) struct Subject {
     program: PathBuf,
     bug: Option<&'static str>,
+    /// Whether a user without any rights runs it.
+    is_ordinary: bool,
 }
 
 impl Subject {
     /// Returns the binary under test.
     pub(crate) fn real() -> Self {
-        Self { program: env!("CARGO_BIN_EXE_kiln").into(), bug: None }
+        Self { program: env!("CARGO_BIN_EXE_kiln").into(), bug: None, is_ordinary: false }
     }
 
     /// Returns a call in `folder`.
     pub(crate) fn kiln(&self, folder: &Path) -> Kiln {
-        let call = Kiln::of(&self.program, folder);
+        let call = match self.is_ordinary {
+            true => self.ordinary(folder),
+            false => Kiln::of(&self.program, folder),
+        };
         match self.bug {
             Some(bug) => call.env("KILN_PLANTED_BUG", bug),
             None => call,
         }
+    }
+
+    /// Returns a call by the ordinary user, who gets the folder.
+    fn ordinary(&self, folder: &Path) -> Kiln {
+        let mut chown = Command::new("chown");
+        let given = chown.args(["-R", ORDINARY]).arg(folder).status();
+        assert!(given.is_ok_and(|status| status.success()));
+        let user = format!("--reuid={ORDINARY}");
+        let group = format!("--regid={ORDINARY}");
+        let program = self.program.to_str().expect("names are UTF-8");
+        let call = Kiln::of(Path::new("setpriv"), folder);
+        call.arguments([&user, &group, "--clear-groups", program])
+    }
+}
+
+/// A user, and a group, that owns nothing.
+const ORDINARY: &str = "65534";
+
+/// Puts `claim` to the test for an ordinary user, too, where root runs the tests.
+#[track_caller]
+pub(crate) fn as_ordinary_user(claim: fn(&Subject)) {
+    let subject = Subject { is_ordinary: true, ..Subject::real() };
+    let folder = tempfile::tempdir().unwrap();
+    let is_root = rustix::process::geteuid().is_root();
+    let can_call = || subject.kiln(folder.path()).arguments(["--version"]).run().code() == Some(0);
+    if is_root && can_call() {
+        claim(&subject);
     }
 }
 
@@ -49,7 +82,7 @@ pub(crate) fn notices(bug: &'static str, symptom: &str, claim: fn(&Subject)) {
         let _ = writeln!(std::io::stderr(), "skipped: no binary with bugs; `tests/run` builds it");
         return;
     };
-    let subject = Subject { program: program.into(), bug: Some(bug) };
+    let subject = Subject { program: program.into(), bug: Some(bug), is_ordinary: false };
     let failure = catch_unwind(AssertUnwindSafe(|| claim(&subject)));
     let Err(failure) = failure else { panic!("nobody noticed the bug {bug}") };
     let told = match (failure.downcast_ref::<String>(), failure.downcast_ref::<&str>()) {

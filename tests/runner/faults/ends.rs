@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::faults::terminal::Terminal;
-use crate::faults::{Subject, notices};
+use crate::faults::{Subject, as_ordinary_user, notices};
 use crate::kiln::Project;
 
 /// Steps that are hard to end. None goes on for ever, so that a bug is seen and not waited for.
@@ -132,6 +132,11 @@ fn nothing_survives_a_signal() {
 }
 
 #[test]
+fn nothing_of_an_ordinary_user_survives_a_signal() {
+    as_ordinary_user(a_signal_ends_the_run_soon);
+}
+
+#[test]
 fn a_signal_that_ends_nothing_is_noticed() {
     notices("DeafLaunchers", "the end took", a_signal_ends_the_run_soon);
 }
@@ -154,21 +159,31 @@ fn nothing_survives_a_killed_run() {
 }
 
 #[test]
+fn nothing_survives_a_killed_run_of_an_ordinary_user() {
+    as_ordinary_user(nothing_survives_a_kill);
+}
+
+#[test]
 fn orphans_are_noticed() {
     notices("Orphans", "processes survived", nothing_survives_a_kill);
 }
 
-#[test]
-fn nothing_survives_a_closed_terminal() {
+fn nothing_survives_without_a_terminal(subject: &Subject) {
     let mark = Mark::new();
     let project = Project::of(mark.pipeline());
-    let call = Subject::real().kiln(project.path());
+    let call = subject.kiln(project.path());
     let call = call.arguments(["run", "-j", "4", "--ui", "jsonl"]);
     let (terminal, mut child) = Terminal::of(&call.command());
     let events = wait_for_begin(terminal, &mark);
     drop(events);
     assert_eq!(child.wait().unwrap().code(), Some(129));
     mark.is_gone("a closed terminal");
+}
+
+#[test]
+fn nothing_survives_a_closed_terminal() {
+    nothing_survives_without_a_terminal(&Subject::real());
+    as_ordinary_user(nothing_survives_without_a_terminal);
 }
 
 /// The shortest time of a few runs of a script, which passes.

@@ -5,7 +5,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
-use crate::faults::{Subject, notices};
+use crate::faults::{Subject, as_ordinary_user, notices};
 use crate::kiln::Project;
 
 /// Knocks at all the doors of the machine that it is told of, and tells which were open.
@@ -82,7 +82,7 @@ fn knocked(subject: &Subject, doors: &Doors, kind: &str, settings: &str) -> Stri
     );
     let project = Project::of(stage).with("knock.pl", KNOCK);
     subject.kiln(project.path()).arguments(["run"]).run().exits(0);
-    project.kiln("log knock").exits(0).stdout()
+    subject.kiln(project.path()).arguments(["log", "knock"]).run().exits(0).stdout()
 }
 
 /// A build reaches nothing of its machine.
@@ -96,6 +96,7 @@ fn builds_reach_nothing(subject: &Subject) {
 #[test]
 fn a_build_reaches_nothing_of_its_machine() {
     builds_reach_nothing(&Subject::real());
+    as_ordinary_user(builds_reach_nothing);
 }
 
 #[test]
@@ -103,12 +104,17 @@ fn an_open_network_is_noticed() {
     notices("OpenNetwork", "a build reached", builds_reach_nothing);
 }
 
-#[test]
-fn a_test_has_a_loopback_of_its_own() {
+fn tests_reach_themselves(subject: &Subject) {
     let doors = Doors::new("test");
-    let said = knocked(&Subject::real(), &doors, "test", "");
+    let said = knocked(subject, &doors, "test", "");
     doors.are_shut("a test");
     assert_eq!(said.lines().filter(|line| line.contains(" shut: ")).count(), 3, "{said}");
+}
+
+#[test]
+fn a_test_has_a_loopback_of_its_own() {
+    tests_reach_themselves(&Subject::real());
+    as_ordinary_user(tests_reach_themselves);
 }
 
 /// So that it is the network that is shut, and not the door.
