@@ -47,6 +47,7 @@ pub struct Machine {
 #[derive(Clone, Debug, Serialize)]
 pub struct FoundTool {
     /// Where it is.
+    #[serde(serialize_with = "as_text")]
     pub path: PathBuf,
     /// The first line of what it says of its version.
     pub version: Option<String>,
@@ -56,6 +57,7 @@ pub struct FoundTool {
 #[derive(Clone, Debug, Serialize)]
 pub struct StoreState {
     /// Its folder.
+    #[serde(serialize_with = "as_text")]
     pub path: PathBuf,
     /// Why it cannot be used, if it cannot.
     pub fault: Option<String>,
@@ -63,6 +65,11 @@ pub struct StoreState {
     pub file_system: Option<String>,
     /// How much room there is on that.
     pub free_bytes: Option<u64>,
+}
+
+/// Writes a path that need not be text as well as text can.
+fn as_text<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 impl Machine {

@@ -96,6 +96,18 @@ fn odd_names_are_told_by_every_command() {
 }
 
 #[test]
+fn a_store_with_an_odd_name_is_no_trouble() {
+    let project = Project::of(ODD);
+    for arguments in [["doctor", "--ui", "jsonl"], ["run", "--ui", "jsonl"]] {
+        let mut call = crate::kiln::Kiln::new(project.path()).arguments(arguments).command();
+        let cache = project.path().join(OsStr::from_bytes(b"store\xff"));
+        let done = call.env("KILN_CACHE", &cache).output().unwrap();
+        assert_eq!(done.status.code(), Some(0), "{arguments:?}: {done:?}");
+        assert!(cache.join("v1").exists());
+    }
+}
+
+#[test]
 fn a_path_that_is_too_long_is_named() {
     let deep = r#"
 build deep {
