@@ -244,8 +244,27 @@ fn texts_of(row: &Row) -> Vec<String> {
 
 /// Returns a row as users name it: `[toolchain: 1.88, shard: 2]`.
 pub(super) fn bracketed(texts: &IndexMap<String, String>) -> String {
-    let axes: Vec<_> = texts.iter().map(|(axis, text)| format!("{axis}: {text}")).collect();
+    let axes: Vec<_> =
+        texts.iter().map(|(axis, text)| format!("{axis}: {}", shown(text))).collect();
     format!("[{}]", axes.join(", "))
+}
+
+/// A text as one line that no terminal obeys: a row may be named after a file, and the file after
+/// anything. No two texts look alike.
+fn shown(text: &str) -> String {
+    let is_harmful = |c: char| {
+        c.is_control()
+            || matches!(c, '\\' | '\u{200e}' | '\u{200f}')
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_harmful(c) {
+            true => shown.extend(c.escape_debug()),
+            false => shown.push(c),
+        }
+    }
+    shown
 }
 
 /// Names the folder of each row by its texts; those that would be alike or too long get a digest.

@@ -92,6 +92,33 @@ fn nothing_that_a_step_writes_moves_a_live_screen() {
     assert_safe(&String::from_utf8(screen).expect("kiln writes UTF-8"));
 }
 
+/// A name that is made of others' names: that of a row is a part of its step's.
+#[test]
+fn no_name_of_a_row_moves_a_screen() {
+    let rows = "test row for (f in files(\"in/*\")) {\n  run sh \"cat {{f}}; exit 1\"\n}\n";
+    let project = Project::of(rows).with("in/\x1b[2J\n::error::x\u{202e}", "");
+    let name = "row[f: in/\\u{1b}[2J\\n::error::x\\u{202e}]";
+    let said = |arguments: &[&str], code| {
+        let call = Kiln::new(project.path()).arguments(arguments.iter().copied());
+        let done = call.run().exits(code);
+        format!("{}{}", done.stdout(), done.stderr())
+    };
+    for (arguments, code) in [
+        (&["run"][..], 1),
+        (&["run", "--ui", "quiet"], 1),
+        (&["plan"], 0),
+        (&["graph"], 0),
+        (&["log"], 0),
+        (&["why", "row"], 0),
+        (&["why", name], 0),
+        (&["log", name], 0),
+    ] {
+        let told = said(arguments, code);
+        assert!(told.contains(name), "{arguments:?}: {told:?}");
+        assert!(!told.contains('\x1b') && !told.contains("\n::error"), "{arguments:?}: {told:?}");
+    }
+}
+
 #[test]
 fn a_log_has_the_bytes_as_they_are() {
     let project = project();
