@@ -15,6 +15,9 @@ use crate::event::{Envelope, Event, VERSION};
 /// How many runs are kept.
 const MAX_RUNS: usize = 50;
 
+/// How many bytes all earlier runs may take when one begins: steps may write without end.
+const MAX_BYTES: u64 = 256 << 20;
+
 /// How the names of journals end.
 const SUFFIX: &str = ".jsonl";
 
@@ -80,7 +83,7 @@ impl Journal {
     fn open(&mut self, runs: &Path) -> io::Result<File> {
         fs::create_dir_all(runs)?;
         let mut kept = list(runs);
-        for old in kept.split_off(kept.len().min(MAX_RUNS - 1)) {
+        for old in kept.split_off(spared(runs, &kept, MAX_BYTES)) {
             fs::remove_file(path(runs, &old))?;
         }
         let stem = self.run.clone();
@@ -119,6 +122,17 @@ pub(crate) fn read(runs: &Path, run: &str) -> io::Result<impl Iterator<Item = En
     }
     let lines = BufReader::new(File::open(path(runs, run))?).lines();
     Ok(lines.map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok()))
+}
+
+/// Returns how many of the runs stay when one more begins, the latest first: so many as are kept, as
+/// far as they take so many bytes together.
+fn spared(runs: &Path, ids: &[String], most: u64) -> usize {
+    let mut bytes = 0;
+    let fits = |id: &&String| {
+        bytes += fs::metadata(path(runs, id)).map_or(0, |file| file.len());
+        bytes <= most
+    };
+    ids.iter().take(MAX_RUNS - 1).take_while(fits).count()
 }
 
 fn path(runs: &Path, run: &str) -> PathBuf {
@@ -233,6 +247,24 @@ mod tests {
         let kept = list(dir.path());
         assert_eq!(kept.len(), MAX_RUNS);
         assert_eq!(kept, ids.into_iter().rev().take(MAX_RUNS).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn runs_that_take_much_room_make_way() {
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..4 {
+            let mut journal = Journal::begin(dir.path());
+            journal.add(warning("x"));
+        }
+        let ids = list(dir.path());
+        let each = fs::metadata(path(dir.path(), &ids[0])).unwrap().len();
+        for (most, left) in [(0, 0), (each, 1), (2 * each + 1, 2), (MAX_BYTES, 4)] {
+            assert_eq!(spared(dir.path(), &ids, most), left);
+        }
+        let large = File::options().write(true).open(path(dir.path(), &ids[1])).unwrap();
+        large.set_len(MAX_BYTES).unwrap();
+        let new = Journal::begin(dir.path()).run().to_owned();
+        assert_eq!(list(dir.path()), [new, ids[0].clone()], "older ones go, too");
     }
 
     #[test]
