@@ -29,7 +29,7 @@ pub const WEAK_BREAKS: &[&str] = &[
     "the working tree has another path in each run",
     "tools are links, not mounts, and a step that owns their files could change them",
     "scratch space has no limit, and memory and processes only where control groups allow it",
-    "processes that a step puts in the background can outlive a Kiln that is killed",
+    "a step can kill the process that ends it with Kiln, and so outlive a Kiln that is killed",
 ];
 
 /// What a step may read of the host.
@@ -187,9 +187,10 @@ fn start(
     }
 }
 
-/// What is process 1 in a cell: here it adopts what its descendants leave.
+/// What is process 1 in a cell: here it adopts what its descendants leave. When the launcher is
+/// gone, it hears so, and ends them all: no namespace does.
 fn keep(program: Program, status: &OwnedFd, build: &Path, launcher: i32) -> ! {
-    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
     adopt_orphans();
     if !init::has_reader(status) {
         system::leave(1);
@@ -200,6 +201,10 @@ fn keep(program: Program, status: &OwnedFd, build: &Path, launcher: i32) -> ! {
     }
     let own = std::process::id();
     init::look_after(program, status, build, launcher, || {
+        if rustix::process::Pid::as_raw(rustix::process::getppid()) != launcher {
+            end_all();
+            system::leave(1);
+        }
         descendants(own).iter().for_each(|pid| system::signal_one(*pid, libc::SIGTERM));
     })
 }

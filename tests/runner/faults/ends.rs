@@ -98,9 +98,15 @@ fn wait_for_begin(events: impl std::io::Read, mark: &Mark) -> BufReader<impl std
 /// Ends a run with these signals, one at once after the other; returns how long that took, and the
 /// exit code.
 fn ended_by(subject: &Subject, signals: &[&str]) -> (Duration, Option<i32>) {
+    ended_in(subject, "--sandbox=namespaces", signals)
+}
+
+/// Does what [`ended_by`] does in one of the sandboxes.
+fn ended_in(subject: &Subject, sandbox: &str, signals: &[&str]) -> (Duration, Option<i32>) {
     let mark = Mark::new();
     let project = Project::of(mark.pipeline());
-    let call = subject.kiln(project.path()).arguments(["run", "-j", "4", "--ui", "jsonl"]);
+    let call = subject.kiln(project.path());
+    let call = call.arguments(["run", "-j", "4", "--ui", "jsonl", sandbox]);
     let mut child = call.command().stdout(Stdio::piped()).spawn().unwrap();
     let events = wait_for_begin(child.stdout.take().unwrap(), &mark);
     let begin = Instant::now();
@@ -156,6 +162,13 @@ fn nothing_survives_a_kill(subject: &Subject) {
 #[test]
 fn nothing_survives_a_killed_run() {
     nothing_survives_a_kill(&Subject::real());
+}
+
+#[test]
+fn nothing_survives_in_the_weak_sandbox_either() {
+    for signals in [&["INT"][..], &["INT", "INT"], &["KILL"]] {
+        ended_in(&Subject::real(), "--sandbox=weak", signals);
+    }
 }
 
 #[test]
