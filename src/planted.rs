@@ -2,7 +2,7 @@
 //! their names; does not know what they defend. Without the feature `planted-bugs` there are none.
 //!
 //! The feature is for a second binary beside the real one (`tests/run`). There the variable
-//! [`VARIABLE`] names the one bug of a process; launchers inherit it.
+//! `KILN_PLANTED_BUG` names the one bug of a process; launchers inherit it.
 
 /// The variable that names a bug, as the variants of [`Bug`] are written.
 #[cfg(feature = "planted-bugs")]
