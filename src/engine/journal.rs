@@ -264,7 +264,9 @@ mod tests {
         let large = File::options().write(true).open(path(dir.path(), &ids[1])).unwrap();
         large.set_len(MAX_BYTES).unwrap();
         let new = Journal::begin(dir.path()).run().to_owned();
-        assert_eq!(list(dir.path()), [new, ids[0].clone()], "older ones go, too");
+        // The numbers of one moment are used again, so either may be the first.
+        let left = list(dir.path());
+        assert!(left.len() == 2 && left.contains(&new) && left.contains(&ids[0]), "{left:?}");
     }
 
     #[test]
