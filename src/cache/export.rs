@@ -45,8 +45,7 @@ impl Store {
         let new = hidden.path().join("new");
         self.write_node(node, &new)?;
         replace(&new, to, &hidden.path().join("old")).map_err(failed("replace", to))?;
-        let path = hidden.path().to_owned();
-        hidden.close().map_err(failed("remove", &path))
+        remove(hidden)
     }
 
     fn write_node(&self, node: &Node, to: &Path) -> Result<(), CacheError> {
@@ -101,24 +100,65 @@ fn hidden(parent: &Path) -> Result<(TempDir, File), CacheError> {
     }
 }
 
-/// Puts `new` at `to`; what was there is at `new` or `old` afterwards, if it is still anywhere.
+/// Puts `new` at `to`; what was there is at `new` or below `old` afterwards, if it is still anywhere.
 fn replace(new: &Path, to: &Path, old: &Path) -> io::Result<()> {
-    match rustix::fs::renameat_with(CWD, new, CWD, to, RenameFlags::EXCHANGE) {
-        Ok(()) => Ok(()),
-        Err(Errno::NOENT) => match fs::rename(new, to) {
-            // Another run was quicker.
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => replace(new, to, old),
-            result => result,
-        },
-        // Some network filesystems cannot exchange; a moment without the out is the best there is.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-            match fs::rename(to, old) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                Ok(()) | Err(_) => {}
+    replace_by(exchange, new, to, old)
+}
+
+fn exchange(one: &Path, other: &Path) -> Result<(), Errno> {
+    rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)
+}
+
+/// As [`replace`], with the system's way to let two paths trade places.
+fn replace_by(
+    exchange: impl Fn(&Path, &Path) -> Result<(), Errno>,
+    new: &Path,
+    to: &Path,
+    old: &Path,
+) -> io::Result<()> {
+    // Each round that is lost is one in which another run has put its out there.
+    for round in 0_u64.. {
+        match exchange(new, to) {
+            Ok(()) => return Ok(()),
+            Err(Errno::NOENT) => {}
+            // Some network filesystems cannot exchange; a moment without the out is the best there is.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                set_aside(to, &old.join(round.to_string()))?;
             }
-            fs::rename(new, to)
+            Err(error) => return Err(error.into()),
         }
-        Err(error) => Err(error.into()),
+        match fs::rename(new, to) {
+            Err(error) if is_taken(&error) => {}
+            result => return result,
+        }
+    }
+    unreachable!("there are more rounds than time")
+}
+
+/// Moves what is at `to`, if there is anything, to the new path `aside`.
+fn set_aside(to: &Path, aside: &Path) -> io::Result<()> {
+    fs::create_dir_all(aside.parent().expect("it is below a directory"))?;
+    match fs::rename(to, aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Returns whether a name that was free a moment ago no longer is: the errors differ with what is
+/// there and with the filesystem.
+fn is_taken(error: &io::Error) -> bool {
+    use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, IsADirectory, NotADirectory};
+    matches!(error.kind(), AlreadyExists | DirectoryNotEmpty | IsADirectory | NotADirectory)
+}
+
+/// Removes the hidden directory; one that is gone already is no fault.
+fn remove(hidden: TempDir) -> Result<(), CacheError> {
+    let path = hidden.path().to_owned();
+    match hidden.close() {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(failed("remove", &path)(error))
+        }
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -211,6 +251,38 @@ mod tests {
             }
         });
         assert_eq!(fs::read_dir(&outs).unwrap().count(), 3, "no litter");
+    }
+
+    #[test]
+    fn outs_of_runs_at_once_take_each_others_place_also_where_paths_cannot_trade_places() {
+        type Exchange = fn(&Path, &Path) -> Result<(), Errno>;
+        for exchange in [exchange as Exchange, |_, _| Err(Errno::INVAL)] {
+            let directory = tempfile::tempdir().unwrap();
+            let to = directory.path().join("out");
+            std::thread::scope(|scope| {
+                for thread in 0..8 {
+                    let (folder, to) = (directory.path().join(format!("{thread}")), &to);
+                    scope.spawn(move || {
+                        for round in 0..300 {
+                            let new = folder.join("new");
+                            // A directory or a file: the pipeline may have changed in between.
+                            match (thread + round) % 4 {
+                                0 => fs::create_dir_all(&folder).and_then(|()| fs::write(&new, "")),
+                                _ => fs::create_dir_all(new.join("deep")),
+                            }
+                            .unwrap();
+                            replace_by(exchange, &new, to, &folder.join("old")).unwrap();
+                            fs::remove_dir_all(&folder).unwrap();
+                            if round % 3 == 0 {
+                                let _ = fs::rename(to, folder.with_extension("gone"));
+                                let _ = fs::remove_dir_all(folder.with_extension("gone"));
+                                let _ = fs::remove_file(folder.with_extension("gone"));
+                            }
+                        }
+                    });
+                }
+            });
+        }
     }
 
     #[test]
