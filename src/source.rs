@@ -8,6 +8,14 @@ use serde::{Deserialize, Serialize};
 /// The most bytes a source may hold: 4 MiB.
 pub const MAX_SOURCE_BYTES: usize = 4 << 20;
 
+/// Returns whether a character turns the direction of writing, so that a text does not read as it is.
+pub fn turns_direction(character: char) -> bool {
+    matches!(
+        character,
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    )
+}
+
 /// Which source of a [`Sources`] a span lies in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SourceId(pub(crate) u32);

@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::lang::nearest::nearest;
 use crate::lang::ty::ItemRef;
 use crate::lang::value::{RowRef, Value};
-use crate::source::Span;
+use crate::source::{Span, turns_direction};
 use crate::syntax::ast::{Axis, Expr, ExprKind, Name, Stage};
 
 /// The most rows of a matrix that does not say `max:`.
@@ -252,11 +252,7 @@ pub(super) fn bracketed(texts: &IndexMap<String, String>) -> String {
 /// A text as one line that no terminal obeys: a row may be named after a file, and the file after
 /// anything. No two texts look alike.
 fn shown(text: &str) -> String {
-    let is_harmful = |c: char| {
-        c.is_control()
-            || matches!(c, '\\' | '\u{200e}' | '\u{200f}')
-            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
+    let is_harmful = |c: char| c.is_control() || c == '\\' || turns_direction(c);
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match is_harmful(c) {

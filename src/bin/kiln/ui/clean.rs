@@ -5,6 +5,7 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 use kiln::planted::{Bug, is_planted};
+use kiln::source::turns_direction;
 
 use super::screen::Screen;
 
@@ -36,9 +37,7 @@ pub(crate) fn line(text: &str, screen: &Screen) -> String {
             '\t' => shown.push_str("    "),
             hidden if hidden.is_control() => {}
             // They turn the order of what follows around, and one could be fooled.
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                shown.push('\u{fffd}');
-            }
+            turned if turns_direction(turned) => shown.push('\u{fffd}'),
             wide if !screen.is_utf8 && !wide.is_ascii() => shown.push('?'),
             plain => shown.push(plain),
         }
@@ -61,10 +60,7 @@ pub(crate) fn printable(text: &str) -> String {
     if is_planted(Bug::PassEscapes) {
         return text.to_owned();
     }
-    let is_harmful = |c: char| {
-        (c.is_control() && !matches!(c, '\n' | '\t'))
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
+    let is_harmful = |c: char| (c.is_control() && !matches!(c, '\n' | '\t')) || turns_direction(c);
     let mut printable = String::with_capacity(text.len());
     for c in text.chars() {
         match (is_harmful(c), c.len_utf8()) {
