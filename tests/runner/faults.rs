@@ -1,4 +1,4 @@
-//! What disks, other processes and steps do to a run. Each claim is shown twice: the real binary
+//! What disks, other processes and steps do to a run. Each row is shown twice: the real binary
 //! holds it, and a binary with a bug planted for it does not, so the test can see the fault.
 //!
 //! A claim is a function that asserts on a [`Subject`]. The bugs are those of `src/planted.rs`;
@@ -17,7 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::kiln::Kiln;
+use crate::kiln::{Kiln, files_below, repository, skipped};
 
 /// A binary that is put to the test, maybe with a bug.
 pub(crate) struct Subject {
@@ -66,10 +66,13 @@ const ORDINARY: &str = "65534";
 pub(crate) fn as_ordinary_user(claim: fn(&Subject)) {
     let subject = Subject { is_ordinary: true, ..Subject::real() };
     let folder = tempfile::tempdir().unwrap();
-    let is_root = rustix::process::geteuid().is_root();
-    let can_call = || subject.kiln(folder.path()).arguments(["--version"]).run().code() == Some(0);
-    if is_root && can_call() {
-        claim(&subject);
+    if !rustix::process::geteuid().is_root() {
+        // The claim was put to the test for one already.
+        return;
+    }
+    match subject.kiln(folder.path()).arguments(["--version"]).run().code() {
+        Some(0) => claim(&subject),
+        _ => skipped("no ordinary user can call the binary where it is"),
     }
 }
 
@@ -77,10 +80,7 @@ pub(crate) fn as_ordinary_user(claim: fn(&Subject)) {
 #[track_caller]
 pub(crate) fn notices(bug: &'static str, symptom: &str, claim: fn(&Subject)) {
     let Some(program) = std::env::var_os("KILN_PLANTED") else {
-        use std::io::Write as _;
-        // Not `eprintln`: what that says of a test that passes is not shown.
-        let _ = writeln!(std::io::stderr(), "skipped: no binary with bugs; `tests/run` builds it");
-        return;
+        return skipped("no binary with bugs; `tests/run` builds it");
     };
     let subject = Subject { program: program.into(), bug: Some(bug), is_ordinary: false };
     let failure = catch_unwind(AssertUnwindSafe(|| claim(&subject)));
@@ -96,13 +96,13 @@ pub(crate) fn notices(bug: &'static str, symptom: &str, claim: fn(&Subject)) {
 /// Each planted bug has a test that notices it, and each test plants one that there is.
 #[test]
 fn every_planted_bug_is_noticed() {
-    let source = std::fs::read_to_string(crate::kiln::repository("src/planted.rs")).unwrap();
+    let source = std::fs::read_to_string(repository("src/planted.rs")).unwrap();
     let body = source.split("pub enum Bug {").nth(1).unwrap();
     let names = body.lines().take_while(|line| *line != "}").map(str::trim);
     let mut bugs: Vec<String> =
         names.filter_map(|line| line.strip_suffix(',')).map(str::to_owned).collect();
     let mut noticed = Vec::new();
-    for file in crate::kiln::files_below(&crate::kiln::repository("tests/runner/faults")) {
+    for file in files_below(&repository("tests/runner/faults")) {
         let text = std::fs::read_to_string(file).unwrap();
         let calls = text.split("notices(").skip(1);
         noticed.extend(calls.filter_map(|call| call.split('"').nth(1)).map(str::to_owned));

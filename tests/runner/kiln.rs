@@ -205,6 +205,13 @@ impl Done {
     }
 }
 
+/// Says that a test proves nothing here, and why.
+pub(crate) fn skipped(why: &str) {
+    use std::io::Write as _;
+    // Not `eprintln`: what that says of a test that passes is not shown.
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+}
+
 /// Returns whether expectations are to be rewritten: `KILN_BLESS=1`.
 pub(crate) fn blesses() -> bool {
     std::env::var_os("KILN_BLESS").is_some_and(|value| value == "1")

@@ -5,13 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, FileTimes};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::time::SystemTime;
 
-use crate::kiln::{Done, Kiln, Project, files_below, repository};
+use crate::kiln::{Done, Kiln, Project, files_below, repository, skipped};
 
 /// The crates, each with what of it belongs into the project: the end of a folder's name there and
 /// the folder in the project.
@@ -44,8 +43,7 @@ fn real(run: &'static LazyLock<Result<Real, String>>) -> Option<&'static Real> {
     match &**run {
         Ok(real) => Some(real),
         Err(why) => {
-            // Not `eprintln`: what that says of a test that passes is not shown.
-            let _ = writeln!(std::io::stderr(), "skipped: {why}");
+            skipped(why);
             None
         }
     }

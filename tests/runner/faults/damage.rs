@@ -1,4 +1,4 @@
-//! Rows 5 and 6: stores that are damaged, lost, full or not ours.
+//! Row 5: stores that are damaged.
 
 use crate::faults::{Subject, notices};
 use crate::kiln::{Project, files_below};

@@ -85,12 +85,16 @@ fn knocked(subject: &Subject, doors: &Doors, kind: &str, settings: &str) -> Stri
     subject.kiln(project.path()).arguments(["log", "knock"]).run().exits(0).stdout()
 }
 
-/// A build reaches nothing of its machine.
-fn builds_reach_nothing(subject: &Subject) {
-    let doors = Doors::new("build");
-    let said = knocked(subject, &doors, "build", "");
-    doors.are_shut("a build");
+/// A stage of this kind reaches nothing of its machine.
+fn reaches_nothing(subject: &Subject, kind: &str) {
+    let doors = Doors::new(kind);
+    let said = knocked(subject, &doors, kind, "");
+    doors.are_shut(&format!("a {kind}"));
     assert_eq!(said.lines().filter(|line| line.contains(" shut: ")).count(), 3, "{said}");
+}
+
+fn builds_reach_nothing(subject: &Subject) {
+    reaches_nothing(subject, "build");
 }
 
 #[test]
@@ -104,17 +108,14 @@ fn an_open_network_is_noticed() {
     notices("OpenNetwork", "a build reached", builds_reach_nothing);
 }
 
-fn tests_reach_themselves(subject: &Subject) {
-    let doors = Doors::new("test");
-    let said = knocked(subject, &doors, "test", "");
-    doors.are_shut("a test");
-    assert_eq!(said.lines().filter(|line| line.contains(" shut: ")).count(), 3, "{said}");
+fn tests_reach_nothing_else(subject: &Subject) {
+    reaches_nothing(subject, "test");
 }
 
 #[test]
 fn a_test_has_a_loopback_of_its_own() {
-    tests_reach_themselves(&Subject::real());
-    as_ordinary_user(tests_reach_themselves);
+    tests_reach_nothing_else(&Subject::real());
+    as_ordinary_user(tests_reach_nothing_else);
 }
 
 /// So that it is the network that is shut, and not the door.
