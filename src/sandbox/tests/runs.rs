@@ -1,5 +1,8 @@
 //! Exits, outputs, inputs and outs.
 
+use std::io::Write as _;
+use std::path::Path;
+
 use super::*;
 use crate::sandbox::spec::FIXED_MTIME_SECS;
 
@@ -179,9 +182,14 @@ fn a_link_among_the_inputs_cannot_move_a_mount() {
 #[test]
 fn host_paths_are_at_their_own_place() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/sandbox");
-    let script = format!("ls {path}/spec.rs; ls {path}/..; echo > {path}/n || echo kept");
-    let tried = Try::shell(&script).with(|spec| spec.host_paths.push(path.into())).run();
-    assert_eq!(tried.text(), format!("{path}/spec.rs\nsandbox\nkept\n"));
+    if ["/tmp", "/home/build", "/build"].iter().any(|own| Path::new(path).starts_with(own)) {
+        // Not `eprintln`: what that says of a test that passes is not shown.
+        let _ = writeln!(std::io::stderr(), "skipped: the sources are in a place of a step's own");
+    } else {
+        let script = format!("ls {path}/spec.rs; ls {path}/..; echo > {path}/n || echo kept");
+        let tried = Try::shell(&script).with(|spec| spec.host_paths.push(path.into())).run();
+        assert_eq!(tried.text(), format!("{path}/spec.rs\nsandbox\nkept\n"));
+    }
     let hidden = Try::shell("true").with(|spec| spec.host_paths.push("/tmp/x".into())).try_run();
     assert!(matches!(hidden, Err(SandboxError::Prepare { .. })));
 }
