@@ -24,7 +24,8 @@ impl Digest {
     /// Whatever the reader fails with; `ErrorKind::Interrupted` is tried again.
     pub fn of_reader(mut reader: impl Read) -> io::Result<(Self, u64)> {
         let mut hasher = Hasher::new();
-        let mut buffer = vec![0; 128 * 1024];
+        // On the stack: most files are small, and a large buffer would cost more than they do.
+        let mut buffer = [0; 32 * 1024];
         loop {
             match reader.read(&mut buffer) {
                 Ok(0) => return Ok((hasher.finish(), hasher.len)),

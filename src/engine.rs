@@ -2,6 +2,7 @@
 //! does not know the language that made the plan, nor who reads the events.
 
 pub(crate) mod attempt;
+pub(crate) mod captures;
 pub(crate) mod error;
 pub(crate) mod failure;
 pub(crate) mod host;

@@ -6,8 +6,9 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use crate::digest::{Digest, Hasher};
 
-/// How much is read at a time; also the smallest run of zeros that becomes a hole.
-const CHUNK_BYTES: usize = 128 * 1024;
+/// How much is read at a time, into the stack since most files are small; also the smallest run of
+/// zeros that becomes a hole.
+const CHUNK_BYTES: usize = 32 * 1024;
 
 /// Which side of a copy failed.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ impl CopyError {
 /// number. Long runs of zeros become holes.
 pub(super) fn copy_hashed(mut from: impl Read, to: &File) -> Result<(Digest, u64), CopyError> {
     let mut hasher = Hasher::new();
-    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut buffer = [0; CHUNK_BYTES];
     let mut len = 0;
     let mut ends_in_hole = false;
     let mut writer = to;

@@ -1,15 +1,16 @@
 //! Export: an out of a step written to the workspace. Knows files, reflinks and atomic renames;
 //! does not know where outs belong.
 //!
-//! The new out is built in a hidden directory beside its place, `.kiln-restore-…`, and then trades
-//! places with the old one, so a reader sees the one or the other. The directory is locked while
-//! in use; one that a killed run left is removed by the next export to the same place.
+//! A new out is built under a hidden name beside its place, `.kiln-restore-…`, so a reader sees the
+//! old one or the new. A file is then renamed to its place; a directory is built in a hidden one
+//! and trades places with the old out. What is hidden is locked while in use; what a killed run
+//! left is removed by the next run that writes to the same directory.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
@@ -20,9 +21,9 @@ use tempfile::TempDir;
 use crate::planted::{Bug, is_planted};
 
 use super::folder::first_error;
-use super::{CacheError, Node, Store, failed};
+use super::{Blob, CacheError, Node, Store, failed, locked};
 
-/// How the hidden directories' names begin.
+/// How hidden names begin.
 const PREFIX: &str = ".kiln-restore-";
 
 /// How many files one thread writes before it is worth asking another.
@@ -40,8 +41,45 @@ impl Store {
         let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = parent.unwrap_or(Path::new("."));
         fs::create_dir_all(parent).map_err(failed("make", parent))?;
-        sweep(parent);
-        let (hidden, _lease) = hidden(parent)?;
+        if locked(&self.swept).insert(parent.to_owned()) {
+            sweep(parent);
+        }
+        match node {
+            Node::File { blob, executable }
+                if !is_planted(Bug::LinkOuts)
+                    && self.restore_file(*blob, *executable, parent, to)? =>
+            {
+                Ok(())
+            }
+            node => self.restore_node(node, parent, to),
+        }
+    }
+
+    /// Writes a file by rename, which is cheaper than making a directory; returns false when that
+    /// cannot be, since a directory is there.
+    fn restore_file(
+        &self,
+        blob: Blob,
+        executable: bool,
+        parent: &Path,
+        to: &Path,
+    ) -> Result<bool, CacheError> {
+        let mode = fs::Permissions::from_mode(if executable { 0o777 } else { 0o666 });
+        let (hidden, _lease) = hidden(parent, |name| {
+            let file = name.permissions(mode.clone()).tempfile_in(parent)?;
+            let lease = file.as_file().try_clone()?;
+            Ok((file, lease))
+        })?;
+        self.copy_out(blob, hidden.as_file(), hidden.path())?;
+        match hidden.persist(to) {
+            Ok(_) => Ok(true),
+            Err(error) if is_taken(&error.error) => Ok(false),
+            Err(error) => Err(failed("replace", to)(error.error)),
+        }
+    }
+
+    fn restore_node(&self, node: &Node, parent: &Path, to: &Path) -> Result<(), CacheError> {
+        let (hidden, _lease) = hidden_directory(parent)?;
         let new = hidden.path().join("new");
         self.write_node(node, &new)?;
         replace(&new, to, &hidden.path().join("old")).map_err(failed("replace", to))?;
@@ -81,20 +119,30 @@ impl Store {
     }
 }
 
-/// Makes a hidden directory in `parent` and locks it for as long as the file is open.
-fn hidden(parent: &Path) -> Result<(TempDir, File), CacheError> {
+fn hidden_directory(parent: &Path) -> Result<(TempDir, File), CacheError> {
+    hidden(parent, |name| {
+        let hidden = name.tempdir_in(parent)?;
+        let lease = File::open(hidden.path())?;
+        Ok((hidden, lease))
+    })
+}
+
+/// Makes something hidden in `parent` and locks it for as long as the returned file is open.
+fn hidden<T: AsRef<Path>>(
+    parent: &Path,
+    make: impl Fn(&mut tempfile::Builder) -> io::Result<(T, File)>,
+) -> Result<(T, File), CacheError> {
     // Before it is locked, another run may take it for a dead one's and remove it. Each round that
     // is lost that way is one that the other run has won.
     loop {
-        let made = tempfile::Builder::new().prefix(PREFIX).rand_bytes(12).tempdir_in(parent);
-        let hidden = made.map_err(failed("write in", parent))?;
-        let lease = match File::open(hidden.path()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            lease => lease.map_err(failed("open", hidden.path()))?,
+        let made = make(tempfile::Builder::new().prefix(PREFIX).rand_bytes(12));
+        let (hidden, lease) = match made {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && parent.exists() => continue,
+            made => made.map_err(failed("write in", parent))?,
         };
         retry_on_intr(|| rustix::fs::flock(&lease, FlockOperation::LockExclusive))
-            .map_err(|error| failed("lock", hidden.path())(error.into()))?;
-        if hidden.path().exists() {
+            .map_err(|error| failed("lock", hidden.as_ref())(error.into()))?;
+        if hidden.as_ref().exists() {
             return Ok((hidden, lease));
         }
     }
@@ -162,7 +210,7 @@ fn remove(hidden: TempDir) -> Result<(), CacheError> {
     }
 }
 
-/// Removes the hidden directories of dead runs. Those that resist are only litter.
+/// Removes what dead runs left hidden. What resists is only litter.
 fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         if !entry.file_name().as_bytes().starts_with(PREFIX.as_bytes()) {
@@ -170,18 +218,19 @@ fn sweep(parent: &Path) {
         }
         let Ok(lease) = File::open(entry.path()) else { continue };
         if rustix::fs::flock(&lease, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            let _ = fs::remove_dir_all(entry.path());
+            let path = entry.path();
+            let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::fs::MetadataExt;
 
     use super::*;
+    use crate::cache::Tree;
     use crate::cache::tree::tests::link;
-    use crate::cache::{Blob, Tree};
 
     fn store() -> (tempfile::TempDir, Store) {
         let directory = tempfile::tempdir().unwrap();
@@ -308,14 +357,16 @@ mod tests {
         let (directory, store) = store();
         let to = directory.path().join("outs/out");
         let left = directory.path().join("outs/.kiln-restore-123456789012");
+        let left_file = directory.path().join("outs/.kiln-restore-345678901234");
         let in_use = directory.path().join("outs/.kiln-restore-210987654321");
         for path in [&left, &in_use] {
             fs::create_dir_all(path.join("new/deep")).unwrap();
         }
         let lease = File::open(&in_use).unwrap();
         rustix::fs::flock(&lease, FlockOperation::LockExclusive).unwrap();
+        fs::write(&left_file, "half").unwrap();
         store.restore(&file(&store, "out", false), &to).unwrap();
-        assert!(!left.exists() && in_use.exists());
+        assert!(!left.exists() && !left_file.exists() && in_use.exists());
     }
 
     #[test]

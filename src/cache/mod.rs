@@ -66,6 +66,8 @@ pub(crate) struct Store {
     folders: Mutex<HashMap<Digest, folder::Checked>>,
     /// The id of this boot: files are hashed again after a reboot.
     boot: [u8; folder::BOOT_BYTES],
+    /// The directories of the workspace that were swept in this run.
+    swept: Mutex<HashSet<PathBuf>>,
     step_locks: lock::Locks,
     /// Apart from the steps' locks, because a step holds its own while it waits for a tree's.
     tree_locks: lock::Locks,
@@ -98,6 +100,7 @@ impl Store {
             lease: lease::Lease::take(&root)?,
             folders: Mutex::default(),
             boot: boot_id(),
+            swept: Mutex::default(),
             step_locks: lock::Locks::new(&root.join("locks"), "step"),
             tree_locks: lock::Locks::new(&root.join("locks"), "tree"),
             durability: sync::GroupSync::new(&root)?,

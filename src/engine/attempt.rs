@@ -6,7 +6,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::cache::{self, Blob, CacheError, Hit, Node};
+use crate::cache::{self, Blob, Hit, Node};
 use crate::digest::Digest;
 use crate::event::{
     Cause, Change, Event, Failure, Outcome, Reason, StepOutput, StepRetried, StepStarted, Stream,
@@ -18,6 +18,7 @@ use crate::planted::{Bug, is_planted};
 use crate::sandbox::{self, Exit, Sandbox, Scratch, Spec, Word};
 use crate::snapshot::{IngredientBook, Ingredients, Snapshot};
 
+use super::captures::{CaptureDir, CaptureDirs};
 use super::error::StepError;
 use super::failure;
 use super::inputs::{Laid, Pantry, Ready, Unlaid};
@@ -37,6 +38,7 @@ pub(crate) struct Shop<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) pantry: Pantry<'a>,
     pub(crate) sandbox: &'a dyn Sandbox,
+    pub(crate) captures: CaptureDirs,
     pub(crate) stop: &'a Stop,
     /// Steps that run even if their result is known.
     pub(crate) rerun: Vec<bool>,
@@ -120,11 +122,11 @@ impl Done {
 }
 
 /// What one run of a step's commands left.
-struct Tried {
+struct Tried<'a> {
     outcome: sandbox::Outcome,
     log: Log,
     /// Holds the captured files.
-    capture: tempfile::TempDir,
+    capture: CaptureDir<'a>,
 }
 
 /// Brings a step to its end, whichever that is.
@@ -326,21 +328,16 @@ fn why(shop: &Shop, id: StepId, ready: &Ready) -> Vec<Reason> {
     why::reasons(name, &ready.ingredients, &sets, book, shop.has_failed[id.index()])
 }
 
-fn try_once(
-    shop: &Shop,
+fn try_once<'a>(
+    shop: &'a Shop,
     step: &Step,
     ready: &Ready,
     laid: &Laid,
     scratch: Scratch,
     say: &SyncSender<Message>,
-) -> Result<Tried, StepError> {
+) -> Result<Tried<'a>, StepError> {
     let store = shop.pantry.store;
-    let failed = |source| CacheError::Io {
-        doing: "make a directory in",
-        path: store.scratch().to_owned(),
-        source,
-    };
-    let capture = tempfile::tempdir_in(store.scratch()).map_err(failed)?;
+    let capture = shop.captures.take(store.scratch())?;
     let spec = spec(step, ready, laid, scratch, capture.path());
     let mut log = Log::new();
     let show = |stream, bytes: &[u8]| {
@@ -366,7 +363,7 @@ fn try_once(
 }
 
 /// Files what a run of the commands left, and finds out whether the step passed.
-fn finish(shop: &Shop, step: &Step, ready: &Ready, tried: Tried) -> Result<Done, StepError> {
+fn finish(shop: &Shop, step: &Step, ready: &Ready, tried: Tried<'_>) -> Result<Done, StepError> {
     let store = shop.pantry.store;
     let Tried { outcome, log, capture } = tried;
     let made = outs::keep(store, step, &outcome.captured, capture.path())?;
@@ -375,7 +372,7 @@ fn finish(shop: &Shop, step: &Step, ready: &Ready, tried: Tried) -> Result<Done,
     let failure = match outcome.exit {
         Exit::Code(0) => outs::missing(step, &made, &outcome.captured),
         exit => {
-            let current = ready.line.has_current.then(|| current(&outcome, step, &capture));
+            let current = ready.line.has_current.then(|| current(&outcome, step, capture.path()));
             Some(failure::of_exit(step, exit, current.flatten(), &outcome, &end))
         }
     };
@@ -420,11 +417,11 @@ fn record(
 }
 
 /// Returns which command was running, from 0, of a step with several.
-fn current(outcome: &sandbox::Outcome, step: &Step, capture: &tempfile::TempDir) -> Option<usize> {
+fn current(outcome: &sandbox::Outcome, step: &Step, capture: &Path) -> Option<usize> {
     let sandbox::CapturedOut::File(file) = outcome.captured.get(step.outs.len())? else {
         return None;
     };
-    let text = std::fs::read_to_string(file.path_in(capture.path())).ok()?;
+    let text = std::fs::read_to_string(file.path_in(capture)).ok()?;
     text.trim().parse().ok()
 }
 

@@ -19,6 +19,7 @@ use crate::sandbox::Sandbox;
 use crate::snapshot::{Learned, Snapshot};
 
 use super::attempt::{Done, Shop, millis, millis_since, settle};
+use super::captures::CaptureDirs;
 use super::host::Host;
 use super::inputs::Pantry;
 use super::key::Level;
@@ -174,6 +175,7 @@ fn shop<'a>(
         plan,
         pantry: Pantry::new(plan, project, memory, store, host, level),
         sandbox: machine.sandbox,
+        captures: CaptureDirs::default(),
         stop: machine.stop,
         rerun,
         out_folders,

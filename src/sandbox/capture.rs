@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
@@ -21,8 +21,8 @@ use crate::digest::Hasher;
 /// How many names are told of what stands where an out is missing.
 const MAX_BESIDE: usize = 256;
 
-/// How many bytes are read at a time.
-const BUFFER: usize = 256 * 1024;
+/// How many bytes are read at a time, into the stack since most outs are small.
+const BUFFER: usize = 32 * 1024;
 
 /// Copies `outs`, found below `build`, into the directory `into`.
 pub(super) fn capture(
@@ -30,7 +30,7 @@ pub(super) fn capture(
     outs: &[OutPath],
     into: BorrowedFd<'_>,
 ) -> Result<Vec<CapturedOut>, Fault> {
-    let mut copier = Copier { into, next: 0, buffer: Vec::new() };
+    let mut copier = Copier { into, next: 0 };
     outs.iter().map(|out| copier.out(build, out)).collect()
 }
 
@@ -38,7 +38,6 @@ pub(super) fn capture(
 struct Copier<'a> {
     into: BorrowedFd<'a>,
     next: u32,
-    buffer: Vec<u8>,
 }
 
 impl Copier<'_> {
@@ -122,44 +121,39 @@ impl Copier<'_> {
         let to = rustix::fs::openat(self.into, number.to_string(), flags, mode)?;
         let mut to = File::from(to);
         let sparse = stat.st_blocks.saturating_mul(512) < stat.st_size;
-        let (digest, size) = self.copy(&mut File::from(from), &mut to, sparse)?;
+        let (digest, size) = copy(&mut File::from(from), &mut to, sparse)?;
         let time = Timespec { tv_sec: FIXED_MTIME_SECS, tv_nsec: 0 };
         let times = Timestamps { last_access: time, last_modification: time };
         rustix::fs::futimens(&to, &times)?;
         Ok(CapturedFile { digest, size, executable, number })
     }
+}
 
-    /// Copies all bytes; runs of zeroes become holes if `sparse`.
-    fn copy(
-        &mut self,
-        from: &mut File,
-        to: &mut File,
-        sparse: bool,
-    ) -> io::Result<(crate::digest::Digest, u64)> {
-        self.buffer.resize(BUFFER, 0);
-        let mut hasher = Hasher::new();
-        let mut size = 0;
-        loop {
-            let count = match from.read(&mut self.buffer) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            let bytes = &self.buffer[..count];
-            hasher.update(bytes);
-            size += count as u64;
-            if sparse && bytes.iter().all(|byte| *byte == 0) {
-                io::Seek::seek_relative(to, count.cast_signed() as i64)?;
-            } else {
-                to.write_all(bytes)?;
-            }
+/// Copies all bytes; runs of zeroes become holes if `sparse`.
+fn copy(from: &mut File, to: &mut File, sparse: bool) -> io::Result<(crate::digest::Digest, u64)> {
+    let mut buffer = [0; BUFFER];
+    let mut hasher = Hasher::new();
+    let mut size = 0;
+    loop {
+        let count = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let bytes = &buffer[..count];
+        hasher.update(bytes);
+        size += count as u64;
+        if sparse && bytes.iter().all(|byte| *byte == 0) {
+            io::Seek::seek_relative(to, count.cast_signed() as i64)?;
+        } else {
+            to.write_all(bytes)?;
         }
-        if sparse {
-            to.set_len(size)?;
-        }
-        Ok((hasher.finish(), size))
     }
+    if sparse {
+        to.set_len(size)?;
+    }
+    Ok((hasher.finish(), size))
 }
 
 /// Opens a directory for reading, whatever rights the step left on it.
@@ -272,8 +266,7 @@ fn climb(target: &[u8], depth: usize) -> Climb {
 fn resolves_inside(root: BorrowedFd<'_>, path: &[u8]) -> bool {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    rustix::fs::openat2(root, PathBuf::from(OsStr::from_bytes(path)), flags, Mode::empty(), resolve)
-        .is_ok()
+    mounts::open_resolved(root, Path::new(OsStr::from_bytes(path)), flags, resolve).is_ok()
 }
 
 #[cfg(test)]

@@ -105,8 +105,12 @@ fn serve(guise: Guise, parent: i32) -> io::Result<()> {
         }
         let request = Request::read(&frame).ok_or(io::ErrorKind::InvalidData)?;
         let fds = <[OwnedFd; 3]>::try_from(fds).map_err(|_| io::ErrorKind::InvalidData)?;
-        let reply = launcher.run(&request, fds, &socket).map_or_else(Reply::Failed, Reply::Ran);
+        let (ran, stage) = launcher.run(&request, fds, &socket);
+        // Kiln removes what is on disk. It does not wait for the rest to be taken away.
+        let in_memory = stage.filter(|_| request.scratch.is_none());
+        let reply = ran.map_or_else(Reply::Failed, Reply::Ran);
         protocol::write_reply(&reply).send(&socket, &[])?;
+        drop(in_memory);
     }
     Ok(())
 }
@@ -152,26 +156,38 @@ impl Launcher {
         Ok(Self { guise, roots, memory: holds_attributes(), for_root })
     }
 
+    /// Runs a step; returns how that went, and what is yet to be taken away.
     fn run(
         &mut self,
         request: &Request,
         fds: [OwnedFd; 3],
         socket: &UnixStream,
-    ) -> Result<Ran, Fault> {
+    ) -> (Result<Ran, Fault>, Option<Stage>) {
         let [stdout, stderr, capture] = fds;
-        let program = program(request, stdout, stderr)?;
+        let program = match program(request, stdout, stderr) {
+            Ok(program) => program,
+            Err(fault) => return (Err(fault), None),
+        };
         if self.guise == Guise::Weak {
-            return weak::run(request, program, capture.as_fd(), socket);
+            return (weak::run(request, program, capture.as_fd(), socket), None);
         }
+        let stage = match self.stage(request) {
+            Ok(stage) => stage,
+            Err(fault) => return (Err(fault), None),
+        };
+        let ran = supervise::run(request, &stage, program, self.for_root, socket)
+            .and_then(|end| stage.finish(request, end, capture.as_fd()));
+        (ran, Some(stage))
+    }
+
+    fn stage(&mut self, request: &Request) -> Result<Stage, Fault> {
         let kind = root::Kind {
             root: request.root.clone(),
             host_paths: request.host_paths.clone(),
             networked: self.guise == Guise::Cell(Wire::Host),
         };
         let root = self.roots.get(kind)?;
-        let stage = Stage::make(request, root)?;
-        let end = supervise::run(request, &stage, program, self.for_root, socket)?;
-        stage.finish(request, end, capture.as_fd())
+        Stage::make(request, root)
     }
 }
 

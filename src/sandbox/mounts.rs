@@ -23,7 +23,7 @@ pub(super) fn open_host(path: &Path) -> io::Result<OwnedFd> {
     let inner = path.strip_prefix("/").unwrap_or(path);
     let inner = if inner.as_os_str().is_empty() { Path::new(".") } else { inner };
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat2(host, inner, flags, Mode::empty(), ResolveFlags::IN_ROOT)?)
+    Ok(open_resolved(host.as_fd(), inner, flags, ResolveFlags::IN_ROOT)?)
 }
 
 /// Opens a directory of the launcher as a place to mount on or look below.
@@ -39,8 +39,18 @@ pub(super) fn open_beneath(
 ) -> rustix::io::Result<OwnedFd> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    open_resolved(root, path, flags | OFlags::CLOEXEC, resolve)
+}
+
+/// Opens `path` below `root`. The kernel gives up on a `..` when anything was renamed or mounted
+/// at the same moment anywhere on the machine: then it is asked again.
+pub(super) fn open_resolved(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> rustix::io::Result<OwnedFd> {
     loop {
-        let flags = flags | OFlags::CLOEXEC;
         match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
             result => return result,
@@ -140,4 +150,36 @@ pub(super) fn make_overlay(lowers: &[OwnedFd], writes: Option<&Writes<'_>>) -> i
 /// Takes a mount away; what still uses it keeps it until it ends.
 pub(super) fn detach(path: &Path) -> io::Result<()> {
     Ok(rustix::mount::unmount(path, UnmountFlags::DETACH)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn renames_elsewhere_do_not_hinder_a_path_that_goes_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path();
+        std::fs::create_dir_all(place.join("a/b")).unwrap();
+        std::fs::write(place.join("one"), "").unwrap();
+        let root = open_place(place).unwrap();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    std::fs::rename(place.join("one"), place.join("two")).unwrap();
+                    std::fs::rename(place.join("two"), place.join("one")).unwrap();
+                }
+            });
+            let path = Path::new("a/b/../../a/b/../../a/b");
+            let open = |_| {
+                open_resolved(root.as_fd(), path, OFlags::PATH, ResolveFlags::IN_ROOT).map(drop)
+            };
+            let opened: Result<(), _> = (0..20_000).try_for_each(open);
+            is_over.store(true, Ordering::Relaxed);
+            assert_eq!(opened, Ok(()));
+        });
+    }
 }

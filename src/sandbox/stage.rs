@@ -108,7 +108,7 @@ impl Stage {
 
     /// Captures the outs of a step that has ended as `end` says.
     pub(super) fn finish(
-        self,
+        &self,
         request: &Request,
         end: End,
         into: BorrowedFd<'_>,
