@@ -304,6 +304,9 @@ fn execute(
             scratch = Scratch::Disk;
             continue;
         }
+        if attempt > step.retries && tried.outcome.exit == Exit::Code(0) {
+            let _ = say.send(Message::Over(id));
+        }
         let done = finish(shop, step, ready, tried)?;
         match &done.failure {
             Some(failure) if attempt <= step.retries && failure.cause != Cause::Interrupted => {

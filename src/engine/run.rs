@@ -91,6 +91,9 @@ pub(crate) struct RunResult {
 pub(crate) enum Message {
     /// Something to pass on.
     Said(Event),
+    /// The commands of a step passed and it will not try again: what is left is to file what they
+    /// made.
+    Over(StepId),
     /// A step is at its end.
     Done(StepId, Box<Done>, Duration),
     /// All results up to this number survive a power cut.
@@ -214,7 +217,8 @@ impl Course<'_, '_> {
         let (ask, asked) = mpsc::channel();
         let work = Work::default();
         let shop = self.shop;
-        let threads = self.schedule.len().min(self.schedule.free_cpus());
+        // While the commands of some run, the results of as many others are filed.
+        let threads = self.schedule.len().min(self.schedule.free_cpus() * 2);
         std::thread::scope(|scope| {
             for _ in 0..threads {
                 let say = say.clone();
@@ -246,6 +250,7 @@ impl Course<'_, '_> {
             }
             match hear.recv_timeout(LOOK_AROUND) {
                 Ok(Message::Said(event)) => (self.emit)(event),
+                Ok(Message::Over(id)) => self.schedule.leave(id),
                 Ok(Message::Done(id, done, time)) => self.take(id, *done, time, ask),
                 Ok(Message::Synced(ticket)) => self.acknowledge(ticket),
                 Err(RecvTimeoutError::Timeout) => {}

@@ -54,6 +54,8 @@ enum State {
     Ready,
     /// It was handed out.
     Running,
+    /// It was handed out, and no longer takes anything from the machine.
+    Leaving,
     /// It came to its end, whichever.
     Done,
 }
@@ -146,13 +148,22 @@ impl<'a> Schedule<'a> {
         Some(id)
     }
 
+    /// Gives the room of a step that was handed out to others before it is at its end. Does nothing
+    /// the second time.
+    pub(crate) fn leave(&mut self, id: StepId) {
+        if self.states[id.index()] == State::Running {
+            self.states[id.index()] = State::Leaving;
+            let cost = self.costs[id.index()];
+            self.free.cpus += cost.cpus;
+            self.free.memory += cost.memory;
+        }
+    }
+
     /// Takes back a step that was handed out; returns the steps that can never start now, in
     /// order, each after those it needs.
     pub(crate) fn finish(&mut self, id: StepId, verdict: Verdict) -> Vec<StepId> {
-        debug_assert_eq!(self.states[id.index()], State::Running, "only a running step finishes");
-        let cost = self.costs[id.index()];
-        self.free.cpus += cost.cpus;
-        self.free.memory += cost.memory;
+        self.leave(id);
+        debug_assert_eq!(self.states[id.index()], State::Leaving, "it was handed out");
         self.running -= 1;
         self.states[id.index()] = State::Done;
         match verdict {
@@ -338,6 +349,23 @@ mod tests {
         assert_eq!(take(&mut schedule), [2], "memory is room, too");
         schedule.finish(id(2), Verdict::Passed);
         assert_eq!(take(&mut schedule), [3]);
+    }
+
+    #[test]
+    fn one_that_leaves_makes_room_and_holds_back_what_needs_it() {
+        let graph = graph(&[&[], &[0], &[]]);
+        let mut schedule = plain(&graph, 1, false);
+        assert_eq!(take(&mut schedule), [0]);
+        schedule.leave(id(0));
+        assert_eq!(take(&mut schedule), [2]);
+        schedule.leave(id(0));
+        assert!(take(&mut schedule).is_empty(), "room is given once");
+        schedule.finish(id(2), Verdict::Passed);
+        assert!(take(&mut schedule).is_empty(), "what it makes is not there yet");
+        assert_eq!(schedule.running(), 1);
+        schedule.finish(id(0), Verdict::Passed);
+        assert_eq!(take(&mut schedule), [1]);
+        assert!(take(&mut schedule).is_empty(), "room is given once");
     }
 
     #[test]

@@ -42,17 +42,23 @@ pub(super) fn open_beneath(
     open_resolved(root, path, flags | OFlags::CLOEXEC, resolve)
 }
 
+/// How often the kernel is asked before its answer stands.
+const MAX_TRIES: usize = 1_000;
+
 /// Opens `path` below `root`. The kernel gives up on a `..` when anything was renamed or mounted
-/// at the same moment anywhere on the machine: then it is asked again.
+/// at the same moment anywhere on the machine: then it is asked again. It says the same, and always
+/// does, of some paths that lead out.
 pub(super) fn open_resolved(
     root: BorrowedFd<'_>,
     path: &Path,
     flags: OFlags,
     resolve: ResolveFlags,
 ) -> rustix::io::Result<OwnedFd> {
+    let mut tries = 0;
     loop {
+        tries += 1;
         match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) if tries < MAX_TRIES => {}
             result => return result,
         }
     }

@@ -26,10 +26,9 @@ const DIRS: [(&str, u32); 5] =
 /// The mounts of one step, in the launcher's own namespace; gone when dropped.
 pub(super) struct Stage {
     pub(super) root: PathBuf,
-    /// The root of the working tree.
+    /// The working tree, detached; process 1 attaches it in its own namespace. Let go of before the
+    /// scratch space that it writes to.
     build: OwnedFd,
-    /// Taken away before the scratch space it writes to.
-    _overlay: Mounted,
     scratch: Scratch,
 }
 
@@ -58,22 +57,29 @@ impl Drop for Mounted {
 }
 
 impl Stage {
-    /// Mounts the working tree of `request` in `root`, and makes the places it must have.
+    /// Makes the working tree of `request` for `root`, and the places it must have.
     pub(super) fn make(request: &Request, root: PathBuf) -> Result<Self, Fault> {
         let scratch = mount_scratch(request)?;
         let lowers = open_lowers(&request.lowers)?;
         let writes = Writes { dir: SCRATCH, on_disk: request.scratch.is_some() };
-        let overlay = mounts::make_overlay(&lowers, Some(&writes)).map_err(overlay_fault)?;
-        let at = root.join("build");
-        mounts::attach_at(&overlay, &at).map_err(|error| Fault::prepare("mount", &at, error))?;
-        let mounted = Mounted(at);
-        let stage = Self { root, build: overlay, _overlay: mounted, scratch };
+        let build = mounts::make_overlay(&lowers, Some(&writes)).map_err(overlay_fault)?;
+        let stage = Self { root, build, scratch };
         stage.make_room(&request.outs)?;
         Ok(stage)
     }
 
+    /// Returns the detached mounts of the working tree in their order, each with its place below
+    /// the root: itself, and copies of the trees that `request` wants in it.
+    pub(super) fn mounts(&self, request: &Request) -> Result<Vec<(OwnedFd, PathBuf)>, Fault> {
+        let build = self.build.try_clone();
+        let build = build.map_err(|error| Fault::prepare("hand over", "/build", error))?;
+        let mut mounts = vec![(build, PathBuf::new())];
+        mounts.extend(self.trees(request)?);
+        Ok(mounts)
+    }
+
     /// Returns copies of the trees to mount in the working tree, and makes a place for each.
-    pub(super) fn trees(&self, request: &Request) -> Result<Vec<(OwnedFd, PathBuf)>, Fault> {
+    fn trees(&self, request: &Request) -> Result<Vec<(OwnedFd, PathBuf)>, Fault> {
         let copy = |mount: &super::spec::Mount| {
             let from = mounts::open_host(&mount.tree)?;
             let at = Path::new(&mount.at);

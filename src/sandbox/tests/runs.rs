@@ -87,12 +87,21 @@ fn a_placed_out_has_a_parent_and_is_an_empty_dir() {
 
 #[test]
 fn names_and_links_come_back_byte_for_byte() {
-    let script = r#"mkdir d; cd d; echo 1 > "$(printf 'a\nb')"; echo 2 > "$(printf '\377')"; ln -s "$(printf '\377')" l; mkdir -p x/y; ln -s ../../l x/y/up"#;
+    let script = r#"mkdir d; cd d; echo 1 > "$(printf 'a\nb')"; echo 2 > "$(printf '\377')"; ln -s "$(printf '\377')" l; mkdir -p x/y; ln -s ../../l x/y/up; ln -s .. x/top; ln -s x/top/l wind"#;
     let tried = Try::shell(script).out("d", OutKind::Dir).run();
     tried.text();
     assert_eq!(
         tried.entries(0),
-        ["a\\nb 1\\n", "l -> \\xff", "x/", "x/y/", "x/y/up -> ../../l", "\\xff 2\\n"]
+        [
+            "a\\nb 1\\n",
+            "l -> \\xff",
+            "wind -> x/top/l",
+            "x/",
+            "x/top -> ..",
+            "x/y/",
+            "x/y/up -> ../../l",
+            "\\xff 2\\n"
+        ]
     );
 }
 
