@@ -214,10 +214,12 @@ impl Snapshot {
     pub(crate) fn clean(&self, request: Digest) -> Option<Clean> {
         let all: Vec<Clean> = self.parts.decode(CLEAN)?;
         let clean = all.into_iter().find(|clean| clean.request == request)?;
+        let root = memory::open_folder(&self.root).ok()?;
         let is_same = |(path, stat): &(OsString, Stat)| {
-            Stat::of(&self.root.join(path)).is_ok_and(|now| now == *stat)
+            Stat::below(&root, Path::new(path)).is_ok_and(|now| now == *stat)
         };
-        (clean.outs.iter().all(is_same) && self.memory.is_all_unchanged()).then_some(clean)
+        let are_same = memory::in_halves(&clean.outs, |part| part.iter().all(is_same));
+        (are_same && self.memory.is_all_unchanged()).then_some(clean)
     }
 
     /// Returns what is remembered of steps, by name.

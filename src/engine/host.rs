@@ -88,7 +88,11 @@ impl Host {
             }
         }
         for (path, depth) in UNWATCHED {
-            parts.push((path.to_owned(), listing(Path::new(path), depth)));
+            let digest = match depth {
+                1 => known_listing(memory, path),
+                _ => listing(Path::new(path), depth),
+            };
+            parts.push((path.to_owned(), digest));
         }
         let mut hasher = Hasher::tagged("kiln host 1");
         for (path, digest) in &parts {
@@ -241,6 +245,46 @@ fn file(memory: &Memory, path: &str) -> Option<Digest> {
     }
 }
 
+/// The digest of what stands directly in a folder, without reading files. Where its links lead is
+/// remembered: they change with the folder.
+fn known_listing(memory: &Memory, path: &str) -> Digest {
+    let stat = Stat::of(Path::new(path)).ok();
+    let known = stat.and_then(|stat| memory.taken(path, &stat));
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    let is_link = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_symlink());
+    let (links, others): (Vec<_>, Vec<_>) = entries.partition(is_link);
+    let links = known.map_or_else(|| hash_entries(links).finish(), |(digest, _)| digest);
+    if let Some(stat) = stat {
+        memory.note_taken(path, stat, (links, 0));
+    }
+    let mut hasher = hash_entries(others);
+    hasher.field(links.as_bytes());
+    hasher.finish()
+}
+
+fn hash_entries(entries: Vec<fs::DirEntry>) -> Hasher {
+    let mut hasher = Hasher::tagged("kiln entries 1");
+    let mut paths: Vec<_> = entries.iter().map(fs::DirEntry::path).collect();
+    paths.sort_unstable();
+    for path in paths {
+        hash_entry(&mut hasher, &path);
+    }
+    hasher
+}
+
+/// Adds what stands at a path, without reading files; returns whether it is a folder.
+fn hash_entry(hasher: &mut Hasher, path: &Path) -> bool {
+    let Ok(meta) = path.symlink_metadata() else { return false };
+    hasher.field(path.as_os_str().as_encoded_bytes());
+    if meta.is_symlink() {
+        let target = fs::read_link(path).unwrap_or_default();
+        hasher.field(target.as_os_str().as_encoded_bytes());
+    } else if !meta.is_dir() {
+        hash_meta(hasher, &meta);
+    }
+    meta.is_dir()
+}
+
 /// The digest of what stands in a folder, without reading files.
 fn listing(folder: &Path, depth: usize) -> Digest {
     let mut hasher = Hasher::tagged("kiln listing 1");
@@ -250,17 +294,8 @@ fn listing(folder: &Path, depth: usize) -> Digest {
         let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
         paths.sort_unstable();
         for path in paths {
-            let Ok(meta) = path.symlink_metadata() else { continue };
-            hasher.field(path.as_os_str().as_encoded_bytes());
-            if meta.is_dir() {
-                if depth > 1 {
-                    open.push((path, depth - 1));
-                }
-            } else if meta.is_symlink() {
-                let target = fs::read_link(&path).unwrap_or_default();
-                hasher.field(target.as_os_str().as_encoded_bytes());
-            } else {
-                hash_meta(&mut hasher, &meta);
+            if hash_entry(&mut hasher, &path) && depth > 1 {
+                open.push((path, depth - 1));
             }
         }
     }

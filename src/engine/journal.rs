@@ -35,9 +35,7 @@ pub(crate) struct Journal {
 impl Journal {
     /// Begins the journal of a new run in the folder `runs`, and drops the oldest ones.
     pub(crate) fn begin(runs: &Path) -> Self {
-        let now = timestamp(now());
-        let stem: String = now.chars().filter(|char| !matches!(char, '-' | ':' | '.')).collect();
-        let mut journal = Self { run: stem, seq: 0, file: None, is_precious: false, fault: None };
+        let mut journal = Self::unkept();
         match journal.open(runs) {
             Ok(file) => journal.file = Some(BufWriter::new(file)),
             Err(error) => journal.fault = Some(error),
@@ -45,9 +43,11 @@ impl Journal {
         journal
     }
 
-    /// Returns a journal that numbers and dates events and keeps none.
+    /// Returns a journal that numbers and dates events and keeps none. Its id is the time alone.
     pub(crate) fn unkept() -> Self {
-        Self { run: String::new(), seq: 0, file: None, is_precious: false, fault: None }
+        let now = timestamp(now());
+        let run = now.chars().filter(|char| !matches!(char, '-' | ':' | '.')).collect();
+        Self { run, seq: 0, file: None, is_precious: false, fault: None }
     }
 
     /// Returns the id of the run.

@@ -118,7 +118,8 @@ impl Workspace {
 pub struct Record(Journal);
 
 impl Record {
-    /// Returns a record that numbers and dates events and keeps none: of what is no run.
+    /// Returns a record that numbers and dates events and keeps none: of what is no run, or of one
+    /// that does nothing.
     pub fn unkept() -> Self {
         Self(Journal::unkept())
     }
@@ -209,16 +210,18 @@ test all {
         let project = Project::find(&root.join("project"), None).unwrap();
         let params = IndexMap::new();
         let mut workspace = Workspace::open(&project, &params);
-        let mut record = workspace.record();
         let mut counts = None;
-        let mut emit = |event| {
-            if let Event::RunFinished(run) = record.add(event).event {
+        let mut note = |event: Event| {
+            if let Event::RunFinished(run) = &event {
                 counts = Some(run.counts);
             }
+            event
         };
         let mut options = options(root);
         let mut how = "served";
-        if !served(&workspace, &options, &mut emit) {
+        if !served(&workspace, &options, &mut |event| drop(note(event))) {
+            let mut record = workspace.record();
+            let mut emit = |event| drop(record.add(note(event)));
             let planned = workspace.plan(&params).unwrap();
             how = if matches!(planned, Planned::Kept(..)) { "kept" } else { "made" };
             let plan = match planned {
@@ -280,7 +283,9 @@ test all {
         std::fs::write(root.join("project/src/a.c"), "a").unwrap();
         std::fs::write(root.join("project/pipeline.pipe"), PIPELINE).unwrap();
         go(&root);
-        go(&root);
+        std::fs::remove_dir_all(root.join("project/out")).unwrap();
+        assert_eq!(go(&root).0, "kept");
+        assert_eq!(go(&root).0, "served", "which is not worth keeping");
         let project = Project::find(&root.join("project"), None).unwrap();
         let workspace = Workspace::open(&project, &IndexMap::new());
         let runs = workspace.past_runs();

@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +61,14 @@ impl Stat {
             mtime: nanos(stat.st_mtime, stat.st_mtime_nsec),
             ctime: nanos(stat.st_ctime, stat.st_ctime_nsec),
         }
+    }
+
+    /// Returns the stat data of what is at `path` below the open folder `root`, links not followed.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(super) fn below(root: impl AsFd, path: &Path) -> io::Result<Self> {
+        Ok(Self::from(&rustix::fs::statat(root, path, AtFlags::SYMLINK_NOFOLLOW)?))
     }
 
     /// Returns whether it is of a directory.
@@ -136,15 +145,15 @@ pub(crate) struct Memory {
     old: BTreeMap<Box<str>, Record>,
     /// Looked at in this run: each path once, so that all steps of a run agree.
     now: Mutex<HashMap<Box<str>, Slot>>,
-    /// Folders that were taken into the store as a whole.
+    /// Folders that were looked at as a whole.
     taken: Mutex<BTreeMap<Box<str>, Taken>>,
 }
 
 /// What stands at a path, once it was looked at; locked while someone looks.
 type Slot = Arc<Mutex<Option<Record>>>;
 
-/// A folder that was taken into the store as a whole: never looked into again as long as the
-/// folder itself is the same.
+/// A folder that was looked at as a whole: never looked into again as long as the folder itself is
+/// the same.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Taken {
     stat: Stat,
@@ -227,16 +236,19 @@ impl Memory {
         Ok(())
     }
 
-    /// Returns the name that a folder, taken into the store as a whole, had when it was in that
-    /// state.
+    /// Returns the name that a folder, looked at as a whole, had when it was in that state.
     pub(crate) fn taken(&self, path: &str, stat: &Stat) -> Option<(Digest, u64)> {
         let taken = lock(&self.taken);
         let taken = taken.get(path).filter(|taken| taken.stat == *stat)?;
         Some((taken.digest, taken.size))
     }
 
-    /// Notes the name of a folder that was taken into the store as a whole.
+    /// Notes the name of a folder that was looked at as a whole, unless it is so young that a change
+    /// might not show.
     pub(crate) fn note_taken(&self, path: &str, stat: Stat, (digest, size): (Digest, u64)) {
+        if self.clock.is_racy(&stat) {
+            return;
+        }
         lock(&self.taken).insert(path.into(), Taken { stat, digest, size });
     }
 
@@ -276,35 +288,21 @@ impl Memory {
     }
 
     fn are_as_before(&self, records: &[(&str, &Record)]) -> bool {
-        let (front, back) = records.split_at(records.len() / 2);
-        if records.len() < 256 {
-            return self.part_is_as_before(records);
-        }
-        std::thread::scope(|scope| {
-            let other = scope.spawn(|| self.part_is_as_before(back));
-            let is_same = self.part_is_as_before(front);
-            other.join().unwrap_or(false) && is_same
-        })
+        in_halves(records, |part| self.part_is_as_before(part))
     }
 
     /// Sorted paths stand together by folder, so a folder is opened once for all in it.
     fn part_is_as_before(&self, records: &[(&str, &Record)]) -> bool {
-        let mut open: Option<(&str, rustix::fd::OwnedFd)> = None;
+        let mut open: Option<(&str, OwnedFd)> = None;
         records.iter().all(|(path, record)| {
             let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
             if open.as_ref().is_none_or(|(opened, _)| *opened != folder) {
-                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let Ok(handle) = rustix::fs::open(self.root.join(folder), flags, Mode::empty())
-                else {
-                    return false;
-                };
+                let Ok(handle) = open_folder(&self.root.join(folder)) else { return false };
                 open = Some((folder, handle));
             }
             let Some((_, handle)) = &open else { return false };
-            let Ok(stat) = rustix::fs::statat(handle, name, AtFlags::SYMLINK_NOFOLLOW) else {
-                return false;
-            };
-            match (Stat::from(&stat) == record.stat, record.is_racy) {
+            let Ok(stat) = Stat::below(handle, Path::new(name)) else { return false };
+            match (stat == record.stat, record.is_racy) {
                 (true, false) => true,
                 _ => self.look(path).is_ok_and(|seen| seen == record.seen),
             }
@@ -369,6 +367,25 @@ fn read_file(path: &Path) -> io::Result<Option<Seen>> {
     let executable = before.mode & 0o100 != 0;
     let is_whole = before == after && size == after.size;
     Ok(is_whole.then_some(Seen::File { digest, size, executable }))
+}
+
+/// Returns whether all of `list` is as `is_so` says of its parts; asks two threads if it is long.
+pub(super) fn in_halves<T: Sync>(list: &[T], is_so: impl Fn(&[T]) -> bool + Sync) -> bool {
+    const WORTH_IT: usize = 256;
+    if list.len() < WORTH_IT {
+        return is_so(list);
+    }
+    let (front, back) = list.split_at(list.len() / 2);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| is_so(back));
+        is_so(front) && other.join().unwrap_or(false)
+    })
+}
+
+/// Opens a folder to look at what is in it.
+pub(super) fn open_folder(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
 pub(super) fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {

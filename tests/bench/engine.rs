@@ -19,17 +19,28 @@ const ROUNDS: usize = 5;
 /// How many steps run beside each other.
 const JOBS: usize = 2;
 
+/// How often a run that has nothing to do is timed in each round.
+const NULLS: usize = 5;
+
 const TRIVIAL: usize = 1_000;
 const MANY: usize = 10_000;
 const FILES: usize = 200;
 
 fn main() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-engine");
-    let _ = fs::remove_dir_all(&folder);
-    let trivial = trivial(&folder.join("trivial"), TRIVIAL);
-    let project = project(&folder.join("project"));
+    // Each try has a folder of its own and none is removed before the end: for minutes after files
+    // were removed, ext4 makes new ones many times slower.
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let folder = folder.join(format!("bench-engine-{}", std::process::id()));
     println!("| | plain exec | ninja | kiln | kiln / ninja |\n|---|---|---|---|---|");
-    let rounds: Vec<_> = (0..ROUNDS).map(|_| (trivial.round(true), project.round(false))).collect();
+    let round = |round: usize| {
+        let trivial = |path: &Path| trivial(path, TRIVIAL);
+        let place = |name: &str| folder.join(format!("{name}-{round}"));
+        (
+            one_round(&place("trivial"), &trivial, true),
+            one_round(&place("project"), &project, false),
+        )
+    };
+    let rounds: Vec<_> = (0..ROUNDS).map(round).collect();
     print_case(&format!("{TRIVIAL} trivial steps"), rounds.iter().map(|round| round.0));
     print_case(&format!("C project of {FILES} files"), rounds.iter().map(|round| round.1));
     many(&folder.join("many"));
@@ -51,28 +62,27 @@ struct Round {
     kiln: [Duration; 2],
 }
 
-impl Case {
-    fn round(&self, with_exec: bool) -> Round {
-        let exec = with_exec.then(|| {
-            self.clear();
-            time(|| exec(&self.folder, &self.scripts))
-        });
-        self.clear();
-        let ninja = [self.ninja(), self.ninja()];
-        self.clear();
-        Round { exec, ninja, kiln: [self.kiln(), self.kiln()] }
-    }
+/// Does everything once, each in a new folder.
+fn one_round(place: &Path, make: &dyn Fn(&Path) -> Case, with_exec: bool) -> Round {
+    let case = |name: &str| make(&place.join(name));
+    let exec = with_exec.then(|| {
+        let case = case("exec");
+        time(|| exec(&case.folder, &case.scripts))
+    });
+    let (ninja, kiln) = (case("ninja"), case("kiln"));
+    Round { exec, ninja: ninja.twice(Case::ninja), kiln: kiln.twice(Case::kiln) }
+}
 
-    /// Forgets all earlier runs.
-    fn clear(&self) {
-        for name in ["out", ".kiln", "made"] {
-            let _ = fs::remove_dir_all(self.folder.join(name));
-        }
-        let _ = fs::remove_dir_all(self.store());
-        for name in [".ninja_log", ".ninja_deps"] {
-            let _ = fs::remove_file(self.folder.join(name));
-        }
-        fs::create_dir_all(self.folder.join("made")).expect("the folder can be made");
+impl Case {
+    /// The time of the first run, and the median of those after it, which have nothing to do.
+    fn twice(&self, run: impl Fn(&Self) -> Duration) -> [Duration; 2] {
+        let cold = run(self);
+        // What was written within the last tick of the clock may be looked at again.
+        std::thread::sleep(Duration::from_millis(100));
+        run(self);
+        let mut null: Vec<_> = (0..NULLS).map(|_| run(self)).collect();
+        null.sort_unstable();
+        [cold, null[NULLS / 2]]
     }
 
     fn store(&self) -> PathBuf {
@@ -146,7 +156,7 @@ fn print_row(name: &str, exec: &str, ninja: f64, kiln: f64) {
 
 /// Steps that write a number each.
 fn trivial(folder: &Path, steps: usize) -> Case {
-    fs::create_dir_all(folder.join(".git")).expect("the folder can be made");
+    make_folders(folder);
     let pipe = format!(
         "build step for (n in range(1, {steps}), max: {steps}) {{\n  run sh \"echo {{{{n}}}} > {{{{out.o}}}}\"\n  out o: file\n}}\n"
     );
@@ -160,6 +170,12 @@ fn trivial(folder: &Path, steps: usize) -> Case {
     Case { folder: folder.to_owned(), scripts }
 }
 
+fn make_folders(folder: &Path) {
+    for name in [".git", "made", "src"] {
+        fs::create_dir_all(folder.join(name)).expect("the folder can be made");
+    }
+}
+
 fn write_case(folder: &Path, pipe: &str, ninja: &str) {
     fs::write(folder.join("pipeline.pipe"), pipe).expect("the folder is there");
     fs::write(folder.join("build.ninja"), ninja).expect("the folder is there");
@@ -167,8 +183,7 @@ fn write_case(folder: &Path, pipe: &str, ninja: &str) {
 
 /// A program of many C files with a header that all of them include.
 fn project(folder: &Path) -> Case {
-    fs::create_dir_all(folder.join(".git")).expect("the folder can be made");
-    fs::create_dir_all(folder.join("src")).expect("the folder can be made");
+    make_folders(folder);
     let mut header = "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n".to_owned();
     let mut main = "#include \"all.h\"\nint main(void) {\n  int sum = 0;\n".to_owned();
     let mut ninja = "rule cc\n  command = gcc -O2 -Wall -Isrc -c $in -o $out\nrule ld\n  command = gcc $in -o $out\n".to_owned();
@@ -232,11 +247,11 @@ fn part(n: usize) -> String {
 /// Nothing to do for many steps, and how much memory they take.
 fn many(folder: &Path) {
     let case = trivial(folder, MANY);
-    case.clear();
     case.ninja();
     let mut kiln = case.kiln_command().spawn().expect("it was built");
     let cold_peak = peak_mib(&mut kiln);
-    let rounds: Vec<_> = (0..ROUNDS).map(|_| (case.ninja(), case.kiln())).collect();
+    case.kiln();
+    let rounds: Vec<_> = (0..ROUNDS * 2).map(|_| (case.ninja(), case.kiln())).collect();
     let ninja = median(rounds.iter().map(|round| round.0));
     let nothing = median(rounds.iter().map(|round| round.1));
     print_row(&format!("{MANY} trivial steps, null"), "", ninja, nothing);

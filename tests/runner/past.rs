@@ -54,6 +54,10 @@ fn why_names_what_changed() {
     let why = project.kiln("why all").exits(0).stdout();
     assert!(why.contains("`all` ran, since"), "{why}");
     project.kiln("run").exits(0).tells("4 cached");
+    let again = project.kiln("why all").exits(0).stdout();
+    assert_eq!(again, why, "a run that does nothing at all is not kept");
+    std::fs::remove_dir_all(project.at("out")).unwrap();
+    project.kiln("run").exits(0).tells("4 cached");
     let why = project.kiln("why all").exits(0).stdout();
     assert!(why.contains("served from the cache") && why.contains("before that"), "{why}");
 }

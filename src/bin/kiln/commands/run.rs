@@ -23,16 +23,18 @@ pub(crate) fn run(arguments: &RunArgs, form: Ui) -> Result<Exit, Exit> {
     let project = super::project(arguments.pipeline.file.as_deref())?;
     let params = super::params(&project, &arguments.pipeline)?;
     let mut workspace = Workspace::open(&project, &params);
-    let mut record = workspace.record();
-    let mut options = options(arguments, record.run())?;
+    let mut unkept = Record::unkept();
+    let mut options = options(arguments, unkept.run())?;
     let mut scene = scene(arguments, &project)?;
     if arguments.rerun.is_empty() {
         let mut said = Vec::new();
-        if session::served(&workspace, &options, &mut |event| said.push(record.add(event))) {
-            ui::reader::shown(form, scene, |emit| said.into_iter().for_each(emit));
+        if session::served(&workspace, &options, &mut |event| said.push(unkept.add(event))) {
+            ui::reader::shown_at_once(form, scene, said);
             return Ok(Exit::Done);
         }
     }
+    let mut record = workspace.record();
+    record.run().clone_into(&mut options.run);
     let planned = workspace.plan(&params).map_err(|error| {
         ui::complain(&error.to_string(), None);
         Exit::Machine

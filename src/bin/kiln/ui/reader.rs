@@ -32,12 +32,7 @@ pub(crate) fn shown<T>(
     run: impl FnOnce(&mut dyn FnMut(Envelope)) -> T,
 ) -> T {
     let (say, hear) = mpsc::sync_channel(MAX_WAITING);
-    let reader = match form {
-        Ui::Live => Reader::Live(Box::new(Live::new(scene))),
-        Ui::Plain => Reader::Plain(Box::new(Plain::new(scene))),
-        Ui::Jsonl => Reader::Jsonl,
-        Ui::Quiet => Reader::Quiet(Box::new(Quiet::new(scene))),
-    };
+    let reader = Reader::new(form, scene);
     std::thread::scope(|scope| {
         scope.spawn(move || reader.read(&hear));
         let done = run(&mut |event| {
@@ -49,7 +44,23 @@ pub(crate) fn shown<T>(
     })
 }
 
+/// Shows the events of a run that is over.
+pub(crate) fn shown_at_once(form: Ui, scene: Scene, events: Vec<Envelope>) {
+    let mut reader = Reader::new(form, scene);
+    events.into_iter().for_each(|event| reader.hear(event));
+    reader.end();
+}
+
 impl Reader {
+    fn new(form: Ui, scene: Scene) -> Self {
+        match form {
+            Ui::Live => Self::Live(Box::new(Live::new(scene))),
+            Ui::Plain => Self::Plain(Box::new(Plain::new(scene))),
+            Ui::Jsonl => Self::Jsonl,
+            Ui::Quiet => Self::Quiet(Box::new(Quiet::new(scene))),
+        }
+    }
+
     fn read(mut self, events: &Receiver<Envelope>) {
         loop {
             match events.recv_timeout(self.patience()) {
