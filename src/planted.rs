@@ -13,6 +13,10 @@ const VARIABLE: &str = "KILN_PLANTED_BUG";
 pub enum Bug {
     /// The bytes of a stored blob are believed without a look at their digest.
     BelieveBlobs,
+    /// Results are said to be done and not recorded.
+    ForgetRecords,
+    /// Runs at once do not wait for each other's steps.
+    NoSingleFlight,
     /// Names in directories are kept as text, not as bytes.
     LossyNames,
     /// Logs are held in memory, however long they are.

@@ -5,9 +5,11 @@
 //! `tests/run` builds the binary that has them. The numbers are the rows of the fault catalogue.
 
 mod captured;
+mod crowds;
 mod damage;
 mod ends;
 mod floods;
+mod kills;
 mod names;
 mod network;
 mod output;

@@ -3,7 +3,8 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -131,6 +132,22 @@ fn clean(mut command: Command, folder: &Path) -> Command {
     command.env("LC_ALL", "C.UTF-8").env("HOME", folder);
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command
+}
+
+/// Waits for the end of a process; returns `None` if it takes longer than that, and ends it.
+pub(crate) fn wait_at_most(child: &mut Child, time: Duration) -> Option<ExitStatus> {
+    let begin = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        if begin.elapsed() > time {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return None;
+        }
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
 }
 
 /// What a call came to.
