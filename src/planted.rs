@@ -17,6 +17,8 @@ pub enum Bug {
     ForgetRecords,
     /// Runs at once do not wait for each other's steps.
     NoSingleFlight,
+    /// A file is believed to be the same as long as its modification time is.
+    IgnoreChangeTimes,
     /// Names in directories are kept as text, not as bytes.
     LossyNames,
     /// Logs are held in memory, however long they are.

@@ -17,6 +17,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::planted::{Bug, is_planted};
 
 /// Two times of one filesystem closer than this may be equal on disk: Linux stamps files with the
 /// time of the last timer tick, at most 10 ms ago.
@@ -59,7 +60,10 @@ impl Stat {
             size: stat.st_size as u64,
             mode: stat.st_mode,
             mtime: nanos(stat.st_mtime, stat.st_mtime_nsec),
-            ctime: nanos(stat.st_ctime, stat.st_ctime_nsec),
+            ctime: match is_planted(Bug::IgnoreChangeTimes) {
+                true => 0,
+                false => nanos(stat.st_ctime, stat.st_ctime_nsec),
+            },
         }
     }
 

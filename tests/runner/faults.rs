@@ -13,6 +13,7 @@ mod kills;
 mod names;
 mod network;
 mod output;
+mod races;
 mod terminal;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
