@@ -17,6 +17,7 @@ pub(crate) mod reach;
 pub(crate) mod run;
 pub(crate) mod schedule;
 pub(crate) mod stop;
+pub(crate) mod stores;
 pub(crate) mod tool_tree;
 pub(crate) mod why;
 

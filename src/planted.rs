@@ -13,6 +13,8 @@ const VARIABLE: &str = "KILN_PLANTED_BUG";
 pub enum Bug {
     /// The bytes of a stored blob are believed without a look at their digest.
     BelieveBlobs,
+    /// A run ends when it cannot have the store that it was told to use.
+    InsistOnStore,
     /// Results are said to be done and not recorded.
     ForgetRecords,
     /// Runs at once do not wait for each other's steps.

@@ -137,6 +137,7 @@ impl Store {
     ) -> Result<(Self, Option<CacheError>), CacheError> {
         match Self::open(directory) {
             Ok(store) => Ok((store, None)),
+            Err(reason) if is_planted(Bug::InsistOnStore) => Err(reason),
             Err(reason) => Ok((Self::open_private(parent)?, Some(reason))),
         }
     }
@@ -144,6 +145,11 @@ impl Store {
     /// Returns whether the store is a private one, gone when this process ends.
     pub(crate) fn is_private(&self) -> bool {
         self.temporary.is_some()
+    }
+
+    /// Returns the directory that all of the store lies in.
+    pub(crate) fn path(&self) -> &Path {
+        &self.root
     }
 
     /// Returns a directory on the store's filesystem for this run's unfinished files; files in it

@@ -132,11 +132,19 @@ struct Tried<'a> {
 /// Brings a step to its end, whichever that is.
 pub(crate) fn settle(shop: &Shop, id: StepId, say: &SyncSender<Message>) -> Done {
     let may_hit = !shop.rerun[id.index()];
-    match bring(shop, id, may_hit, say).and_then(|done| write(shop, id, done, say)) {
-        Ok(done) => done,
-        Err(StepError::NoOut { producer, .. }) => Done::blocked(producer),
-        Err(StepError::Interrupted) => Done::skipped(),
-        Err(error) => Done::failed(error.failure(), None),
+    loop {
+        let store = shop.pantry.store();
+        let brought = bring(shop, id, may_hit, say).and_then(|done| write(shop, id, done, say));
+        let error = match brought {
+            Ok(done) => return done,
+            Err(StepError::NoOut { producer, .. }) => return Done::blocked(producer),
+            Err(StepError::Interrupted) => return Done::skipped(),
+            Err(error) => error,
+        };
+        match shop.pantry.stores.leave(store, &error) {
+            None => return Done::failed(error.failure(), None),
+            Some(warning) => warning.into_iter().for_each(|text| send(say, Event::Warning(text))),
+        }
     }
 }
 
@@ -147,7 +155,7 @@ fn bring(
     say: &SyncSender<Message>,
 ) -> Result<Done, StepError> {
     let step = shop.plan.step(id);
-    let store = shop.pantry.store;
+    let store = shop.pantry.store();
     let mut lost = None;
     for _ in 0..MAX_ROUNDS {
         let ready = shop.pantry.ready(step, &|id| Arc::clone(&locked(&shop.made[id.index()])))?;
@@ -190,13 +198,13 @@ fn served(
     may_hit: bool,
     say: &SyncSender<Message>,
 ) -> Option<Done> {
-    let Hit { record, mut outs } = shop.pantry.store.lookup(ready.key).filter(|_| may_hit)?;
+    let Hit { record, mut outs } = shop.pantry.store().lookup(ready.key).filter(|_| may_hit)?;
     if !outs::is_complete(step, &outs) {
         return None;
     }
     if let Some(log) = record.log.filter(|_| shop.replays) {
         // A log that is damaged is a miss like any other blob.
-        let bytes = shop.pantry.store.read(log).ok()?;
+        let bytes = shop.pantry.store().read(log).ok()?;
         for event in replay(&step.name, &bytes) {
             send(say, event);
         }
@@ -239,8 +247,10 @@ fn mend(
             continue;
         }
         let name = &shop.plan.step(producer).name;
-        let message = format!("the cache lost what `{name}` made; it runs again");
-        send(say, Event::Warning(Warning { message, help: None, step: Some(name.clone()) }));
+        if !shop.pantry.stores.have_moved() {
+            let message = format!("the cache lost what `{name}` made; it runs again");
+            send(say, Event::Warning(Warning { message, help: None, step: Some(name.clone()) }));
+        }
         let done = make_again(shop, producer, say)?;
         if !done.has_passed() {
             return Err(StepError::Lost { digest });
@@ -267,9 +277,9 @@ fn make_again(shop: &Shop, id: StepId, say: &SyncSender<Message>) -> Result<Done
 
 fn is_there(shop: &Shop, node: &Node) -> bool {
     match node {
-        Node::File { blob, .. } => shop.pantry.store.has(*blob),
+        Node::File { blob, .. } => shop.pantry.store().has(*blob),
         Node::Link { .. } => true,
-        Node::Directory(tree) => shop.pantry.store.missing(tree).is_empty(),
+        Node::Directory(tree) => shop.pantry.store().missing(tree).is_empty(),
     }
 }
 
@@ -339,7 +349,7 @@ fn try_once<'a>(
     scratch: Scratch,
     say: &SyncSender<Message>,
 ) -> Result<Tried<'a>, StepError> {
-    let store = shop.pantry.store;
+    let store = shop.pantry.store();
     let capture = shop.captures.take(store.scratch())?;
     let spec = spec(step, ready, laid, scratch, capture.path());
     let mut log = Log::new();
@@ -367,7 +377,7 @@ fn try_once<'a>(
 
 /// Files what a run of the commands left, and finds out whether the step passed.
 fn finish(shop: &Shop, step: &Step, ready: &Ready, tried: Tried<'_>) -> Result<Done, StepError> {
-    let store = shop.pantry.store;
+    let store = shop.pantry.store();
     let Tried { outcome, log, capture } = tried;
     let made = outs::keep(store, step, &outcome.captured, capture.path())?;
     let end = log.end();
@@ -416,7 +426,7 @@ fn record(
         level: shop.pantry.level.name().to_owned(),
         warm: false,
     };
-    Ok(shop.pantry.store.put_record(&record)?)
+    Ok(shop.pantry.store().put_record(&record)?)
 }
 
 /// Returns which command was running, from 0, of a step with several.
@@ -443,7 +453,7 @@ fn write(
         let mut is_lost = false;
         for (name, node) in &done.made {
             let path = folder.join(name);
-            match shop.pantry.store.restore(node, &project.join(&path)) {
+            match shop.pantry.store().restore(node, &project.join(&path)) {
                 Ok(()) => {
                     let path = path.to_string_lossy().into_owned();
                     done.written.push(WrittenOut { name: name.clone(), path });

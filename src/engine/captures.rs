@@ -29,7 +29,10 @@ impl CaptureDirs {
     /// # Errors
     /// [`CacheError::Io`].
     pub(crate) fn take(&self, parent: &Path) -> Result<CaptureDir<'_>, CacheError> {
-        let free = locked(&self.0).pop().filter(|directory| directory.path().is_dir());
+        let is_there = |directory: &TempDir| {
+            directory.path().parent() == Some(parent) && directory.path().is_dir()
+        };
+        let free = locked(&self.0).pop().filter(is_there);
         let directory = match free {
             Some(directory) => directory,
             None => tempfile::tempdir_in(parent).map_err(|source| CacheError::Io {

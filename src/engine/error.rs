@@ -76,7 +76,12 @@ impl StepError {
             | Self::Lost { .. }
             | Self::Cache(_) => (Cause::Machine, None),
         };
-        Failure { help, ..Failure::new(cause, with_sources(self)) }
+        Failure { help, ..Failure::new(cause, self.text()) }
+    }
+
+    /// Returns the error and what lies under it, as one sentence.
+    pub(crate) fn text(&self) -> String {
+        with_sources(self)
     }
 }
 

@@ -20,6 +20,7 @@ use super::error::StepError;
 use super::host::{Host, HostTool};
 use super::key::{self, Level};
 use super::line::{Line, TOOLS, line};
+use super::stores::Stores;
 use super::why::Sets;
 use super::{locked, tool_tree};
 
@@ -79,12 +80,12 @@ pub(crate) struct Pantry<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) project: PathBuf,
     pub(crate) memory: &'a Memory,
-    pub(crate) store: &'a Store,
+    pub(crate) stores: Stores<'a>,
     pub(crate) host: &'a Host,
     pub(crate) level: Level,
     sets: Mutex<IndexMap<Placed, Layer>>,
-    /// Trees named by `tree(…)`, taken into the store once a run.
-    taken: Mutex<IndexMap<String, Tree>>,
+    /// Trees named by `tree(…)`, taken into each store once a run: by the store's folder and theirs.
+    taken: Mutex<IndexMap<(PathBuf, String), Tree>>,
     /// The layers that were laid out last: the next step likely takes the same.
     folders: Mutex<IndexMap<Digest, Arc<Folder>>>,
 }
@@ -126,12 +127,12 @@ impl<'a> Pantry<'a> {
         plan: &'a Plan,
         project: PathBuf,
         memory: &'a Memory,
-        store: &'a Store,
+        stores: Stores<'a>,
         host: &'a Host,
         level: Level,
     ) -> Self {
         let (sets, taken, folders) = Default::default();
-        Self { plan, project, memory, store, host, level, sets, taken, folders }
+        Self { plan, project, memory, stores, host, level, sets, taken, folders }
     }
 
     /// Returns the step with all its inputs by content, and its key.
@@ -263,10 +264,15 @@ impl<'a> Pantry<'a> {
         name.into()
     }
 
+    /// Returns the store in use. Not to be asked twice where both answers must be the same.
+    pub(crate) fn store(&self) -> &Store {
+        self.stores.now()
+    }
+
     /// Lays a ready step out on disk, taking in files of the project that the store lacks.
     pub(crate) fn lay_out(&self, ready: &Ready) -> Result<Laid, Unlaid> {
         for script in &ready.scripts {
-            self.store.put(script)?;
+            self.store().put(script)?;
         }
         let mut layers = Vec::with_capacity(ready.layers.len());
         for layer in self.few_layers(&ready.layers)? {
@@ -301,13 +307,15 @@ impl<'a> Pantry<'a> {
 
     fn folder(&self, layer: &Layer) -> Result<Arc<Folder>, Unlaid> {
         let root = layer.tree.root().digest;
-        if let Some(folder) = locked(&self.folders).get(&root) {
+        let store = self.store();
+        let is_in_use = |folder: &&Arc<Folder>| folder.path().starts_with(store.path());
+        if let Some(folder) = locked(&self.folders).get(&root).filter(is_in_use) {
             return Ok(Arc::clone(folder));
         }
-        let folder = match (self.store.materialise(&layer.tree), &layer.source) {
+        let folder = match (store.materialise(&layer.tree), &layer.source) {
             (Err(CacheError::Missing { .. }), Some(placed)) => {
                 self.take_in(layer, placed)?;
-                self.store.materialise(&layer.tree)
+                store.materialise(&layer.tree)
             }
             (folder, _) => folder,
         };
@@ -328,7 +336,7 @@ impl<'a> Pantry<'a> {
     /// Takes the files of a layer that the store lacks into it.
     fn take_in(&self, layer: &Layer, placed: &Placed) -> Result<(), Unlaid> {
         let mut is_stale = false;
-        for (at, blob) in self.store.missing(&layer.tree) {
+        for (at, blob) in self.store().missing(&layer.tree) {
             let at = at.to_str().expect("project paths are UTF-8");
             let rest = at.strip_prefix(&*placed.at).expect("the layer stands at its place");
             let path = format!("{}{rest}", placed.strip);
@@ -348,7 +356,7 @@ impl<'a> Pantry<'a> {
 
     fn ingest(&self, path: &str) -> Result<Blob, StepError> {
         for _ in 0..MAX_TRIES {
-            match self.store.ingest(&self.project.join(path)) {
+            match self.store().ingest(&self.project.join(path)) {
                 Ok((blob, _)) => return Ok(blob),
                 Err(CacheError::Changed { .. }) => {}
                 Err(CacheError::NotAFile { .. }) => {
@@ -469,20 +477,22 @@ impl<'a> Pantry<'a> {
     /// Returns the tree of a folder named by `tree(…)`, taken into the store once.
     fn taken(&self, path: &str) -> Result<Tree, StepError> {
         let mut taken = locked(&self.taken);
-        if let Some(tree) = taken.get(path) {
+        let store = self.store();
+        let place = (store.path().to_owned(), path.to_owned());
+        if let Some(tree) = taken.get(&place) {
             return Ok(tree.clone());
         }
         let folder = self.project.join(path);
         let stat = Stat::of(&folder)
             .map_err(|source| StepError::Source { path: path.to_owned(), source })?;
         let before = self.memory.taken(path, &stat).map(|(digest, size)| Blob { digest, size });
-        let tree = match before.and_then(|root| self.store.tree(root).ok()) {
-            Some(tree) if self.store.missing(&tree).is_empty() => tree,
-            _ => tool_tree::take(self.store, &folder)?,
+        let tree = match before.and_then(|root| store.tree(root).ok()) {
+            Some(tree) if store.missing(&tree).is_empty() => tree,
+            _ => tool_tree::take(store, &folder)?,
         };
-        let root = self.store.put_tree(&tree)?;
+        let root = store.put_tree(&tree)?;
         self.memory.note_taken(path, stat, (root.digest, root.size));
-        taken.insert(path.to_owned(), tree.clone());
+        taken.insert(place, tree.clone());
         Ok(tree)
     }
 }

@@ -27,6 +27,7 @@ use super::learn::learned;
 use super::locked;
 use super::schedule::{Cost, Room, Schedule, Verdict, Weight};
 use super::stop::Stop;
+use super::stores::Stores;
 
 /// How many events may wait for the listener: then steps wait, too, and memory stays bounded.
 const MAX_WAITING: usize = 64;
@@ -66,6 +67,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) snapshot: &'a Snapshot,
     /// The store.
     pub(crate) store: &'a Store,
+    /// Where a temporary store goes if that one fails.
+    pub(crate) spare: &'a Path,
     /// Where steps run.
     pub(crate) sandbox: &'a dyn Sandbox,
     /// How well it walls them in.
@@ -172,11 +175,11 @@ fn shop<'a>(
             request.out.as_ref().map(|out| out.join(&step.stage).join(&step.row_dir));
     }
     let project = machine.project.to_owned();
-    let (memory, store, host, level) =
-        (machine.snapshot.memory(), machine.store, machine.host, machine.level);
+    let stores = Stores::new(machine.store, machine.spare);
+    let (memory, host, level) = (machine.snapshot.memory(), machine.host, machine.level);
     Shop {
         plan,
-        pantry: Pantry::new(plan, project, memory, store, host, level),
+        pantry: Pantry::new(plan, project, memory, stores, host, level),
         sandbox: machine.sandbox,
         captures: CaptureDirs::default(),
         stop: machine.stop,
@@ -225,7 +228,7 @@ impl Course<'_, '_> {
                 let work = &work;
                 scope.spawn(move || labour(shop, work, &say));
             }
-            scope.spawn(move || keep_synced(shop.pantry.store, &asked, &say));
+            scope.spawn(move || keep_synced(&shop.pantry.stores, &asked, &say));
             self.steer(&work, &hear, &ask);
             work.close();
             drop(ask);
@@ -421,7 +424,7 @@ enum Wish {
 
 /// The life of the thread that syncs results: many with one sync, so that small steps do not wait
 /// for the disk.
-fn keep_synced(store: &Store, asked: &Receiver<Wish>, say: &SyncSender<Message>) {
+fn keep_synced(stores: &Stores, asked: &Receiver<Wish>, say: &SyncSender<Message>) {
     let mut pause_until = Instant::now();
     while let Ok(wish) = asked.recv() {
         let Wish::Ticket(mut last) = wish else { continue };
@@ -433,7 +436,10 @@ fn keep_synced(store: &Store, asked: &Receiver<Wish>, say: &SyncSender<Message>)
             }
         }
         let start = Instant::now();
-        if let Err(error) = store.sync() {
+        let result = stores.now().sync();
+        if let Err(error) = result
+            && !stores.have_moved()
+        {
             let message = format!("results may not survive a power cut: {error}");
             let warning = Warning { message, help: None, step: None };
             let _ = say.send(Message::Said(Event::Warning(warning)));

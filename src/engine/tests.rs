@@ -176,6 +176,7 @@ impl Bench {
             project: &project,
             snapshot: &snapshot,
             store: &store,
+            spare: self.folder(),
             sandbox: cells(),
             level: Level::Namespaces,
             host: &host,

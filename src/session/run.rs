@@ -116,7 +116,8 @@ pub fn run(
     interrupt: &Interrupt,
     emit: &mut dyn FnMut(Event),
 ) -> Result<u8, RunError> {
-    let store = open_store(&options.store, emit)?;
+    let spare = std::env::temp_dir();
+    let store = open_store(&options.store, &spare, emit)?;
     let sandbox =
         sandbox(&store, options.level).map_err(|error| RunError::Sandbox(error.to_string()))?;
     let host = host(&workspace, options);
@@ -124,6 +125,7 @@ pub fn run(
         project: &workspace.project.root,
         snapshot: &workspace.snapshot,
         store: &store,
+        spare: &spare,
         sandbox: &*sandbox,
         level: options.level,
         host: &host,
@@ -183,9 +185,9 @@ fn collect_garbage(store: &Store) {
 }
 
 /// A store that cannot be used slows a run down, and is no reason to fail it.
-fn open_store(path: &Path, emit: &mut dyn FnMut(Event)) -> Result<Store, RunError> {
+fn open_store(path: &Path, spare: &Path, emit: &mut dyn FnMut(Event)) -> Result<Store, RunError> {
     let fail = |error: CacheError| RunError::Store(error.to_string());
-    let (store, refused) = Store::open_or_private(path, &std::env::temp_dir()).map_err(fail)?;
+    let (store, refused) = Store::open_or_private(path, spare).map_err(fail)?;
     if let Some(refused) = refused {
         emit(Event::Warning(Warning {
             message: format!("{refused}; this run keeps its results in a temporary store"),

@@ -14,6 +14,7 @@ mod names;
 mod network;
 mod output;
 mod races;
+mod stores;
 mod terminal;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
