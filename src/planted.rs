@@ -21,6 +21,8 @@ pub enum Bug {
     NoSingleFlight,
     /// A file is believed to be the same as long as its modification time is.
     IgnoreChangeTimes,
+    /// The files of a tree that is laid out already are believed without a look at their bytes.
+    BelieveTrees,
     /// Names in directories are kept as text, not as bytes.
     LossyNames,
     /// Logs are held in memory, however long they are.

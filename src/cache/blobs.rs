@@ -319,7 +319,25 @@ impl Store {
         };
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         // On a filesystem that has become read-only nothing is collected either.
-        rustix::fs::utimensat(rustix::fs::CWD, path, &times, flags) != Err(Errno::NOENT)
+        match rustix::fs::utimensat(rustix::fs::CWD, path, &times, flags) {
+            Ok(()) if metadata.nlink() > 1 => self.note_touch(path, metadata),
+            Ok(()) => true,
+            Err(error) => error != Errno::NOENT,
+        }
+    }
+
+    /// Notes that a use of ours moved the change time of a file that folders may link.
+    fn note_touch(&self, path: &Path, before: &Metadata) -> bool {
+        let Ok(after) = fs::symlink_metadata(path) else { return false };
+        let changed = |metadata| Stamp::changed(metadata).nanos();
+        locked(&self.touched).insert(after.ino(), (changed(before), changed(&after)));
+        true
+    }
+
+    /// Returns whether a file that had last been changed at `before` was at most touched by us
+    /// until `now`.
+    pub(super) fn is_only_touched(&self, inode: u64, before: i64, now: i64) -> bool {
+        before == now || locked(&self.touched).get(&inode) == Some(&(before, now))
     }
 
     pub(super) fn note_use(&self, path: &Path) {

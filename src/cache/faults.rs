@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::folder::BOOT_BYTES;
+use super::manifest::BOOT_BYTES;
 use super::{Blob, CacheError, Node, Out, Record, Store, Tree};
 use crate::digest::Digest;
 

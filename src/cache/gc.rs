@@ -21,8 +21,8 @@ use rustix::fs::{CWD, FlockOperation, Mode, OFlags, RenameFlags};
 use serde::Serialize;
 
 use super::copy::hash;
-use super::folder::distrust;
 use super::lease::{self, Stamp};
+use super::manifest::distrust;
 use super::records::{is_record, read_record};
 use super::{CacheError, Damage, Store, failed, locked};
 use crate::digest::Digest;

@@ -49,6 +49,11 @@ impl Stamp {
         Self { secs: self.secs.saturating_add(secs), nanos: self.nanos }
     }
 
+    /// Returns the time in nanoseconds since 1970, as far as they can be counted.
+    pub(super) fn nanos(self) -> i64 {
+        self.secs.saturating_mul(1_000_000_000).saturating_add(self.nanos)
+    }
+
     /// Returns the time as the system takes it.
     pub(super) fn timespec(self) -> Timespec {
         Timespec { tv_sec: self.secs, tv_nsec: self.nanos as _ }

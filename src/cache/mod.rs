@@ -26,6 +26,7 @@ mod folder;
 mod gc;
 mod lease;
 mod lock;
+mod manifest;
 mod proto;
 mod reapi;
 mod records;
@@ -62,12 +63,14 @@ pub(crate) struct Store {
     lease: lease::Lease,
     /// What was hashed in this run, by inode.
     verified: Mutex<HashMap<u64, blobs::Verified>>,
+    /// The change times that noting a use moved in this run, by inode: before and after.
+    touched: Mutex<HashMap<u64, (i64, i64)>>,
     /// The trees whose listings were all filed in this run.
     filed_trees: Mutex<HashSet<Digest>>,
     /// The folders that were checked in this run, by the digest of their tree.
     folders: Mutex<HashMap<Digest, folder::Checked>>,
     /// The id of this boot: files are hashed again after a reboot.
-    boot: [u8; folder::BOOT_BYTES],
+    boot: [u8; manifest::BOOT_BYTES],
     /// The directories of the workspace that were swept in this run.
     swept: Mutex<HashSet<PathBuf>>,
     step_locks: lock::Locks,
@@ -108,6 +111,7 @@ impl Store {
             durability: sync::GroupSync::new(&root)?,
             root,
             verified: Mutex::default(),
+            touched: Mutex::default(),
             filed_trees: Mutex::default(),
             warnings: Mutex::default(),
             temporary: None,
@@ -349,7 +353,7 @@ fn own_directory(path: &Path) -> Result<(), CacheError> {
 
 /// Returns the id of this boot. Where the system does not tell, one that no manifest has: all
 /// trees are then hashed in each run.
-fn boot_id() -> [u8; folder::BOOT_BYTES] {
+fn boot_id() -> [u8; manifest::BOOT_BYTES] {
     let id = fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.first_chunk().copied().unwrap_or_else(|| {
         let number = format!("{:0>36x}", std::process::id());
