@@ -5,6 +5,7 @@ pub(crate) mod attempt;
 pub(crate) mod captures;
 pub(crate) mod error;
 pub(crate) mod failure;
+pub(crate) mod forecast;
 pub(crate) mod host;
 pub(crate) mod inputs;
 pub(crate) mod journal;

@@ -22,10 +22,13 @@ use crate::syntax::parse::PARSE_STACK_BYTES;
 use crate::syntax::{fmt, parse, scan};
 
 pub use machine::{Check, Found, FoundTool, Machine, Report, StoreState, examine};
-pub use run::{DEFAULT_STORE_BYTES, Interrupt, RunError, RunOptions, read_log, run, served};
+pub use run::{
+    DEFAULT_STORE_BYTES, Interrupt, RunError, RunOptions, forecast, read_log, run, served,
+};
 pub use store::{Checkup, Collected, Stats, collect, stats, verify};
 pub use workspace::{Planned, Record, STATE_FOLDER, Workspace};
 
+pub use crate::engine::forecast::Forecast;
 pub use crate::engine::key::Level;
 pub use crate::sandbox::WEAK_BREAKS;
 

@@ -198,10 +198,8 @@ fn served(
     may_hit: bool,
     say: &SyncSender<Message>,
 ) -> Option<Done> {
-    let Hit { record, mut outs } = shop.pantry.store().lookup(ready.key).filter(|_| may_hit)?;
-    if !outs::is_complete(step, &outs) {
-        return None;
-    }
+    let Hit { record, outs } = shop.pantry.store().lookup(ready.key).filter(|_| may_hit)?;
+    let made = outs::of_hit(step, outs)?;
     if let Some(log) = record.log.filter(|_| shop.replays) {
         // A log that is damaged is a miss like any other blob.
         let bytes = shop.pantry.store().read(log).ok()?;
@@ -209,9 +207,8 @@ fn served(
             send(say, event);
         }
     }
-    let made = |out: &crate::plan::artifact::Out| Some((out.name.clone(), outs.remove(&out.name)?));
     Some(Done {
-        made: step.outs.iter().filter_map(made).collect(),
+        made,
         log: record.log,
         run_millis: record.elapsed_millis,
         peak_memory_bytes: record.peak_memory_bytes,

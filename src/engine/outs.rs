@@ -86,8 +86,17 @@ pub(crate) fn recorded(made: &Made) -> BTreeMap<String, cache::Out> {
     made.iter().map(|(name, node)| (name.clone(), out(node))).collect()
 }
 
-/// Returns whether outs of an earlier run are all that the step declares now.
-pub(crate) fn is_complete(step: &Step, made: &BTreeMap<String, Node>) -> bool {
+/// Returns the outs of an earlier run in the plan's order, if they are all that the step declares
+/// now.
+pub(crate) fn of_hit(step: &Step, mut outs: BTreeMap<String, Node>) -> Option<Made> {
+    if !is_complete(step, &outs) {
+        return None;
+    }
+    let made = |out: &Out| Some((out.name.clone(), outs.remove(&out.name)?));
+    Some(step.outs.iter().filter_map(made).collect())
+}
+
+fn is_complete(step: &Step, made: &BTreeMap<String, Node>) -> bool {
     step.outs.iter().all(|out| match (made.get(&out.name), out.kind) {
         (None, _) => out.is_optional,
         (Some(node), OutKind::Dir) => matches!(node, Node::Directory(_)),

@@ -8,12 +8,16 @@ use std::sync::Arc;
 
 use crate::cache::{Blob, CacheError, Store};
 use crate::digest::Digest;
+use crate::engine;
+use crate::engine::forecast::Forecast;
 use crate::engine::host::Host;
+use crate::engine::inputs::Pantry;
 use crate::engine::key::Level;
 use crate::engine::learn::serve;
 use crate::engine::log::frames;
 use crate::engine::run::{Machine, Request};
 use crate::engine::stop::Stop;
+use crate::engine::stores::Stores;
 use crate::event::{Event, Stream, Warning};
 use crate::plan::Plan;
 use crate::plan::graph::Graph;
@@ -139,6 +143,33 @@ pub fn run(
     // A snapshot that cannot be written costs the next run some time, and nothing else.
     let _ = workspace.save(plan, result.learned);
     Ok(result.exit)
+}
+
+/// Returns what a run of these steps with the store in the folder `store` would do, in an order that
+/// keeps their needs. Nothing is run, and nothing in the project is changed.
+///
+/// # Errors
+/// If neither that store nor an empty temporary one can be opened.
+pub fn forecast(
+    workspace: &Workspace,
+    (plan, graph): &(Plan, Graph),
+    wanted: &[StepId],
+    store: Option<&Path>,
+    environment: BTreeMap<String, OsString>,
+) -> Result<Vec<(StepId, Forecast)>, RunError> {
+    let snapshot = &workspace.snapshot;
+    let (root, memory) = (&workspace.project.root, snapshot.memory());
+    let spare = std::env::temp_dir();
+    // One that is not there is not made: it would only be empty.
+    let store = match store.filter(|store| store.is_dir()) {
+        Some(store) => Store::open_or_private(store, &spare).map(|(store, _)| store),
+        None => Store::open_private(&spare),
+    };
+    let store = store.map_err(super::store::fault)?;
+    let host = Host::look(root, environment, memory, snapshot.tools().clone());
+    let stores = Stores::new(&store, &spare);
+    let pantry = Pantry::new(plan, root.clone(), memory, stores, &host, Level::Namespaces);
+    Ok(engine::forecast::forecast(plan, graph, wanted, &pantry, snapshot))
 }
 
 /// Returns what a step wrote, from the store in the folder `store`, by the digest and the length that

@@ -48,6 +48,11 @@ impl Workspace {
         let folder = project.package().join(STATE_FOLDER);
         let _ = std::fs::create_dir_all(&folder);
         keep_from_git(&folder);
+        Self::look(project, params)
+    }
+
+    /// Opens the workspace of `project` to look at it: nothing is written.
+    pub fn look(project: &Project, params: &IndexMap<String, String>) -> Self {
         let file = project.package().join(STATE_FOLDER).join("snapshot");
         let snapshot = Snapshot::load(&file, &project.root);
         let disk = Disk::new(&project.root);

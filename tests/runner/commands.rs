@@ -60,14 +60,37 @@ fn list_shows_stages_and_params_with_their_comments() {
 fn plan_shows_what_would_run() {
     let all = shop().kiln("plan").exits(0);
     let lines: Vec<_> = all.stdout().lines().map(str::to_owned).collect();
-    assert!(lines[0].starts_with("build app"), "{lines:?}");
+    assert!(lines[0].starts_with("run     build app"), "{lines:?}");
     assert!(
-        lines[1].starts_with("test  unit[os: a]") && lines[1].contains("after app"),
+        lines[1].starts_with("open    test  unit[os: a]") && lines[1].contains("after app"),
         "{lines:?}"
     );
     assert!(lines.last().unwrap().starts_with("3 steps"), "{lines:?}");
     let one = shop().kiln("plan app").exits(0).stdout();
     assert!(one.contains("build app") && !one.contains("unit"), "{one}");
+}
+
+#[test]
+fn plan_asks_the_cache_and_changes_nothing() {
+    let pipeline = "build one {\n  in file(\"a\")\n  run sh \"cat a > {{out.o}}\"\n  out o: file\n}\n\
+                    build two {\n  run sh \"cat {{one.o}} > {{out.o}}\"\n  out o: file\n}\n";
+    let project = Project::of(pipeline).with("a", "text");
+    let last = |arguments: &str| {
+        let said = project.kiln(arguments).exits(0).says_nothing().stdout();
+        said.lines().last().unwrap().to_owned()
+    };
+    let steps = "2 steps, at most 2 in a row";
+    assert_eq!(last("plan"), format!("{steps}: 1 would run, 1 open"));
+    assert!(!project.at(".kiln").exists() && !project.at(".cache").exists());
+    project.kiln("run").exits(0);
+    assert_eq!(last("plan"), format!("{steps}: 2 in the cache"));
+    project.write("a", "other");
+    let said = project.kiln("plan").exits(0).stdout();
+    assert!(said.contains("run     build one  (1 file; makes o)\n"), "{said}");
+    assert!(said.contains("the input `a` changed"), "{said}");
+    project.kiln("run").exits(0).tells("2 ran");
+    assert_eq!(last("plan --cache other"), format!("{steps}: 1 would run, 1 open"));
+    assert!(!project.at("other").exists());
 }
 
 #[test]

@@ -188,6 +188,8 @@ pub(crate) struct ListArgs {
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) pipeline: PipelineArgs,
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
     /// The stages to plan, with all they need [default: all].
     #[arg(value_name = "STAGE")]
     pub(crate) stages: Vec<String>,

@@ -98,18 +98,23 @@ fn select(plan: &Plan, stages: &[String]) -> Result<Vec<StepId>, Exit> {
 
 /// Returns the folder of the cache: an absolute path.
 fn store(arguments: &CacheArgs) -> Result<PathBuf, Exit> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    let named = arguments.cache.clone().or_else(|| variable("KILN_CACHE").map(PathBuf::from));
-    if let Some(named) = named {
-        return Ok(current_folder()?.join(named));
-    }
-    let folder = variable("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || variable("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    folder.or_else(home).map(|folder| folder.join("kiln")).ok_or_else(|| {
+    known_store(arguments)?.ok_or_else(|| {
         let message = "neither KILN_CACHE, XDG_CACHE_HOME nor HOME says where the cache is";
         ui::complain(message, Some("name a folder: --cache DIR"));
         Exit::Usage
     })
+}
+
+/// Returns the folder of the cache, if anything says where it is.
+fn known_store(arguments: &CacheArgs) -> Result<Option<PathBuf>, Exit> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let named = arguments.cache.clone().or_else(|| variable("KILN_CACHE").map(PathBuf::from));
+    if let Some(named) = named {
+        return Ok(Some(current_folder()?.join(named)));
+    }
+    let folder = variable("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || variable("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    Ok(folder.or_else(home).map(|folder| folder.join("kiln")))
 }
 
 /// Returns Kiln's own environment, but for names that no program could ask for.

@@ -1,14 +1,17 @@
 //! `kiln plan`: the steps that would run, in an order that keeps their needs.
 
+use indexmap::IndexMap;
+use kiln::event::{Change, What};
 use kiln::plan::Plan;
 use kiln::plan::artifact::Input;
 use kiln::plan::graph::Graph;
-use kiln::plan::step::Step;
-use kiln::session::Depth;
+use kiln::plan::step::{Step, StepId};
+use kiln::session::{self, Depth, Forecast, Workspace};
 
 use crate::cli::{PlanArgs, Ui};
 use crate::exit::Exit;
 use crate::ui;
+use crate::ui::{clean, reason};
 
 pub(crate) fn run(arguments: &PlanArgs, form: Ui) -> Result<Exit, Exit> {
     let pipeline = super::load(&arguments.pipeline, Depth::Plan, form)?;
@@ -17,24 +20,67 @@ pub(crate) fn run(arguments: &PlanArgs, form: Ui) -> Result<Exit, Exit> {
         ui::json(&plan);
         return Ok(Exit::Done);
     }
-    let needed = needed(&plan, &graph, &arguments.stages)?;
-    let steps: Vec<_> = graph.order().iter().copied().filter(|id| needed[id.index()]).collect();
-    for id in &steps {
-        ui::say(&line(&plan, plan.step(*id)));
+    let selected = super::select(&plan, &arguments.stages)?;
+    let needed = graph.closure(&selected);
+    let planned = (plan, graph);
+    let steps = forecast(arguments, &planned, &selected)?;
+    let (plan, graph) = &planned;
+    for (id, forecast) in &steps {
+        ui::say(&format!("{:8}{}", word(forecast), line(plan, plan.step(*id))));
+        // That nothing is known of a step goes without saying.
+        if let Forecast::Runs(reasons) = forecast
+            && reasons.iter().any(|reason| (reason.what, reason.change) != NEW)
+        {
+            ui::say(&format!("{:14}{}", "", clean::message(&reason::line(reasons))));
+        }
     }
     let longest = graph.critical_path(|id| u64::from(needed[id.index()])).len();
     let waits = match steps.len() {
         0 => String::new(),
         _ => format!(", at most {longest} in a row"),
     };
-    ui::say(&format!("{}{waits}", ui::count(steps.len(), "step")));
+    ui::say(&format!("{}{waits}{}", ui::count(steps.len(), "step"), summary(&steps)));
     Ok(Exit::Done)
 }
 
-/// Returns which steps the named stages need.
-pub(crate) fn needed(plan: &Plan, graph: &Graph, stages: &[String]) -> Result<Vec<bool>, Exit> {
-    let selected = super::select(plan, stages)?;
-    Ok(graph.closure(&selected))
+fn forecast(
+    arguments: &PlanArgs,
+    planned: &(Plan, Graph),
+    wanted: &[StepId],
+) -> Result<Vec<(StepId, Forecast)>, Exit> {
+    let project = super::project(arguments.pipeline.file.as_deref())?;
+    let workspace = Workspace::look(&project, &IndexMap::new());
+    let store = super::known_store(&arguments.cache)?;
+    let environment = super::environment();
+    session::forecast(&workspace, planned, wanted, store.as_deref(), environment).map_err(|error| {
+        ui::complain(&error.to_string(), Some("name another store: --cache DIR"));
+        Exit::Machine
+    })
+}
+
+/// That a step never ran.
+const NEW: (What, Change) = (What::Result, Change::Added);
+
+fn word(forecast: &Forecast) -> &'static str {
+    match forecast {
+        Forecast::Cached => "cached",
+        Forecast::Runs(_) => "run",
+        Forecast::Open => "open",
+    }
+}
+
+fn summary(steps: &[(StepId, Forecast)]) -> String {
+    let count = |is_meant: fn(&Forecast) -> bool| {
+        steps.iter().filter(|(_, forecast)| is_meant(forecast)).count()
+    };
+    let parts = [
+        (count(|found| matches!(found, Forecast::Cached)), "in the cache"),
+        (count(|found| matches!(found, Forecast::Runs(_))), "would run"),
+        (count(|found| matches!(found, Forecast::Open)), "open"),
+    ];
+    let parts = parts.iter().filter(|(count, _)| *count > 0);
+    let parts: Vec<_> = parts.map(|(count, what)| format!("{count} {what}")).collect();
+    if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) }
 }
 
 fn line(plan: &Plan, step: &Step) -> String {
