@@ -48,7 +48,8 @@ pub(crate) fn serve(
         let is_same = |(name, digest): &(String, Digest)| {
             host.tool(name).is_ok_and(|tool| tool.digest == *digest)
         };
-        clean.host == host.digest() && clean.tools.iter().all(is_same)
+        // That there is nothing to run is worth a word each time, for which the plan is needed.
+        !clean.steps.is_empty() && clean.host == host.digest() && clean.tools.iter().all(is_same)
     })?;
     if request.replays && clean.steps.iter().any(|step| step.log.is_some()) {
         return None;

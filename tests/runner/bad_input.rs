@@ -67,12 +67,19 @@ const APP: &str = "build app {\n  run sh \"make\"\n}\n";
 
 #[test]
 fn a_missing_file_is_named() {
-    Project::new().kiln("check -f none.pipe").exits(2).tells("cannot read").tells("none.pipe");
+    let done = Project::new().kiln("check -f none.pipe").exits(2);
+    done.tells("cannot read").tells("none.pipe").tells("help: ");
 }
 
 #[test]
 fn a_folder_is_no_pipeline() {
-    Project::new().with("x.pipe/", "").kiln("check -f x.pipe").exits(2).tells("x.pipe");
+    Project::new()
+        .with("x.pipe/", "")
+        .kiln("check -f x.pipe")
+        .exits(2)
+        .tells("x.pipe")
+        .tells("not a folder");
+    Project::new().with("x/pipeline.pipe", "").kiln("run -f x").exits(2).tells("x/pipeline.pipe");
 }
 
 #[test]

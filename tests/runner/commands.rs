@@ -71,6 +71,14 @@ fn plan_shows_what_would_run() {
 }
 
 #[test]
+fn a_run_of_nothing_says_so_each_time() {
+    let project = Project::of("let idle = 1\n");
+    for _ in 0..2 {
+        project.kiln("run").exits(0).tells("nothing to run").tells("0 steps");
+    }
+}
+
+#[test]
 fn plan_asks_the_cache_and_changes_nothing() {
     let pipeline = "build one {\n  in file(\"a\")\n  run sh \"cat a > {{out.o}}\"\n  out o: file\n}\n\
                     build two {\n  run sh \"cat {{one.o}} > {{out.o}}\"\n  out o: file\n}\n";

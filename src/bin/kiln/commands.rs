@@ -16,16 +16,18 @@ mod why;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use kiln::plan::Plan;
 use kiln::plan::step::StepId;
-use kiln::session::{self, Depth, Pipeline, Project};
+use kiln::session::{self, Depth, FindError, Pipeline, Project};
 
 use crate::cli::{CacheArgs, Cli, Command, PipelineArgs, Ui};
 use crate::exit::Exit;
 use crate::ui;
+use crate::ui::amount::shell_word;
 
 /// Does what the command line asks for.
 pub(crate) fn run(arguments: Cli) -> Exit {
@@ -64,15 +66,35 @@ fn load(arguments: &PipelineArgs, depth: Depth, form: Ui) -> Result<Pipeline, Ex
 /// Finds the project of the pipeline's file, if one is named, or of the current folder.
 fn project(file: Option<&Path>) -> Result<Project, Exit> {
     Project::find(&current_folder()?, file).map_err(|error| {
-        let help = match &error {
-            session::FindError::NoPipeline(_) => {
-                Some("create a `pipeline.pipe`, or name a file: kiln check -f ci.pipe")
-            }
-            _ => None,
+        let (help, exit) = match &error {
+            FindError::NoPipeline(_) => (
+                "create a `pipeline.pipe`, or name a file: kiln check -f ci.pipe".to_owned(),
+                Exit::Usage,
+            ),
+            FindError::NotUtf8(_) => ("rename it, or a folder above it".to_owned(), Exit::Usage),
+            FindError::Unreadable { path, source } => match source.kind() {
+                io::ErrorKind::IsADirectory => (of_folder(path), Exit::Usage),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                    ("a path counts from the current folder".to_owned(), Exit::Usage)
+                }
+                _ => (
+                    "see whether you may read it, and all folders above it".to_owned(),
+                    Exit::Machine,
+                ),
+            },
         };
-        ui::complain(&error.to_string(), help);
-        Exit::Usage
+        ui::complain(&error.to_string(), Some(&help));
+        exit
     })
+}
+
+/// What to do about a folder where a file was to be named.
+fn of_folder(path: &Path) -> String {
+    let inner = path.join("pipeline.pipe");
+    match inner.is_file() {
+        true => format!("name the file in it: -f {}", shell_word(&inner.to_string_lossy())),
+        false => "name a pipeline's file, not a folder".to_owned(),
+    }
 }
 
 fn current_folder() -> Result<PathBuf, Exit> {

@@ -56,6 +56,9 @@ pub(crate) fn run(arguments: &RunArgs, form: Ui) -> Result<Exit, Exit> {
         if options.level == Level::Weak {
             emit(Event::Warning(broken_promises()));
         }
+        if options.wanted.is_empty() {
+            emit(Event::Warning(no_steps()));
+        }
         session::run(workspace, &planned, &options, &interrupt, &mut emit)
     });
     if let Some(fault) = record.take_fault().filter(|_| form != Ui::Jsonl) {
@@ -152,6 +155,16 @@ fn scene(arguments: &RunArgs, project: &Project) -> Result<Scene, Exit> {
 /// An option as a next command needs it, with a blank before it.
 fn option(flag: &str, path: Option<&PathBuf>) -> String {
     path.map(|path| format!(" {flag} {}", shell_word(&path.to_string_lossy()))).unwrap_or_default()
+}
+
+fn no_steps() -> Warning {
+    Warning {
+        message: "there is nothing to run: the pipeline has no steps".to_owned(),
+        help: Some(
+            "kiln list  shows its stages; one whose matrix has no rows has no steps".to_owned(),
+        ),
+        step: None,
+    }
 }
 
 fn broken_promises() -> Warning {
