@@ -306,7 +306,8 @@ fn execute(
                 why: why.clone(),
             }),
         );
-        let tried = try_once(shop, step, ready, laid, scratch, say)?;
+        let tried =
+            try_once(shop, step, ready, laid, scratch, say).map_err(|error| error.of_step(step))?;
         if tried.outcome.scratch_full && scratch == Scratch::Memory {
             scratch = Scratch::Disk;
             continue;

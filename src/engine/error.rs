@@ -2,11 +2,12 @@
 //! faults of the modules below; does not know how they are shown.
 
 use std::io;
+use std::path::Path;
 
 use crate::cache::{CacheError, TreeError};
 use crate::digest::Digest;
 use crate::event::{Cause, Failure};
-use crate::plan::step::StepId;
+use crate::plan::step::{Step, StepId};
 use crate::sandbox::SandboxError;
 
 /// Why a step could not be run, or what it made could not be kept.
@@ -79,6 +80,23 @@ impl StepError {
         Failure { help, ..Failure::new(cause, self.text()) }
     }
 
+    /// Returns the error as one of `step`, whose placed outs go by their names: nobody wrote their
+    /// paths.
+    pub(crate) fn of_step(mut self, step: &Step) -> Self {
+        if let Self::Sandbox(
+            SandboxError::OddOut { path, .. } | SandboxError::Capture { path, .. },
+        ) = &mut self
+        {
+            let mut placed = step.outs.iter().filter(|out| out.is_placed);
+            let named = placed.find_map(|out| Some((out, path.strip_prefix(&out.path).ok()?)));
+            if let Some((out, rest)) = named {
+                // Joined with nothing it would end in a slash.
+                *path = Path::new(&out.name).join(rest).components().collect();
+            }
+        }
+        self
+    }
+
     /// Returns the error and what lies under it, as one sentence.
     pub(crate) fn text(&self) -> String {
         with_sources(self)
@@ -94,7 +112,7 @@ fn space(source: &io::Error) -> Option<String> {
 
 fn cure(error: &SandboxError) -> Option<String> {
     match error {
-        SandboxError::Refused { .. } => error.help(),
+        SandboxError::Refused { .. } | SandboxError::OddOut { .. } => error.help(),
         SandboxError::Exec { program, .. } => Some(match program.to_str() {
             // A system without a shell is rare; an `env PATH` that hides it is not.
             Some("sh" | "bash") => {

@@ -212,12 +212,12 @@ impl<'a> Pantry<'a> {
         );
         let scripts = line.scripts.iter().map(|(_, text)| Digest::of(text.as_bytes()));
         let words = line.argv.iter().map(text);
-        let run = scripts.chain(words).map(Digest::to_hex).collect::<String>();
-        items.push((What::Command, Box::default(), Digest::of(run.as_bytes())));
-        // Values of holes stand in the environment of the line, not in that of the step.
+        // Values of holes stand in the environment of the line, not in that of the step. Their names
+        // there tell nobody anything.
         let holes = line.env.iter().filter(|(name, _)| !step.env.contains_key(*name));
-        let holes = holes.map(|(name, value)| (What::Command, name.as_str().into(), text(value)));
-        items.extend(holes);
+        let holes = holes.map(|(_, value)| text(value));
+        let run = scripts.chain(words).chain(holes).map(Digest::to_hex).collect::<String>();
+        items.push((What::Command, Box::default(), Digest::of(run.as_bytes())));
         let mut outs: Vec<_> = step.outs.iter().map(|out| out.path.as_str()).collect();
         outs.sort_unstable();
         items.push((What::Outs, Box::default(), Digest::of(outs.join("\n").as_bytes())));

@@ -45,6 +45,7 @@ impl SandboxError {
     pub(crate) fn help(&self) -> Option<String> {
         match self {
             Self::Refused { feature, .. } => Some(super::probe::cure(*feature)),
+            Self::OddOut { oddity, .. } => Some(oddity.help().to_owned()),
             _ => None,
         }
     }
@@ -120,6 +121,22 @@ impl Oddity {
         Self::NotADirectory,
         Self::Unknown,
     ];
+}
+
+impl Oddity {
+    fn help(self) -> &'static str {
+        match self {
+            Self::Fifo | Self::Socket | Self::Device | Self::Unknown => {
+                "let the script remove it before it ends"
+            }
+            Self::EscapingLink => {
+                "copy what it leads to (`cp -L`), or let it lead to a place in the out"
+            }
+            Self::Link => "let the script copy what it leads to: `cp -L`",
+            Self::Directory => "declare the out as `dir`, or let the script write a file",
+            Self::NotADirectory => "declare the out as `file`, or let the script make a directory",
+        }
+    }
 }
 
 impl fmt::Display for Oddity {

@@ -159,7 +159,7 @@ pub(super) fn cure(feature: Feature) -> String {
         return format!("start the container with `{CONTAINER}`");
     }
     match feature {
-        Feature::Overlay => "run `sudo modprobe overlay`; Linux 5.11 or newer is needed".to_owned(),
+        Feature::Overlay => "run `sudo modprobe overlay`; Linux 5.12 or newer is needed".to_owned(),
         Feature::Mounts => "use Linux 5.12 or newer".to_owned(),
         Feature::Seccomp => "use a kernel with seccomp filters".to_owned(),
         Feature::UserNamespace | Feature::OtherNamespaces | Feature::Proc => {

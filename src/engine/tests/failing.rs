@@ -54,6 +54,22 @@ fn nothing_new_starts_after_a_failure_unless_asked() {
 }
 
 #[test]
+fn a_placed_out_that_is_odd_is_called_by_its_name_with_a_help() {
+    for (script, what) in [
+        ("mkdir .kiln/out/o", "the out `o` is a directory, expected a file"),
+        ("ln -s x .kiln/out/o", "the out `o` is a symbolic link, expected what it leads to"),
+    ] {
+        let mut step = step("a", script, &["o"]);
+        step.outs[0].path = ".kiln/out/o".to_owned();
+        step.outs[0].is_placed = true;
+        let ran = Bench::of([step]).run();
+        let failure = ran.finished("a").failure.clone().unwrap();
+        assert_eq!((failure.cause, &*failure.message), (Cause::Out, what));
+        assert!(failure.help.is_some());
+    }
+}
+
+#[test]
 fn a_pass_after_a_failure_is_flaky() {
     // A step sees nothing that outlives a try, but a step with the full network can ask.
     let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
