@@ -180,9 +180,9 @@ impl Snapshot {
     pub(crate) fn load(file: &Path, root: &Path) -> Self {
         let parts = Parts::open(file).unwrap_or_default();
         let mut state: State = parts.decode(STATE).unwrap_or_default();
-        let clock = file.parent().and_then(|folder| Clock::read(folder).ok());
         let (files, taken) = (std::mem::take(&mut state.files), std::mem::take(&mut state.taken));
-        let memory = Memory::new(root, clock.unwrap_or(Clock::unknown()), files, taken);
+        let memory = Memory::new(root, Clock::unknown(), files, taken);
+        let memory = memory.with_clock_of(file.parent().unwrap_or(root));
         Self { file: file.to_owned(), root: root.to_owned(), memory, state, parts }
     }
 

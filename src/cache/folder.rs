@@ -172,7 +172,8 @@ impl Store {
         let changed = changed.into_iter().collect::<Result<Option<Vec<i64>>, CacheError>>()?;
         let Some(changed) = changed else { return Ok(false) };
         if seen.is_none_or(|seen| seen.changed != changed) {
-            self.note_seen(place, changed)?;
+            // Without the note all is hashed again the next time.
+            let _ = self.note_seen(place, changed);
         }
         Ok(true)
     }

@@ -253,6 +253,7 @@ fn known_listing(memory: &Memory, path: &str) -> Digest {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     let is_link = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_symlink());
     let (links, others): (Vec<_>, Vec<_>) = entries.partition(is_link);
+    // Not known: the memory has read its clock by now, before the links are.
     let links = known.map_or_else(|| hash_entries(links).finish(), |(digest, _)| digest);
     if let Some(stat) = stat {
         memory.note_taken(path, stat, (links, 0));

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
@@ -144,7 +144,10 @@ impl Clock {
 /// What is known of the project's files. Shared by threads.
 pub(crate) struct Memory {
     root: PathBuf,
-    clock: Clock,
+    /// Read before the first file is: a run that reads none needs no clock.
+    clock: OnceLock<Clock>,
+    /// Where the clock is read; `None` where it is known or cannot be.
+    clock_folder: Option<PathBuf>,
     /// As earlier runs left it, by project path.
     old: BTreeMap<Box<str>, Record>,
     /// Looked at in this run: each path once, so that all steps of a run agree.
@@ -179,7 +182,13 @@ impl Memory {
         taken: BTreeMap<Box<str>, Taken>,
     ) -> Self {
         let taken = Mutex::new(taken);
-        Self { root: root.to_owned(), clock, old, now: Mutex::default(), taken }
+        let (root, now) = (root.to_owned(), Mutex::default());
+        Self { root, clock: clock.into(), clock_folder: None, old, now, taken }
+    }
+
+    /// Returns the memory with the clock of the filesystem that `folder` is on, instead of its own.
+    pub(super) fn with_clock_of(self, folder: &Path) -> Self {
+        Self { clock: OnceLock::new(), clock_folder: Some(folder.to_owned()), ..self }
     }
 
     /// Returns what stands at a project path; reads it only if it is new, changed or too young.
@@ -197,7 +206,7 @@ impl Memory {
         let stat = Stat::of(&place)?;
         let record = match self.old.get(path) {
             Some(record) if record.stat == stat && !record.is_racy => record.clone(),
-            _ => read(&place, self.clock)?,
+            _ => read(&place, self.clock())?,
         };
         let seen = record.seen.clone();
         *slot = Some(record);
@@ -220,13 +229,14 @@ impl Memory {
         let slot = self.slot(path);
         let mut slot = lock(&slot);
         *slot = None;
-        let record = read(&self.root.join(path), self.clock)?;
+        let record = read(&self.root.join(path), self.clock())?;
         Ok(slot.insert(record).seen.clone())
     }
 
     /// Returns the clock that tells what is too young to be believed.
     pub(super) fn clock(&self) -> Clock {
-        self.clock
+        let read = || self.clock_folder.as_deref().and_then(|folder| Clock::read(folder).ok());
+        *self.clock.get_or_init(|| read().unwrap_or(Clock::unknown()))
     }
 
     /// Notes that a reader saw these bytes at a project path.
@@ -243,14 +253,18 @@ impl Memory {
     /// Returns the name that a folder, looked at as a whole, had when it was in that state.
     pub(crate) fn taken(&self, path: &str, stat: &Stat) -> Option<(Digest, u64)> {
         let taken = lock(&self.taken);
-        let taken = taken.get(path).filter(|taken| taken.stat == *stat)?;
-        Some((taken.digest, taken.size))
+        let taken = taken.get(path).filter(|taken| taken.stat == *stat);
+        if taken.is_none() {
+            // What is looked at now is judged by a clock from before.
+            self.clock();
+        }
+        taken.map(|taken| (taken.digest, taken.size))
     }
 
     /// Notes the name of a folder that was looked at as a whole, unless it is so young that a change
     /// might not show.
     pub(crate) fn note_taken(&self, path: &str, stat: Stat, (digest, size): (Digest, u64)) {
-        if self.clock.is_racy(&stat) {
+        if self.clock().is_racy(&stat) {
             return;
         }
         lock(&self.taken).insert(path.into(), Taken { stat, digest, size });
