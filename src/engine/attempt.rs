@@ -38,6 +38,7 @@ pub(crate) struct Shop<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) pantry: Pantry<'a>,
     pub(crate) sandbox: &'a dyn Sandbox,
+    /// Where the sandbox puts what it captures.
     pub(crate) captures: CaptureDirs,
     pub(crate) stop: &'a Stop,
     /// Steps that run even if their result is known.
@@ -179,6 +180,7 @@ fn bring(
             Err(Unlaid::Lost(digest)) => {
                 // A thread that waits for a lock must hold no other.
                 drop(only_one);
+                shop.pantry.take_again();
                 revive(shop, step, digest, say)?;
                 lost = Some(digest);
             }
@@ -266,7 +268,10 @@ fn make_again(shop: &Shop, id: StepId, say: &SyncSender<Message>) -> Result<Done
             Ok(laid) => return execute(shop, id, &ready, &laid, say),
             Err(Unlaid::Failed(error)) => return Err(error),
             Err(Unlaid::Stale) => {}
-            Err(Unlaid::Lost(digest)) => mend(shop, step, digest, say)?,
+            Err(Unlaid::Lost(digest)) => {
+                shop.pantry.take_again();
+                mend(shop, step, digest, say)?;
+            }
         }
     }
     Err(StepError::Restless { path: step.name.clone() })

@@ -474,6 +474,11 @@ impl<'a> Pantry<'a> {
         Ok((trees, host_tools, path))
     }
 
+    /// Forgets which folders were taken into the store: it lost something.
+    pub(crate) fn take_again(&self) {
+        locked(&self.taken).clear();
+    }
+
     /// Returns the tree of a folder named by `tree(…)`, taken into the store once.
     fn taken(&self, path: &str) -> Result<Tree, StepError> {
         let mut taken = locked(&self.taken);

@@ -8,7 +8,7 @@ use crate::kiln::{Project, files_below};
 const DAMAGES: usize = 200;
 
 /// With each `round` the last step runs again, on inputs that are laid out already: files of the
-/// project, a folder that a step made, and files that steps made.
+/// project, a folder that a step made, files that steps made, and a tool.
 const PIPELINE: &str = r#"
 param round: int = 0
 
@@ -26,7 +26,8 @@ build folder {
 
 build all {
   in files("src/*")
-  run sh "cat src/* {{[part[n: n].o for n in range(1, 3)]}} {{folder.d}}/* > {{out.o}}; echo {{round}} >> {{out.o}}"
+  tools = [tree("tool")]
+  run sh "cat src/* {{[part[n: n].o for n in range(1, 3)]}} {{folder.d}}/* > {{out.o}}; say {{round}} >> {{out.o}}"
   out o: file
 }
 "#;
@@ -95,16 +96,27 @@ fn damage(file: &Path, other: &Path, way: usize) {
     std::fs::File::open(file).unwrap().set_modified(time).unwrap();
 }
 
-fn damage_reaches_no_out(subject: &Subject) {
-    let mut project = Project::of(PIPELINE);
+/// Returns a project of the pipeline with all files that it needs.
+fn project() -> Project {
+    let tool = "tool/bin/say";
+    let mut project = Project::of(PIPELINE).with(tool, "#!/bin/sh\necho \"$@\"\n");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(project.at(tool), mode).unwrap();
     for n in 1..=3 {
         project = project.with(&format!("src/{n}"), format!("source {n}\n"));
     }
-    let run = |round: usize| {
-        let round = format!("round={round}");
-        let call = subject.kiln(project.path()).arguments(["run", "-p", &round]);
-        call.run().exits(0);
-    };
+    project
+}
+
+#[track_caller]
+fn run(subject: &Subject, project: &Project, round: usize) {
+    let round = format!("round={round}");
+    subject.kiln(project.path()).arguments(["run", "-p", &round]).run().exits(0);
+}
+
+fn damage_reaches_no_out(subject: &Subject) {
+    let project = project();
+    let run = |round: usize| run(subject, &project, round);
     run(0);
     let store = project.at(".cache/kiln/v1");
     for round in 1..=DAMAGES {
@@ -127,6 +139,23 @@ fn damage_reaches_no_out(subject: &Subject) {
     verify().exits(4);
     verify().exits(0);
     run(DAMAGES + 1);
+}
+
+/// Nothing makes a tool again: it is in the project.
+#[test]
+fn a_damaged_tool_is_taken_in_again() {
+    let project = project();
+    // A folder that is very young is not remembered.
+    std::thread::park_timeout(std::time::Duration::from_millis(200));
+    run(&Subject::real(), &project, 0);
+    run(&Subject::real(), &project, 1);
+    let blobs = files_below(&project.at(".cache/kiln/v1/cas"));
+    let programs: Vec<_> =
+        blobs.iter().filter(|blob| blob.extension().is_some_and(|end| end == "x")).collect();
+    assert!(!programs.is_empty());
+    programs.iter().for_each(|blob| damage(blob, blob, 0));
+    run(&Subject::real(), &project, 2);
+    assert_eq!(std::fs::read_to_string(project.at("out/all/o")).unwrap(), all_of(2));
 }
 
 #[test]
