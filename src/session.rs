@@ -23,7 +23,7 @@ use crate::syntax::{fmt, parse, scan};
 
 pub use machine::{Check, Found, FoundTool, Machine, Report, StoreState, examine};
 pub use run::{
-    DEFAULT_STORE_BYTES, Interrupt, RunError, RunOptions, forecast, read_log, run, served,
+    DEFAULT_STORE_BYTES, Interrupt, RunError, RunOptions, StepLog, forecast, read_log, run, served,
 };
 pub use store::{Checkup, Collected, Stats, collect, stats, verify};
 pub use workspace::{Planned, Record, STATE_FOLDER, Workspace};

@@ -252,10 +252,15 @@ fn known_listing(memory: &Memory, path: &str) -> Digest {
     let known = stat.and_then(|stat| memory.taken(path, &stat));
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     let is_link = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_symlink());
-    let (links, others): (Vec<_>, Vec<_>) = entries.partition(is_link);
-    // Not known: the memory has read its clock by now, before the links are.
-    let links = known.map_or_else(|| hash_entries(links).finish(), |(digest, _)| digest);
-    if let Some(stat) = stat {
+    let (links, others) = match known {
+        Some((links, _)) => (links, entries.filter(|entry| !is_link(entry)).collect()),
+        None => {
+            // The memory has read its clock by now, before the links are looked at.
+            let (links, others) = entries.partition(is_link);
+            (hash_entries(links).finish(), others)
+        }
+    };
+    if let Some(stat) = stat.filter(|_| known.is_none()) {
         memory.note_taken(path, stat, (links, 0));
     }
     let mut hasher = hash_entries(others);
@@ -358,6 +363,36 @@ mod tests {
         let environment = [("PATH", path), ("HOME", "/home/someone")];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.into()));
         Host::look(folder, environment.into(), &memory, BTreeMap::new())
+    }
+
+    #[test]
+    fn a_folder_of_links_is_remembered_and_each_change_of_it_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, at) = (folder.path().to_str().unwrap(), |name: &str| folder.path().join(name));
+        let link = |name: &str, target: &str| std::os::unix::fs::symlink(target, at(name)).unwrap();
+        link("cc", "/usr/bin/gcc");
+        fs::write(at("README"), "text").unwrap();
+        std::thread::park_timeout(std::time::Duration::from_millis(60));
+        let memory = Memory::empty(folder.path(), Clock::read(folder.path()).unwrap());
+        let stat = || Stat::of(folder.path()).unwrap();
+        let first = known_listing(&memory, path);
+        assert!(memory.taken(path, &stat()).is_some(), "it is remembered");
+        assert_eq!(known_listing(&memory, path), first);
+        let changes: [&dyn Fn(); 3] = [
+            &|| fs::write(at("README"), "other text").unwrap(),
+            &|| link("c++", "/usr/bin/g++"),
+            &|| {
+                fs::remove_file(at("cc")).unwrap();
+                link("cc", "/usr/bin/clang");
+            },
+        ];
+        let mut seen = vec![first];
+        for change in changes {
+            change();
+            let found = known_listing(&memory, path);
+            assert!(!seen.contains(&found), "change {}", seen.len());
+            seen.push(found);
+        }
     }
 
     fn program(path: &Path, text: &str) {

@@ -172,19 +172,25 @@ pub fn forecast(
     Ok(engine::forecast::forecast(plan, graph, wanted, &pantry, snapshot))
 }
 
+/// What a step wrote, as the store keeps it.
+#[derive(Debug)]
+pub struct StepLog(Vec<u8>);
+
+impl StepLog {
+    /// Returns the pieces that it was written in, and where each was written to.
+    pub fn pieces(&self) -> impl Iterator<Item = (Stream, &[u8])> {
+        frames(&self.0)
+    }
+}
+
 /// Returns what a step wrote, from the store in the folder `store`, by the digest and the length that
 /// the step's last event names.
 ///
 /// # Errors
 /// If the store cannot be used or no longer has the log.
-pub fn read_log(
-    store: &Path,
-    digest: Digest,
-    bytes: u64,
-) -> Result<Vec<(Stream, Vec<u8>)>, RunError> {
+pub fn read_log(store: &Path, digest: Digest, bytes: u64) -> Result<StepLog, RunError> {
     let store = super::store::open(store)?;
-    let log = store.read(Blob { digest, size: bytes }).map_err(super::store::fault)?;
-    Ok(frames(&log).map(|(stream, bytes)| (stream, bytes.to_vec())).collect())
+    store.read(Blob { digest, size: bytes }).map(StepLog).map_err(super::store::fault)
 }
 
 fn host(workspace: &Workspace, options: &RunOptions) -> Host {

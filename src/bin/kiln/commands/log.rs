@@ -38,8 +38,8 @@ fn show(workspace: &Workspace, found: &PastStep, store: &Path) -> Result<Exit, E
         return Ok(Exit::Done);
     };
     match session::read_log(store, digest, len) {
-        Ok(frames) => {
-            frames.iter().for_each(|(_, bytes)| ui::data(bytes));
+        Ok(log) => {
+            log.pieces().for_each(|(_, bytes)| ui::data(bytes));
             Ok(Exit::Done)
         }
         Err(_) if replay(workspace, found) => Ok(Exit::Done),
