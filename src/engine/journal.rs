@@ -30,6 +30,8 @@ pub(crate) struct Journal {
     /// Whether something happened that must survive a power cut.
     is_precious: bool,
     fault: Option<io::Error>,
+    /// The millisecond of the last event, and how it is written: many have the same.
+    moment: (u128, String),
 }
 
 impl Journal {
@@ -47,7 +49,8 @@ impl Journal {
     pub(crate) fn unkept() -> Self {
         let now = timestamp(now());
         let run = now.chars().filter(|char| !matches!(char, '-' | ':' | '.')).collect();
-        Self { run, seq: 0, file: None, is_precious: false, fault: None }
+        let moment = (u128::MAX, String::new());
+        Self { run, seq: 0, file: None, is_precious: false, fault: None, moment }
     }
 
     /// Returns the id of the run.
@@ -65,7 +68,7 @@ impl Journal {
         let is_last = matches!(event, Event::RunFinished(_));
         self.is_precious |= matches!(event, Event::StepStarted(_));
         let is_kept = !matches!(&event, Event::StepOutput(output) if output.replayed);
-        let envelope = Envelope { v: VERSION, seq: self.seq, ts: timestamp(now()), event };
+        let envelope = Envelope { v: VERSION, seq: self.seq, ts: self.moment(), event };
         self.seq += 1;
         if let Some(file) = self.file.as_mut().filter(|_| is_kept) {
             let written = write_line(file, &envelope).and_then(|()| match is_last {
@@ -78,6 +81,15 @@ impl Journal {
             }
         }
         envelope
+    }
+
+    fn moment(&mut self) -> String {
+        let now = now();
+        let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        if self.moment.0 != millis {
+            self.moment = (millis, timestamp(now));
+        }
+        self.moment.1.clone()
     }
 
     fn open(&mut self, runs: &Path) -> io::Result<File> {

@@ -67,6 +67,7 @@ fn one_round(place: &Path, make: &dyn Fn(&Path) -> Case, with_exec: bool) -> Rou
     let case = |name: &str| make(&place.join(name));
     let exec = with_exec.then(|| {
         let case = case("exec");
+        settle();
         time(|| exec(&case.folder, &case.scripts))
     });
     let (ninja, kiln) = (case("ninja"), case("kiln"));
@@ -76,6 +77,7 @@ fn one_round(place: &Path, make: &dyn Fn(&Path) -> Case, with_exec: bool) -> Rou
 impl Case {
     /// The time of the first run, and the median of those after it, which have nothing to do.
     fn twice(&self, run: impl Fn(&Self) -> Duration) -> [Duration; 2] {
+        settle();
         let cold = run(self);
         // What was written within the last tick of the clock may be looked at again.
         std::thread::sleep(Duration::from_millis(100));
@@ -106,6 +108,12 @@ impl Case {
         kiln.stdout(Stdio::null());
         kiln
     }
+}
+
+/// Has the disk written what others left: Kiln waits until its results are on disk, and would wait
+/// for that, too.
+fn settle() {
+    succeed(&mut Command::new("sync"));
 }
 
 fn succeed(command: &mut Command) {

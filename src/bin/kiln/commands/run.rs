@@ -16,6 +16,7 @@ use crate::exit::Exit;
 use crate::signals::Watch;
 use crate::ui;
 use crate::ui::amount::shell_word;
+use crate::ui::reader::AtOnce;
 use crate::ui::scene::Scene;
 use crate::ui::screen::Screen;
 
@@ -25,14 +26,11 @@ pub(crate) fn run(arguments: &RunArgs, form: Ui) -> Result<Exit, Exit> {
     let mut workspace = Workspace::open(&project, &params);
     let mut unkept = Record::unkept();
     let mut options = options(arguments, unkept.run())?;
-    let mut scene = scene(arguments, &project)?;
+    let mut at_once = AtOnce::new(form, scene(arguments, &project)?);
     if arguments.rerun.is_empty() {
-        let mut said = Vec::new();
-        if session::served(&workspace, &options, &mut |event| said.push(unkept.add(event))) {
-            ui::reader::shown_at_once(form, scene, said);
-            return Ok(Exit::Done);
-        }
+        session::served(&workspace, &options, &mut |event| at_once.hear(unkept.add(event)));
     }
+    let Some(mut scene) = at_once.end() else { return Ok(Exit::Done) };
     let mut record = workspace.record();
     record.run().clone_into(&mut options.run);
     let planned = workspace.plan(&params).map_err(|error| {

@@ -33,8 +33,9 @@ impl Quiet {
             | Event::StepRetried(_)
             | Event::RunStopping(_) => None,
             Event::Warning(warning) => Some(lines::warning(scene, warning)),
+            Event::StepFinished(step) if !is_failure(step) => None,
             Event::StepFinished(step) => {
-                let line = lines::finished(scene, step).filter(|_| is_failure(step))?;
+                let line = lines::finished(scene, step)?;
                 let report = failure::report(scene, step, tail.as_ref(), KEEP.lines);
                 Some(format!("{line}\n{report}"))
             }

@@ -44,11 +44,35 @@ pub(crate) fn shown<T>(
     })
 }
 
-/// Shows the events of a run that is over.
-pub(crate) fn shown_at_once(form: Ui, scene: Scene, events: Vec<Envelope>) {
-    let mut reader = Reader::new(form, scene);
-    events.into_iter().for_each(|event| reader.hear(event));
-    reader.end();
+/// Shows the events of a run that takes no time as they come, if any come.
+pub(crate) struct AtOnce {
+    form: Ui,
+    /// Until the first event comes.
+    scene: Option<Scene>,
+    reader: Option<Reader>,
+}
+
+impl AtOnce {
+    pub(crate) fn new(form: Ui, scene: Scene) -> Self {
+        Self { form, scene: Some(scene), reader: None }
+    }
+
+    pub(crate) fn hear(&mut self, event: Envelope) {
+        if let Some(scene) = self.scene.take() {
+            self.reader = Some(Reader::new(self.form, scene));
+        }
+        if let Some(reader) = &mut self.reader {
+            reader.hear(event);
+        }
+    }
+
+    /// Ends what was shown; returns the scene if nothing was.
+    pub(crate) fn end(self) -> Option<Scene> {
+        if let Some(reader) = self.reader {
+            reader.end();
+        }
+        self.scene
+    }
 }
 
 impl Reader {
