@@ -372,8 +372,7 @@ mod tests {
         let link = |name: &str, target: &str| std::os::unix::fs::symlink(target, at(name)).unwrap();
         link("cc", "/usr/bin/gcc");
         fs::write(at("README"), "text").unwrap();
-        std::thread::park_timeout(std::time::Duration::from_millis(60));
-        let memory = Memory::empty(folder.path(), Clock::read(folder.path()).unwrap());
+        let memory = Memory::empty(folder.path(), Clock::far_ahead(folder.path()));
         let stat = || Stat::of(folder.path()).unwrap();
         let first = known_listing(&memory, path);
         assert!(memory.taken(path, &stat()).is_some(), "it is remembered");

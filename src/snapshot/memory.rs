@@ -134,6 +134,13 @@ impl Clock {
         Self { dev: 0, nanos: i64::MIN }
     }
 
+    /// Returns a clock for which everything in `folder` is long ago.
+    #[cfg(test)]
+    pub(crate) fn far_ahead(folder: &Path) -> Self {
+        let clock = Self::read(folder).unwrap();
+        Self { nanos: clock.nanos + 10_000_000_000, ..clock }
+    }
+
     /// Returns whether a file with these times, read now, may be edited without a change of them.
     pub(crate) fn is_racy(&self, stat: &Stat) -> bool {
         let tick = if stat.dev == self.dev { TICK_NANOS } else { FOREIGN_TICK_NANOS };
@@ -422,12 +429,6 @@ mod tests {
         Seen::File { digest: Digest::of(bytes), size: bytes.len() as u64, executable: false }
     }
 
-    /// A clock for which everything on the disk is long ago.
-    fn later(root: &Path) -> Clock {
-        let clock = Clock::read(root).unwrap();
-        Clock { nanos: clock.nanos + 10_000_000_000, ..clock }
-    }
-
     #[test]
     fn an_edit_of_equal_size_within_a_tick_is_seen() {
         let folder = tempfile::tempdir().unwrap();
@@ -449,10 +450,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("d")).unwrap();
         std::fs::write(folder.path().join("d/a"), "x").unwrap();
-        let first =
-            Memory::new(folder.path(), later(folder.path()), BTreeMap::new(), BTreeMap::new());
+        let first = Memory::new(
+            folder.path(),
+            Clock::far_ahead(folder.path()),
+            BTreeMap::new(),
+            BTreeMap::new(),
+        );
         first.look("d/a").unwrap();
-        let mut records = first.records(later(folder.path()));
+        let mut records = first.records(Clock::far_ahead(folder.path()));
         let Some(record) = records.get_mut("d/a") else { panic!("it was looked at") };
         assert!(!record.is_racy);
         record.seen = file(b"planted");
@@ -466,10 +471,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         std::fs::write(&path, "x").unwrap();
-        let first =
-            Memory::new(folder.path(), later(folder.path()), BTreeMap::new(), BTreeMap::new());
+        let first = Memory::new(
+            folder.path(),
+            Clock::far_ahead(folder.path()),
+            BTreeMap::new(),
+            BTreeMap::new(),
+        );
         first.look("a").unwrap();
-        let records = first.records(later(folder.path()));
+        let records = first.records(Clock::far_ahead(folder.path()));
         std::fs::write(&path, "y").unwrap();
         let past = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
         File::options().write(true).open(&path).unwrap().set_modified(past).unwrap();
@@ -483,7 +492,7 @@ mod tests {
         std::fs::write(&path, "x").unwrap();
         let first = memory(folder.path(), BTreeMap::new());
         first.look("a").unwrap();
-        let records = first.records(later(folder.path()));
+        let records = first.records(Clock::far_ahead(folder.path()));
         let past = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
         File::options().write(true).open(&path).unwrap().set_modified(past).unwrap();
         assert!(memory(folder.path(), records).is_all_unchanged());
@@ -496,12 +505,12 @@ mod tests {
         std::fs::write(&path, "x").unwrap();
         let first = memory(folder.path(), BTreeMap::new());
         first.look("a").unwrap();
-        let records = first.records(later(folder.path()));
+        let records = first.records(Clock::far_ahead(folder.path()));
         std::fs::remove_file(&path).unwrap();
         let second = memory(folder.path(), records);
         assert!(!second.is_all_unchanged());
         assert!(second.look("a").is_err());
-        assert!(second.records(later(folder.path())).is_empty());
+        assert!(second.records(Clock::far_ahead(folder.path())).is_empty());
     }
 
     #[test]

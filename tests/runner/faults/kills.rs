@@ -83,7 +83,7 @@ fn nothing_is_lost(subject: &Subject) {
         let out = std::fs::read_to_string(project.at("out/all/o")).unwrap();
         assert_eq!(out, all_of(&source), "wrong after kill {kill}");
     }
-    assert!(acknowledged > KILLS, "few kills came after the end of a step: {acknowledged}");
+    assert!(acknowledged > KILLS / 6, "few kills came after the end of a step: {acknowledged}");
     let left = std::fs::read_dir(project.at(".cache/kiln/v1/tmp")).unwrap().count();
     assert_eq!(left, 0, "unfinished files are left of killed runs");
 }

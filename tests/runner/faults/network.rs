@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::net::{TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::faults::{Subject, as_ordinary_user, notices};
 use crate::kiln::Project;
@@ -37,7 +38,10 @@ struct Doors {
 
 impl Doors {
     fn new(name: &str) -> Self {
-        let name = format!("kiln-faults-{}-{name}", std::process::id());
+        // A claim and its twin may knock at the same time.
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("kiln-faults-{}-{number}-{name}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let doors = Self {
             four: TcpListener::bind("127.0.0.1:0").unwrap(),
