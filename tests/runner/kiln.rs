@@ -1,6 +1,7 @@
 //! The binary as tests use it: a project in a temporary folder, a clean environment, and assertions
 //! that show what differs.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -220,6 +221,29 @@ impl Done {
     pub(crate) fn diagnostics(&self) -> Vec<Value> {
         self.lines().into_iter().filter(|line| line["type"] == "diagnostic").collect()
     }
+}
+
+/// Returns which step is at its end and how, if an event says that.
+pub(crate) fn step_end(event: &Value) -> Option<(String, String)> {
+    let text = |key: &str| event[key].as_str().expect("each end has it").to_owned();
+    (event["type"] == "step.finished").then(|| (text("step"), text("outcome")))
+}
+
+/// Waits for runs that tell of their events, and must pass; returns how often each step ran in all
+/// of them together.
+pub(crate) fn count_runs(kilns: Vec<Child>) -> BTreeMap<String, usize> {
+    let mut runs = BTreeMap::new();
+    for kiln in kilns {
+        let done = kiln.wait_with_output().unwrap();
+        let (out, err) = (String::from_utf8(done.stdout).unwrap(), done.stderr);
+        assert!(done.status.success(), "{out}\n{}", String::from_utf8_lossy(&err));
+        for line in out.lines() {
+            if let Some((step, outcome)) = step_end(&serde_json::from_str(line).unwrap()) {
+                *runs.entry(step).or_default() += usize::from(outcome == "ran");
+            }
+        }
+    }
+    runs
 }
 
 /// Says that a test proves nothing here, and why.

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::time::SystemTime;
 
-use crate::kiln::{Done, Kiln, Project, files_below, repository, skipped};
+use crate::kiln::{Done, Kiln, Project, count_runs, files_below, repository, skipped, step_end};
 
 /// The crates, each with what of it belongs into the project: the end of a folder's name there and
 /// the folder in the project.
@@ -142,10 +142,7 @@ fn command(project: &Project, store: &Path) -> Kiln {
 }
 
 fn outcomes(done: &Done) -> BTreeMap<String, String> {
-    let lines = done.lines();
-    let finished = lines.iter().filter(|line| line["type"] == "step.finished");
-    let word = |value: &serde_json::Value| value.as_str().expect("it is a string").to_owned();
-    finished.map(|line| (word(&line["step"]), word(&line["outcome"]))).collect()
+    done.lines().iter().filter_map(step_end).collect()
 }
 
 fn ran(done: &Done) -> Vec<String> {
@@ -220,17 +217,7 @@ fn eight_at_once_run_each_step_once(real: &Real) {
     let kilns: Vec<_> = (0..8).map(spawn).collect();
     let mut runs: BTreeMap<String, usize> =
         real.cold.keys().map(|step| (step.clone(), 0)).collect();
-    for kiln in kilns {
-        let done = kiln.wait_with_output().unwrap();
-        let (out, err) = (String::from_utf8(done.stdout).unwrap(), done.stderr);
-        assert!(done.status.success(), "{out}\n{}", String::from_utf8_lossy(&err));
-        for line in out.lines() {
-            let line: serde_json::Value = serde_json::from_str(line).unwrap();
-            if line["type"] == "step.finished" && line["outcome"] == "ran" {
-                *runs.entry(line["step"].as_str().unwrap().to_owned()).or_default() += 1;
-            }
-        }
-    }
+    runs.extend(count_runs(kilns));
     assert!(runs.values().all(|count| *count == 1), "{runs:?}");
     assert_eq!(outs(&project), real.outs);
 }

@@ -5,7 +5,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use crate::faults::{Subject, notices};
-use crate::kiln::{Project, wait_at_most};
+use crate::kiln::{Project, count_runs, wait_at_most};
 
 const ROUNDS: usize = 50;
 const KILNS: usize = 8;
@@ -37,20 +37,7 @@ fn run_at_once(subject: &Subject, projects: &[&Project], store: &str) -> BTreeMa
         let status = wait_at_most(kiln, Duration::from_secs(60));
         assert!(status.is_some(), "a run waits for ever");
     }
-    let mut runs = BTreeMap::new();
-    for kiln in kilns {
-        let done = kiln.wait_with_output().unwrap();
-        let (out, err) = (String::from_utf8(done.stdout).unwrap(), done.stderr);
-        assert!(done.status.success(), "{out}\n{}", String::from_utf8_lossy(&err));
-        for line in out.lines() {
-            let event: serde_json::Value = serde_json::from_str(line).unwrap();
-            if event["type"] == "step.finished" {
-                let count = runs.entry(event["step"].as_str().unwrap().to_owned()).or_default();
-                *count += usize::from(event["outcome"] == "ran");
-            }
-        }
-    }
-    runs
+    count_runs(kilns)
 }
 
 fn a_crowd_runs_each_step_once(subject: &Subject) {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::faults::{Subject, notices};
-use crate::kiln::{Project, wait_at_most};
+use crate::kiln::{Project, step_end, wait_at_most};
 
 const KILLS: u32 = 60;
 
@@ -41,10 +41,7 @@ fn run(subject: &Subject, project: &Project, kill_after: Option<Duration>) -> (O
         let mut outcomes = Outcomes::new();
         for line in events.lines().map_while(Result::ok) {
             let Ok(event) = serde_json::from_str::<Value>(&line) else { continue };
-            if event["type"] == "step.finished" {
-                let text = |key: &str| event[key].as_str().unwrap().to_owned();
-                outcomes.insert(text("step"), text("outcome"));
-            }
+            outcomes.extend(step_end(&event));
         }
         outcomes
     });

@@ -42,16 +42,16 @@ fn a_read_only_store_is_no_trouble(subject: &Subject) {
     std::fs::remove_dir_all(project.at("out")).unwrap();
     std::fs::remove_dir_all(project.at(".kiln")).unwrap();
     let store = project.at(".cache/kiln/v1");
-    let read_only = |folder: &Path, mode: u32| {
+    let set_mode = |folder: &Path, mode: u32| {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
         std::fs::set_permissions(folder, mode).unwrap();
     };
     for folder in ["leases", "tmp", ""] {
-        read_only(&store.join(folder), 0o500);
+        set_mode(&store.join(folder), 0o500);
     }
     let done = subject.kiln(project.path()).arguments(["run"]).run();
     for folder in ["", "leases", "tmp"] {
-        read_only(&store.join(folder), 0o700);
+        set_mode(&store.join(folder), 0o700);
     }
     is_right(&project, done, "temporary store");
 }
