@@ -44,15 +44,13 @@ impl Store {
         if locked(&self.swept).insert(parent.to_owned()) {
             sweep(parent);
         }
-        match node {
-            Node::File { blob, executable }
-                if !is_planted(Bug::LinkOuts)
-                    && self.restore_file(*blob, *executable, parent, to)? =>
-            {
-                Ok(())
-            }
-            node => self.restore_node(node, parent, to),
+        if let Node::File { blob, executable } = node
+            && !is_planted(Bug::LinkOuts)
+            && self.restore_file(*blob, *executable, parent, to)?
+        {
+            return Ok(());
         }
+        self.restore_node(node, parent, to)
     }
 
     /// Writes a file by rename, which is cheaper than making a directory; returns false when that

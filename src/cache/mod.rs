@@ -182,11 +182,10 @@ impl Store {
         key: Digest,
         stop: impl Fn() -> bool,
     ) -> Result<Option<KeyLock<'_>>, CacheError> {
-        if is_planted(Bug::NoSingleFlight) {
-            return self
-                .step_locks
-                .lock(Digest::of(self.lease.fresh_name().as_os_str().as_bytes()), stop);
-        }
+        let key = match is_planted(Bug::NoSingleFlight) {
+            true => Digest::of(self.lease.fresh_name().as_os_str().as_bytes()),
+            false => key,
+        };
         self.step_locks.lock(key, stop)
     }
 

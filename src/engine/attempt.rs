@@ -142,9 +142,9 @@ pub(crate) fn settle(shop: &Shop, id: StepId, say: &SyncSender<Message>) -> Done
             Err(StepError::Interrupted) => return Done::skipped(),
             Err(error) => error,
         };
-        match shop.pantry.stores.leave(store, &error) {
-            None => return Done::failed(error.failure(), None),
-            Some(warning) => warning.into_iter().for_each(|text| send(say, Event::Warning(text))),
+        let warn = |warning| send(say, Event::Warning(warning));
+        if !shop.pantry.stores.leave(store, &error, warn) {
+            return Done::failed(error.failure(), None);
         }
     }
 }

@@ -42,17 +42,21 @@ impl<'a> Stores<'a> {
     }
 
     /// Returns whether what failed with `error` while `used` was in use is to be tried again, since
-    /// that was the fault of the store and another one is in use now. The warning is for the one
-    /// call that opened it.
-    pub(crate) fn leave(&self, used: &Store, error: &StepError) -> Option<Option<Warning>> {
+    /// that was the fault of the store and another one is in use now. Warns when it opens that.
+    pub(crate) fn leave(
+        &self,
+        used: &Store,
+        error: &StepError,
+        warn: impl FnOnce(Warning),
+    ) -> bool {
         if used.is_private() || !is_fault_of(used, error) {
-            return None;
+            return false;
         }
         let _one = locked(&self.opening);
         if !ptr::eq(used, self.now()) {
-            return Some(None);
+            return true;
         }
-        let spare = Store::open_private(&self.parent).ok()?;
+        let Ok(spare) = Store::open_private(&self.parent) else { return false };
         let _ = self.spare.set(spare);
         let message = format!(
             "the store failed: {}; the rest of this run keeps its results in a temporary store",
@@ -61,7 +65,8 @@ impl<'a> Stores<'a> {
         let help = Some(
             "`kiln doctor` says how much room there is; `kiln cache gc` makes some".to_owned(),
         );
-        Some(Some(Warning { message, help, step: None }))
+        warn(Warning { message, help, step: None });
+        true
     }
 }
 

@@ -121,9 +121,7 @@ impl Oddity {
         Self::NotADirectory,
         Self::Unknown,
     ];
-}
 
-impl Oddity {
     fn help(self) -> &'static str {
         match self {
             Self::Fifo | Self::Socket | Self::Device | Self::Unknown => {

@@ -25,8 +25,10 @@ pub(super) struct Step {
     pub(super) root: PathBuf,
     /// Whether the host knows the step's user as its root.
     pub(super) for_root: bool,
-    /// Detached mounts in their order, and where in the working tree they go: it is the first.
-    pub(super) mounts: Vec<(OwnedFd, PathBuf)>,
+    /// The working tree, detached.
+    pub(super) build: OwnedFd,
+    /// Detached trees and where in the working tree they go.
+    pub(super) trees: Vec<(OwnedFd, PathBuf)>,
     pub(super) program: Program,
     /// Where the news goes: see [`News`].
     pub(super) status: OwnedFd,
@@ -182,22 +184,18 @@ fn prepare(step: &Step) -> Result<(), (Stage, io::Error)> {
     }
     // When memory runs out, a step goes first: before its launcher, and before the user's own work.
     drop(std::fs::write(format!("{}/proc/self/oom_score_adj", mounts::HOST), "1000"));
-    attach_mounts(step).map_err(at(Stage::Trees))?;
+    attach_trees(step).map_err(at(Stage::Trees))?;
     bind_places(&step.root).map_err(at(Stage::Places))?;
     mount_proc(&step.root, step.for_root).map_err(at(Stage::Proc))?;
     cell::move_to_root(&step.root).map_err(at(Stage::Root))?;
     drop_rights().map_err(at(Stage::Rights))
 }
 
-fn attach_mounts(step: &Step) -> io::Result<()> {
-    let at = step.root.join("build");
-    for (mount, path) in &step.mounts {
-        if path.as_os_str().is_empty() {
-            mounts::attach_at(mount, &at)?;
-        } else {
-            let build = mounts::open_place(&at)?;
-            mounts::attach(mount, mounts::open_beneath(build.as_fd(), path, OFlags::PATH)?)?;
-        }
+fn attach_trees(step: &Step) -> io::Result<()> {
+    mounts::attach_at(&step.build, &step.root.join("build"))?;
+    for (tree, path) in &step.trees {
+        let place = mounts::open_beneath(step.build.as_fd(), path, OFlags::PATH)?;
+        mounts::attach(tree, place)?;
     }
     Ok(())
 }

@@ -68,18 +68,13 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Returns the detached mounts of the working tree in their order, each with its place below
-    /// the root: itself, and copies of the trees that `request` wants in it.
-    pub(super) fn mounts(&self, request: &Request) -> Result<Vec<(OwnedFd, PathBuf)>, Fault> {
-        let build = self.build.try_clone();
-        let build = build.map_err(|error| Fault::prepare("hand over", "/build", error))?;
-        let mut mounts = vec![(build, PathBuf::new())];
-        mounts.extend(self.trees(request)?);
-        Ok(mounts)
+    /// Returns the working tree, detached.
+    pub(super) fn build(&self) -> Result<OwnedFd, Fault> {
+        self.build.try_clone().map_err(|error| Fault::prepare("hand over", "/build", error))
     }
 
     /// Returns copies of the trees to mount in the working tree, and makes a place for each.
-    fn trees(&self, request: &Request) -> Result<Vec<(OwnedFd, PathBuf)>, Fault> {
+    pub(super) fn trees(&self, request: &Request) -> Result<Vec<(OwnedFd, PathBuf)>, Fault> {
         let copy = |mount: &super::spec::Mount| {
             let from = mounts::open_host(&mount.tree)?;
             let at = Path::new(&mount.at);

@@ -42,7 +42,7 @@ pub(super) fn run(
     for_root: bool,
     socket: &UnixStream,
 ) -> Result<End, Fault> {
-    let mounts = stage.mounts(request)?;
+    let (build, trees) = (stage.build()?, stage.trees(request)?);
     let refused = |error: io::Error| Fault::refused(Feature::OtherNamespaces, error);
     let (news, status) =
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| refused(error.into()))?;
@@ -51,7 +51,7 @@ pub(super) fn run(
         namespaces |= libc::CLONE_NEWNET;
     }
     let start = Instant::now();
-    let step = Step { root: stage.root.clone(), for_root, mounts, program, status };
+    let step = Step { root: stage.root.clone(), for_root, build, trees, program, status };
     match system::clone_process(namespaces).map_err(refused)? {
         Side::Child => init::run(step),
         Side::Parent { process } => {
