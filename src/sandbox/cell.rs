@@ -1,18 +1,21 @@
-//! How a launcher becomes a cell: it enters its user namespace, and makes itself a small root from
-//! which it can give each step one. Done once for many steps; knows no step.
+//! How a launcher becomes a cell: it enters its namespaces, makes itself a small root from which it
+//! can give steps theirs, and bars itself and all it starts from what no step may do. Done once for
+//! many steps; knows no step.
 
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
-use rustix::thread::CapabilitySet;
+use rustix::thread::{CapabilitySet, LinkNameSpaceType};
 
 use crate::planted::{Bug, is_planted};
 
 use super::error::Feature;
 use super::protocol::Fault;
+use super::seccomp::{self, Sockets};
 use super::{mounts, system};
 
 /// The user a step runs as.
@@ -44,7 +47,9 @@ pub(super) fn enter(wire: Wire) -> Result<(), Fault> {
     for (path, text) in maps {
         fs::write(path, text).map_err(|error| Fault::refused(Feature::UserNamespace, error))?;
     }
-    let mut others = libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
+    // The first child is process 1 for all others.
+    let mut others =
+        libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWPID;
     if wire == Wire::Cut && !is_planted(Bug::OpenNetwork) {
         others |= libc::CLONE_NEWNET;
     }
@@ -55,7 +60,12 @@ pub(super) fn enter(wire: Wire) -> Result<(), Fault> {
     move_to_own_root().map_err(|error| Fault::refused(Feature::Mounts, error))?;
     forbid_nested();
     bar_capabilities();
-    Ok(())
+    put_up_filter().map_err(|error| Fault::refused(Feature::Seccomp, error))
+}
+
+fn put_up_filter() -> io::Result<()> {
+    rustix::thread::set_no_new_privs(true)?;
+    system::install_filter(seccomp::filter(Sockets::Namespaced))
 }
 
 /// Bars the programs to come from every capability.
@@ -77,7 +87,7 @@ fn move_to_own_root() -> io::Result<()> {
     rustix::fs::mkdir("host", 0o755.into())?;
     rustix::process::pivot_root(".", "host")?;
     rustix::process::chdir("/")?;
-    for name in ["empty", "roots", "scratch"] {
+    for name in ["disk", "empty", "roots", "scratch"] {
         fs::create_dir(Path::new("/").join(name))?;
     }
     Ok(())
@@ -87,6 +97,59 @@ fn move_to_own_root() -> io::Result<()> {
 /// filter alone forbids them.
 fn forbid_nested() {
     drop(fs::write(format!("{}/proc/sys/user/max_user_namespaces", mounts::HOST), "0"));
+}
+
+/// The way home: what a launcher that visits another mount namespace must hold.
+pub(super) struct Home {
+    mounts: OwnedFd,
+    /// The host's `/proc`.
+    pub(super) proc: OwnedFd,
+}
+
+impl Home {
+    /// To be called where home is.
+    pub(super) fn new() -> io::Result<Self> {
+        let proc = mounts::open_place(&Path::new(mounts::HOST).join("proc"))?;
+        Ok(Self { mounts: own_namespace(&proc)?, proc })
+    }
+
+    /// Calls `act` in the mount namespace `mounts`, with the root of that.
+    pub(super) fn within<T>(
+        &self,
+        mounts: &OwnedFd,
+        act: impl FnOnce() -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        enter_mounts(mounts).map_err(|error| Fault::refused(Feature::Mounts, error))?;
+        let result = act();
+        self.come_back();
+        result
+    }
+
+    /// Calls `act` in a copy of this mount namespace, and returns that.
+    pub(super) fn split(&self, act: impl FnOnce() -> Result<(), Fault>) -> Result<OwnedFd, Fault> {
+        let refused = |error| Fault::refused(Feature::Mounts, error);
+        system::unshare(libc::CLONE_NEWNS).map_err(refused)?;
+        let result = act().and_then(|()| own_namespace(&self.proc).map_err(refused));
+        self.come_back();
+        result
+    }
+
+    fn come_back(&self) {
+        if enter_mounts(&self.mounts).is_err() {
+            // Nothing more could be done for any step.
+            system::leave(1);
+        }
+    }
+}
+
+fn own_namespace(proc: &OwnedFd) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(proc, "self/ns/mnt", flags, Mode::empty())?)
+}
+
+fn enter_mounts(namespace: &OwnedFd) -> io::Result<()> {
+    let kind = Some(LinkNameSpaceType::Mount);
+    Ok(rustix::thread::move_into_link_name_space(namespace.as_fd(), kind)?)
 }
 
 /// Gives the calling process, whose mount namespace is its own, `root` as its `/` and lets go of

@@ -6,14 +6,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Processes of a launcher that are not the step's: itself, and process 1 of the step.
-const OWN_PROCESSES: u64 = 2;
-
 /// The groups of one launcher; removed when dropped, after the launcher has ended.
 #[derive(Debug, Default)]
 pub(super) struct Group {
     memory: Option<Controller>,
     processes: Option<Controller>,
+    /// Processes in the groups that are not the step's.
+    own_processes: u64,
 }
 
 /// One controller's directory for one launcher.
@@ -40,8 +39,8 @@ impl Drop for Group {
 
 impl Group {
     /// Puts the process `pid`, and with it all it starts from now on, into new groups, as far as
-    /// the host allows.
-    pub(super) fn of(pid: u32) -> Self {
+    /// the host allows. `own_processes` of them are not the step's.
+    pub(super) fn of(pid: u32, own_processes: u64) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("kiln-{}-{number}", std::process::id());
@@ -52,7 +51,7 @@ impl Group {
         };
         let memory = join("memory", "memory.max");
         let processes = join("pids", "pids.max");
-        Self { memory, processes }
+        Self { memory, processes, own_processes }
     }
 
     /// Returns whether there is a limit on memory.
@@ -74,7 +73,7 @@ impl Group {
             controller.set_memory(memory)?;
         }
         if let Some(controller) = &self.processes {
-            let limit = processes.map(|limit| limit.saturating_add(OWN_PROCESSES));
+            let limit = processes.map(|limit| limit.saturating_add(self.own_processes));
             let text = limit.map_or_else(|| "max".to_owned(), |limit| limit.to_string());
             fs::write(controller.dir.join("pids.max"), text)?;
         }

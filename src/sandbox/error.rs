@@ -60,12 +60,12 @@ pub(crate) enum Feature {
     OtherNamespaces,
     /// A mount of its own and `pivot_root`.
     Mounts,
+    /// A seccomp filter.
+    Seccomp,
     /// A fresh `/proc`.
     Proc,
     /// An overlay in a user namespace.
     Overlay,
-    /// A seccomp filter.
-    Seccomp,
 }
 
 impl Feature {
@@ -73,9 +73,9 @@ impl Feature {
         Self::UserNamespace,
         Self::OtherNamespaces,
         Self::Mounts,
+        Self::Seccomp,
         Self::Proc,
         Self::Overlay,
-        Self::Seccomp,
     ];
 }
 

@@ -1,360 +1,237 @@
-//! The inside of a step: process 1 of its namespaces, which makes the last mounts, starts the
-//! program and outlives it by a moment. Everything here runs after the clone and ends in an exit;
-//! what went wrong is told through the status pipe.
+//! Process 1 of a cell's PID namespace. It outlives the steps of its cell, adopts what they leave in
+//! the background, and ends it. Starts nothing; knows no step.
 
-use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::iter;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
-use rustix::thread::{CapabilitySet, CapabilitySets};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::process::{DumpableBehavior, Signal};
+use rustix::thread::CapabilitySet;
 
 use crate::planted::{Bug, is_planted};
 
-use super::seccomp::{self, Sockets};
-use super::spec::Network;
-use super::system::Children;
-use super::{cell, mounts, root, system};
+use super::mounts;
+use super::program::{self, Stuck};
+use super::supervise::{Main, Watched};
+use super::system::{self, Children, Shared, Side};
 
-/// All that process 1 needs, made ready before the clone.
-pub(super) struct Step {
-    /// Where the root is mounted in the cell.
-    pub(super) root: PathBuf,
-    /// Whether the host knows the step's user as its root.
-    pub(super) for_root: bool,
-    /// The working tree, detached.
-    pub(super) build: OwnedFd,
-    /// Detached trees and where in the working tree they go.
-    pub(super) trees: Vec<(OwnedFd, PathBuf)>,
-    pub(super) program: Program,
-    /// Where the news goes: see [`News`].
-    pub(super) status: OwnedFd,
+/// What the launcher may ask for, a byte each.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    /// Ask all others with SIGTERM to end.
+    Terminate = b't' as isize,
+    /// Say [`ALONE`] when none is left, unless something else is asked for before that.
+    TellWhenAlone = b'w' as isize,
+    /// End all others at once, and say [`ENDED`] when none is left.
+    EndAll = b'e' as isize,
 }
 
-/// A program, and the state it starts in.
-pub(super) struct Program {
-    pub(super) argv: Vec<CString>,
-    pub(super) env: Vec<CString>,
-    /// Relative to the working tree.
-    pub(super) cwd: PathBuf,
-    pub(super) network: Network,
-    /// What the program may do beyond what the namespaces let it.
-    pub(super) fence: Fence,
-    pub(super) each_memory: Option<u64>,
-    pub(super) each_processes: Option<u64>,
-    pub(super) stdout: OwnedFd,
-    pub(super) stderr: OwnedFd,
+/// What process 1 says, a byte each. The first is one of these two.
+const READY_TO_COUNT: u8 = b'c';
+const READY: u8 = b'r';
+const ALONE: u8 = b'a';
+const ENDED: u8 = b'd';
+
+/// The launcher's side: process 1, which ends when this is dropped.
+pub(super) struct Init {
+    process: OwnedFd,
+    socket: OwnedFd,
+    /// Whether it lives, and gives each step the process numbers that the first had.
+    is_good: bool,
 }
 
-/// How a program is kept in, besides by namespaces.
-pub(super) enum Fence {
-    /// Namespaces keep it in.
-    Cell,
-    /// These files and no others, where the kernel has Landlock.
-    Files(Option<OwnedFd>),
-}
-
-/// What the inside tells the launcher: 16 bytes each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum News {
-    /// This stage did not work, for this reason.
-    Stuck { stage: Stage, errno: i32 },
-    /// The main process ended with this wait status; the peak is in bytes.
-    Ended { status: i32, peak: u64 },
-}
-
-/// How far the inside has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    Loopback,
-    Trees,
-    Places,
-    Proc,
-    Root,
-    Rights,
-    Fork,
-    Cwd,
-    Filter,
-    Exec,
-}
-
-const STAGES: [Stage; 10] = [
-    Stage::Loopback,
-    Stage::Trees,
-    Stage::Places,
-    Stage::Proc,
-    Stage::Root,
-    Stage::Rights,
-    Stage::Fork,
-    Stage::Cwd,
-    Stage::Filter,
-    Stage::Exec,
-];
-
-impl News {
-    pub(super) const LENGTH: usize = 16;
-
-    fn to_bytes(self) -> [u8; Self::LENGTH] {
-        let (kind, number, peak) = match self {
-            Self::Stuck { stage, errno } => (stage as i32, errno, 0),
-            Self::Ended { status, peak } => (-1, status, peak),
-        };
-        let mut bytes = [0; Self::LENGTH];
-        bytes[..4].copy_from_slice(&kind.to_le_bytes());
-        bytes[4..8].copy_from_slice(&number.to_le_bytes());
-        bytes[8..].copy_from_slice(&peak.to_le_bytes());
-        bytes
-    }
-
-    pub(super) fn from_bytes(bytes: [u8; Self::LENGTH]) -> Option<Self> {
-        let (kind, rest) = bytes.split_first_chunk()?;
-        let (number, peak) = rest.split_first_chunk()?;
-        let number = i32::from_le_bytes(*number);
-        let peak = u64::from_le_bytes(peak.try_into().ok()?);
-        Some(match usize::try_from(i32::from_le_bytes(*kind)) {
-            Err(_) => Self::Ended { status: number, peak },
-            Ok(stage) => Self::Stuck { stage: *STAGES.get(stage)?, errno: number },
-        })
-    }
-}
-
-/// Runs as process 1 of a step.
-pub(super) fn run(step: Step) -> ! {
-    // The clone does not inherit it; should the launcher have ended before, its pipe tells.
-    if !is_planted(Bug::Orphans) {
-        let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-    }
-    if !has_reader(&step.status) {
-        system::leave(1);
-    }
-    if let Err((stage, error)) = prepare(&step) {
-        tell_stuck(&step.status, stage, &error);
-        system::leave(1);
-    }
-    let Step { program, status, .. } = step;
-    look_after(program, &status, Path::new("/build"), 0, || system::signal_all(libc::SIGTERM))
-}
-
-/// Starts the program and stays until nothing is left of it. When the process `launcher` sends
-/// SIGTERM, calls `pass_on`.
-pub(super) fn look_after(
-    program: Program,
-    status: &OwnedFd,
-    build: &Path,
-    launcher: i32,
-    pass_on: impl Fn(),
-) -> ! {
-    system::block_signals(&[libc::SIGCHLD, libc::SIGTERM]);
-    match system::start_sharing(&mut || start(&program, status, build)) {
-        Err(error) => tell_stuck(status, Stage::Fork, &error),
-        Ok(main) => {
-            // The output ends when the step's own processes have let go of it.
-            drop(program);
-            watch(status, main, launcher, pass_on);
-        }
-    }
-    system::leave(0)
-}
-
-pub(super) fn has_reader(status: &OwnedFd) -> bool {
-    let mut polled = [PollFd::new(status, PollFlags::OUT)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let _ = rustix::event::poll(&mut polled, Some(&now));
-    !polled[0].revents().contains(PollFlags::ERR)
-}
-
-/// Says what is stuck, to whom it may concern.
-pub(super) fn tell_stuck(status: &OwnedFd, stage: Stage, error: &io::Error) {
-    let errno = error.raw_os_error().unwrap_or(libc::EIO);
-    tell(status, News::Stuck { stage, errno });
-}
-
-fn tell(status: &OwnedFd, news: News) {
-    // Shorter than PIPE_BUF, so it is written whole or not at all.
-    let _ = rustix::io::write(status, &news.to_bytes());
-}
-
-fn prepare(step: &Step) -> Result<(), (Stage, io::Error)> {
-    let at = |stage| move |error| (stage, error);
-    if step.program.network == Network::Loopback {
-        system::bring_up_loopback().map_err(at(Stage::Loopback))?;
-    }
-    // When memory runs out, a step goes first: before its launcher, and before the user's own work.
-    drop(std::fs::write(format!("{}/proc/self/oom_score_adj", mounts::HOST), "1000"));
-    attach_trees(step).map_err(at(Stage::Trees))?;
-    bind_places(&step.root).map_err(at(Stage::Places))?;
-    mount_proc(&step.root, step.for_root).map_err(at(Stage::Proc))?;
-    cell::move_to_root(&step.root).map_err(at(Stage::Root))?;
-    drop_rights().map_err(at(Stage::Rights))
-}
-
-fn attach_trees(step: &Step) -> io::Result<()> {
-    mounts::attach_at(&step.build, &step.root.join("build"))?;
-    for (tree, path) in &step.trees {
-        let place = mounts::open_beneath(step.build.as_fd(), path, OFlags::PATH)?;
-        mounts::attach(tree, place)?;
-    }
-    Ok(())
-}
-
-/// Binds the step's own directories over the places a root has for them.
-fn bind_places(root: &Path) -> io::Result<()> {
-    for (from, to) in [("tmp", "tmp"), ("home", "home/build"), ("shm", "dev/shm")] {
-        rustix::mount::mount_bind(Path::new("/scratch").join(from), root.join(to))?;
-    }
-    Ok(())
-}
-
-/// Mounts `/proc` of this PID namespace. It is read-only: a step that Kiln runs for the host's
-/// root has that user's number, and `/proc/sys` asks for no more.
-fn mount_proc(root: &Path, for_root: bool) -> io::Result<()> {
-    let at = root.join("proc");
-    let flags = rustix::mount::MountFlags::NOSUID
-        | rustix::mount::MountFlags::NODEV
-        | rustix::mount::MountFlags::NOEXEC
-        | rustix::mount::MountFlags::RDONLY;
-    rustix::mount::mount("proc", &at, "proc", flags, None)?;
-    let mask = |index: usize, name: &str| {
-        let mask = Path::new(root::MASKS).join(index.to_string());
-        match rustix::mount::mount_bind(mask, at.join(name)) {
-            Err(error) if error != rustix::io::Errno::NOENT => Err(error),
-            _ => Ok(()),
-        }
-    };
-    for (index, (name, _)) in root::MASKED.iter().enumerate() {
-        mask(index, name)?;
-    }
-    if for_root {
-        // The first mask is empty.
-        root::MASKED_FROM_ROOT.iter().try_for_each(|name| mask(0, name))?;
-    }
-    Ok(())
-}
-
-/// Drops all capabilities, which the cell has already barred programs from, and hides this process
-/// from those it starts.
-pub(super) fn drop_rights() -> io::Result<()> {
-    rustix::thread::clear_ambient_capability_set()?;
-    let none = CapabilitySet::empty();
-    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
-    rustix::thread::set_capabilities(None, sets)?;
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    Ok(())
-}
-
-/// Waits for the main process, tells of it, and goes on until nothing is left of the step. To be
-/// killed before that is usual.
-fn watch(status_pipe: &OwnedFd, main: i32, launcher: i32, pass_on: impl Fn()) {
-    loop {
-        match system::wait_signal(&[libc::SIGCHLD, libc::SIGTERM]) {
-            // A step's own has no effect.
-            (libc::SIGTERM, sender) if sender == launcher => pass_on(),
-            _ => {}
-        }
-        loop {
-            match system::look_for_child() {
-                Children::Ended { pid, status, peak } if pid == main => {
-                    tell(status_pipe, News::Ended { status, peak });
+impl Init {
+    /// Starts process 1 of the PID namespace that is set for the children of this process.
+    pub(super) fn start() -> io::Result<Self> {
+        let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
+        let (socket, theirs) = rustix::net::socketpair(family, kind, SocketFlags::CLOEXEC, None)?;
+        match system::fork()? {
+            Side::Child => {
+                drop(socket);
+                let _ = serve(&theirs);
+                system::leave(1)
+            }
+            Side::Parent { process } => {
+                drop(theirs);
+                match receive(&socket)? {
+                    Some(answer) => Ok(Self { process, socket, is_good: answer == READY_TO_COUNT }),
+                    None => Err(io::ErrorKind::UnexpectedEof.into()),
                 }
-                Children::Ended { .. } => {}
-                Children::Running => break,
-                Children::None => return,
             }
         }
     }
-}
 
-/// Becomes the program, in a session of its own. `build` is the working tree.
-pub(super) fn start(program: &Program, status: &OwnedFd, build: &Path) -> ! {
-    let stuck = match set_state(program, build) {
-        Err((stage, error)) => (stage, error),
-        Ok(()) => (Stage::Exec, execute(program)),
-    };
-    tell_stuck(status, stuck.0, &stuck.1);
-    system::leave(127)
-}
+    /// Calls `act` in a process of the namespace, which is gone afterwards. It shares all else with
+    /// this one.
+    pub(super) fn visit(&mut self, act: impl Fn() -> io::Result<()>) -> io::Result<()> {
+        let mut result = Err(io::ErrorKind::Interrupted.into());
+        let visitor = system::start_sharing(0, &mut || {
+            result = act();
+            system::leave(0);
+        })?;
+        system::wait_for(visitor.pid)?;
+        self.end_all();
+        result
+    }
 
-fn set_state(program: &Program, build: &Path) -> Result<(), (Stage, io::Error)> {
-    let at = |stage| move |error| (stage, error);
-    let state = || {
-        let _ = rustix::process::setsid();
-        let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        system::duplicate_as(null.as_fd(), 0)?;
-        system::duplicate_as(program.stdout.as_fd(), 1)?;
-        system::duplicate_as(program.stderr.as_fd(), 2)?;
-        system::close_on_exec_from_3()?;
-        rustix::process::umask(Mode::from_raw_mode(0o022));
-        set_limits(program);
-        system::block_signals(&[]);
-        Ok(())
-    };
-    state().map_err(at(Stage::Fork))?;
-    rustix::process::chdir(build.join(&program.cwd)).map_err(|error| (Stage::Cwd, error.into()))?;
-    let filter = || {
-        rustix::thread::set_no_new_privs(true)?;
-        let sockets = match (&program.fence, program.network) {
-            (Fence::Files(_), Network::None) => Sockets::UnixOnly,
-            _ => Sockets::Namespaced,
-        };
-        match &program.fence {
-            Fence::Files(Some(ruleset)) => system::landlock_restrict(ruleset.as_fd())?,
-            Fence::Cell if program.network == Network::Full => {
-                super::landlock::scope_abstract_sockets()?;
+    /// Hears that none is left, which can be read; false when process 1 is gone.
+    pub(super) fn is_alone(&mut self) -> bool {
+        let is_alone = matches!(receive(&self.socket), Ok(Some(_)));
+        self.is_good &= is_alone;
+        is_alone
+    }
+
+    /// Ends all other processes, and returns when they are gone. The main process of a step is not
+    /// process 1's child: it must be gone before.
+    pub(super) fn end_all(&mut self) {
+        self.wish(Wish::EndAll);
+        loop {
+            match receive(&self.socket) {
+                Ok(Some(ENDED)) => return,
+                // It said that before it was asked to end them.
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => {
+                    self.is_good = false;
+                    return;
+                }
             }
-            Fence::Files(None) | Fence::Cell => {}
         }
-        system::install_filter(seccomp::filter(sockets))
-    };
-    filter().map_err(at(Stage::Filter))
+    }
+
+    /// Returns whether another step can run here.
+    pub(super) fn is_good(&self) -> bool {
+        self.is_good
+    }
+
+    fn wish(&self, wish: Wish) {
+        // Should it be gone, its answers end.
+        let _ = send(&self.socket, wish as u8);
+    }
 }
 
-/// Sets the limits of a process to the same everywhere, as far as the host allows.
-fn set_limits(program: &Program) {
-    let limits = [
-        // At 0 a program that takes core dumps from the kernel would still get them.
-        (Resource::Core, Some(1), Some(1)),
-        (Resource::Stack, Some(8 << 20), None),
-        (Resource::Nofile, Some(1024), Some(1 << 19)),
-        (Resource::Data, program.each_memory, program.each_memory),
-        (Resource::Nproc, program.each_processes, program.each_processes),
-    ];
-    for (resource, soft, hard) in limits {
-        let old = rustix::process::getrlimit(resource);
-        let within = |wanted: Option<u64>, old: Option<u64>| match (wanted, old) {
-            (Some(wanted), Some(old)) => Some(wanted.min(old)),
-            (wanted, old) => wanted.or(old),
+fn send(socket: &OwnedFd, byte: u8) -> rustix::io::Result<usize> {
+    rustix::net::send(socket, &[byte], SendFlags::NOSIGNAL)
+}
+
+/// Returns what the other side says next; `None` when it is gone.
+fn receive(socket: &OwnedFd) -> rustix::io::Result<Option<u8>> {
+    let mut byte = [0];
+    loop {
+        match rustix::net::recv(socket, &mut byte, RecvFlags::empty()) {
+            Ok((0, _)) | Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+            Ok(_) => return Ok(Some(byte[0])),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A step of a cell: its main process is the launcher's child, and what that leaves behind becomes
+/// process 1's.
+pub(super) struct Step<'a> {
+    pub(super) main: Shared,
+    pub(super) init: &'a mut Init,
+}
+
+impl Watched for Step<'_> {
+    fn main(&self) -> BorrowedFd<'_> {
+        self.main.process.as_fd()
+    }
+
+    fn all(&self) -> BorrowedFd<'_> {
+        self.init.socket.as_fd()
+    }
+
+    fn hear(&mut self) -> Option<Result<Main, Stuck>> {
+        let (status, peak) = system::wait_for(self.main.pid).ok()?;
+        self.init.wish(Wish::TellWhenAlone);
+        Some(Ok(Main { status, peak }))
+    }
+
+    fn terminate(&self) {
+        self.init.wish(Wish::Terminate);
+    }
+
+    fn bury(&mut self, is_over: bool) -> Option<Result<Main, Stuck>> {
+        if is_over && self.init.is_alone() {
+            return None;
+        }
+        let _ = rustix::process::pidfd_send_signal(&self.main.process, Signal::KILL);
+        // Unless it was heard of before.
+        let main = system::wait_for(self.main.pid).ok();
+        self.init.end_all();
+        main.map(|(status, peak)| Ok(Main { status, peak }))
+    }
+}
+
+impl Drop for Init {
+    fn drop(&mut self) {
+        let _ = rustix::process::pidfd_send_signal(&self.process, Signal::KILL);
+    }
+}
+
+/// Lives as process 1 until the launcher is gone.
+fn serve(launcher: &OwnedFd) -> io::Result<()> {
+    // The clone does not inherit it; should the launcher have ended before, the socket tells.
+    if !is_planted(Bug::Orphans) {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    }
+    system::let_children_go();
+    let counter = open_counter().ok();
+    let kept: Vec<_> = iter::once(launcher).chain(&counter).map(AsFd::as_fd).collect();
+    system::close_all_but(&kept)?;
+    // To set the counter is the one right it needs. Steps have none, and cannot look into it.
+    program::drop_rights(CapabilitySet::CHECKPOINT_RESTORE)?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    let rewind = || counter.as_ref().is_some_and(|counter| rewind(counter).is_ok());
+    send(launcher, if rewind() { READY_TO_COUNT } else { READY })?;
+    loop {
+        let Some(wish) = receive(launcher)? else {
+            if is_planted(Bug::Orphans) {
+                system::wait_until_childless();
+            }
+            return Ok(());
         };
-        let maximum = within(hard, old.maximum);
-        let current = within(soft.or(old.current), maximum);
-        let _ = rustix::process::setrlimit(resource, Rlimit { current, maximum });
+        let answer = if wish == Wish::Terminate as u8 {
+            system::signal_all(libc::SIGTERM);
+            None
+        } else if wish == Wish::TellWhenAlone as u8 {
+            is_alone_before_next(launcher).then_some(ALONE)
+        } else {
+            system::signal_all(libc::SIGKILL);
+            system::wait_until_childless();
+            Some(ENDED)
+        };
+        if let Some(answer) = answer {
+            rewind();
+            send(launcher, answer)?;
+        }
     }
 }
 
-/// Executes the program, looked for in the `PATH` of its own environment. Returns why it could
-/// not.
-fn execute(program: &Program) -> io::Error {
-    let argv: Vec<&CStr> = program.argv.iter().map(CString::as_c_str).collect();
-    let env: Vec<&CStr> = program.env.iter().map(CString::as_c_str).collect();
-    let Some(name) = argv.first() else { return io::ErrorKind::InvalidInput.into() };
-    if name.to_bytes().contains(&b'/') {
-        return system::execute(name, &argv, &env);
-    }
-    let path = env.iter().find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
-    let mut found = io::Error::from_raw_os_error(libc::ENOENT);
-    for dir in path.unwrap_or_default().split(|byte| *byte == b':') {
-        let mut full = if dir.is_empty() { b".".to_vec() } else { dir.to_vec() };
-        full.push(b'/');
-        full.extend_from_slice(name.to_bytes());
-        let Ok(full) = CString::new(full) else { continue };
-        let error = system::execute(&full, &argv, &env);
-        match error.raw_os_error() {
-            Some(libc::ENOENT | libc::ENOTDIR) => {}
-            Some(libc::EACCES) => found = error,
-            _ => return error,
+/// Waits until no child is left, and returns true; returns false when there is another wish before.
+fn is_alone_before_next(launcher: &OwnedFd) -> bool {
+    loop {
+        if matches!(system::look_for_child(), Children::None) {
+            return true;
+        }
+        if system::is_readable_before_child_ends(launcher.as_fd()) {
+            return false;
         }
     }
-    found
+}
+
+/// Opens the counter of process numbers of this namespace, through a `/proc` of its own: the
+/// host's may be read-only.
+fn open_counter() -> io::Result<OwnedFd> {
+    let proc = mounts::make("proc", &[])?;
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(proc, "sys/kernel/ns_last_pid", flags, Mode::empty())?)
+}
+
+/// Sets the counter so that the next process has number 2.
+fn rewind(counter: &OwnedFd) -> rustix::io::Result<usize> {
+    rustix::io::pwrite(counter, b"1", 0)
 }

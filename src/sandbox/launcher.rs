@@ -1,20 +1,22 @@
 //! The launcher: a small process of Kiln's own executable that runs steps one after the other.
 //! Knows one step at a time, and of Kiln only the socket to it.
 
-use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 
-use super::cell::{self, Wire};
-use super::init::{Fence, Program};
+use super::cell::{self, Home, Wire};
+use super::error::Feature;
+use super::init::{Init, Step};
+use super::program::{Fence, Program};
 use super::protocol::{self, Fault, Ran, Reply, Request};
-use super::root::{self, Roots};
+use super::root::{self, Room, Roots};
+use super::space::{Space, Spaces};
 use super::stage::Stage;
 use super::{supervise, system, weak, wire};
 
@@ -92,12 +94,13 @@ fn serve(guise: Guise, parent: i32) -> io::Result<()> {
     system::fix_addresses();
     let mut launcher = match Launcher::new(guise) {
         Ok(launcher) => launcher,
-        Err(fault) => return protocol::write_reply(&Reply::Failed(fault)).send(&socket, &[]),
+        Err(fault) => return protocol::write_reply(&Reply::Failed(fault), true).send(&socket, &[]),
     };
     // Entering a user namespace may have taken this back.
     die_with(parent);
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    protocol::write_reply(&Reply::Ready { memory: launcher.memory }).send(&socket, &[])?;
+    let memory = launcher.cell.as_ref().is_some_and(|cell| cell.memory);
+    protocol::write_reply(&Reply::Ready { memory }, false).send(&socket, &[])?;
     while let Some((frame, fds)) = wire::receive(&socket)? {
         if frame.is_empty() {
             // A stop that crossed with the end of the step.
@@ -105,12 +108,15 @@ fn serve(guise: Guise, parent: i32) -> io::Result<()> {
         }
         let request = Request::read(&frame).ok_or(io::ErrorKind::InvalidData)?;
         let fds = <[OwnedFd; 3]>::try_from(fds).map_err(|_| io::ErrorKind::InvalidData)?;
-        let (ran, stage) = launcher.run(&request, fds, &socket);
-        // Kiln removes what is on disk. It does not wait for the rest to be taken away.
-        let in_memory = stage.filter(|_| request.scratch.is_none());
+        let (ran, mut used) = launcher.run(&request, fds, &socket);
+        if request.scratch.is_some() {
+            // Kiln goes on to remove what is on disk.
+            launcher.take_away(used.take());
+        }
         let reply = ran.map_or_else(Reply::Failed, Reply::Ran);
-        protocol::write_reply(&reply).send(&socket, &[])?;
-        drop(in_memory);
+        protocol::write_reply(&reply, launcher.is_spent()).send(&socket, &[])?;
+        // It does not wait for the rest.
+        launcher.take_away(used);
     }
     Ok(())
 }
@@ -135,25 +141,54 @@ fn die_with(parent: i32) {
 
 /// What a launcher keeps from one step to the next.
 struct Launcher {
-    guise: Guise,
+    /// `None` is the weak sandbox.
+    cell: Option<Inside>,
+}
+
+/// The inside of a cell.
+struct Inside {
+    home: Home,
+    init: Init,
     roots: Roots,
+    spaces: Spaces,
+    /// Whether a step's writes can go to memory.
     memory: bool,
+    /// Whether the full network is the host's.
+    networked: bool,
     /// Whether the host's root runs Kiln.
     for_root: bool,
 }
 
+/// What a step has used.
+struct Used {
+    room: Room,
+    space: Space,
+    stage: Stage,
+}
+
 impl Launcher {
     fn new(guise: Guise) -> Result<Self, Fault> {
-        let roots = Roots::default();
         let for_root = rustix::process::geteuid().is_root();
         let Guise::Cell(wire) = guise else {
             weak::adopt_orphans();
             cell::bar_capabilities();
-            return Ok(Self { guise, roots, memory: false, for_root });
+            return Ok(Self { cell: None });
         };
         cell::enter(wire)?;
+        let refused = |feature| move |error| Fault::refused(feature, error);
+        let init = Init::start().map_err(refused(Feature::OtherNamespaces))?;
         root::write_masks()?;
-        Ok(Self { guise, roots, memory: holds_attributes(), for_root })
+        Ok(Self {
+            cell: Some(Inside {
+                home: Home::new().map_err(refused(Feature::Mounts))?,
+                init,
+                roots: Roots::default(),
+                spaces: Spaces::default(),
+                memory: holds_attributes(),
+                networked: wire == Wire::Host,
+                for_root,
+            }),
+        })
     }
 
     /// Runs a step; returns how that went, and what is yet to be taken away.
@@ -162,53 +197,83 @@ impl Launcher {
         request: &Request,
         fds: [OwnedFd; 3],
         socket: &UnixStream,
-    ) -> (Result<Ran, Fault>, Option<Stage>) {
-        let [stdout, stderr, capture] = fds;
-        let program = match program(request, stdout, stderr) {
-            Ok(program) => program,
-            Err(fault) => return (Err(fault), None),
-        };
-        if self.guise == Guise::Weak {
-            return (weak::run(request, program, capture.as_fd(), socket), None);
+    ) -> (Result<Ran, Fault>, Option<Used>) {
+        match &mut self.cell {
+            None => (weak::run(request, fds, socket), None),
+            Some(cell) => match cell.prepare(request) {
+                Ok(used) => (cell.run(request, &used, fds, socket), Some(used)),
+                Err(fault) => (Err(fault), None),
+            },
         }
-        let stage = match self.stage(request) {
-            Ok(stage) => stage,
-            Err(fault) => return (Err(fault), None),
-        };
-        let ran = supervise::run(request, &stage, program, self.for_root, socket)
-            .and_then(|end| stage.finish(request, end, capture.as_fd()));
-        (ran, Some(stage))
     }
 
-    fn stage(&mut self, request: &Request) -> Result<Stage, Fault> {
-        let kind = root::Kind {
-            root: request.root.clone(),
-            host_paths: request.host_paths.clone(),
-            networked: self.guise == Guise::Cell(Wire::Host),
-        };
-        let root = self.roots.get(kind)?;
-        Stage::make(request, root)
+    /// Returns whether no other step can run here.
+    fn is_spent(&self) -> bool {
+        self.cell.as_ref().is_some_and(|cell| !cell.init.is_good())
+    }
+
+    fn take_away(&mut self, used: Option<Used>) {
+        if let (Some(cell), Some(used)) = (&mut self.cell, used) {
+            cell.take_away(used);
+        }
     }
 }
 
-/// Returns what to start, in the form the kernel takes it.
-fn program(request: &Request, stdout: OwnedFd, stderr: OwnedFd) -> Result<Program, Fault> {
-    let strings = |words: &[Vec<u8>]| {
-        words.iter().map(|word| CString::new(word.clone())).collect::<Result<Vec<_>, _>>()
-    };
-    let invalid =
-        |_| Fault::prepare("pass a zero byte to", &*request.cwd, io::ErrorKind::InvalidInput);
-    Ok(Program {
-        argv: strings(&request.argv).map_err(invalid)?,
-        env: strings(&request.env).map_err(invalid)?,
-        cwd: Path::new(&request.cwd).to_owned(),
-        network: request.network,
-        fence: Fence::Cell,
-        each_memory: request.each_memory,
-        each_processes: request.each_processes,
-        stdout,
-        stderr,
-    })
+impl Inside {
+    fn prepare(&mut self, request: &Request) -> Result<Used, Fault> {
+        let kind = root::Kind {
+            root: request.root.clone(),
+            host_paths: request.host_paths.clone(),
+            networked: self.networked,
+        };
+        let room = self.roots.take(kind, &self.home, &mut self.init, self.for_root)?;
+        let made = self.spaces.open(request).and_then(|space| {
+            let stage = Stage::make(request, &space).inspect_err(|_| self.spaces.close(&space))?;
+            Ok((space, stage))
+        });
+        match made {
+            Ok((space, stage)) => Ok(Used { room, space, stage }),
+            Err(fault) => {
+                self.roots.put_back(room);
+                Err(fault)
+            }
+        }
+    }
+
+    fn run(
+        &mut self,
+        request: &Request,
+        used: &Used,
+        [stdout, stderr, capture]: [OwnedFd; 3],
+        socket: &UnixStream,
+    ) -> Result<Ran, Fault> {
+        let program = Program::new(request, Fence::Cell, stdout, stderr)?;
+        let start = Instant::now();
+        let main = self.home.within(&used.room.mounts, || {
+            used.stage.attach()?;
+            program.start_in_cell(&self.home.proc).map_err(|stuck| stuck.fault(request))
+        });
+        // Also a process that never became the program has used a number.
+        let main = main.inspect_err(|_| self.init.end_all())?;
+        // The output ends when the step's own processes have let go of it.
+        drop(program);
+        let mut step = Step { main, init: &mut self.init };
+        let end = supervise::follow(&mut step, request.timeout, start, socket)
+            .map_err(|stuck| stuck.fault(request))?;
+        used.stage.finish(request, &used.space, end, capture.as_fd())
+    }
+
+    /// Takes away what no process uses any more.
+    fn take_away(&mut self, Used { room, space, stage }: Used) {
+        let detached = self.home.within(&room.mounts, || {
+            stage.detach().map_err(|error| Fault::refused(Feature::Mounts, error))
+        });
+        if detached.is_ok() {
+            self.roots.put_back(room);
+        }
+        drop(stage);
+        self.spaces.close(&space);
+    }
 }
 
 /// Returns whether files in memory can have the attributes an overlay marks them with.

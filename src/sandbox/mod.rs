@@ -2,9 +2,10 @@
 //! directories, processes and digests; does not know plans, caches or the engine.
 //!
 //! Kiln (`pool`, `run`) talks to launchers (`launcher`), small processes of the same executable.
-//! A launcher enters its namespaces once (`cell`), makes a root for each kind of step once
-//! (`root`), and for each step mounts a working tree (`stage`), clones process 1 of the step
-//! (`init`), waits for the end of all of it (`supervise`) and copies the outs (`capture`).
+//! A launcher enters its namespaces once (`cell`), starts process 1 of them once (`init`), and makes
+//! a root for each kind of step once (`root`). For each step it mounts a working tree (`stage`) over
+//! scratch space (`space`), starts the program (`program`), waits for the end of all processes
+//! (`supervise`) and copies the outs (`capture`).
 
 mod cancel;
 mod capture;
@@ -18,11 +19,13 @@ mod mounts;
 mod outcome;
 mod pool;
 mod probe;
+mod program;
 mod protocol;
 mod root;
 mod run;
 mod scratch;
 mod seccomp;
+mod space;
 mod spec;
 mod stage;
 mod supervise;

@@ -93,6 +93,12 @@ pub(super) fn copy_tree(from: BorrowedFd<'_>, attributes: u64) -> io::Result<Own
     Ok(tree)
 }
 
+/// Returns a detached copy of the mount at the launcher's directory `path`, of it and what is below.
+pub(super) fn copy_dir(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    Ok(rustix::mount::open_tree(CWD, path, flags)?)
+}
+
 /// Attaches a detached mount tree at `place`.
 pub(super) fn attach(tree: impl AsFd, place: impl AsFd) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
@@ -105,28 +111,38 @@ pub(super) fn attach_at(tree: impl AsFd, path: &Path) -> io::Result<()> {
     Ok(rustix::mount::move_mount(tree, "", CWD, path, flags)?)
 }
 
-/// Makes a file system of `kind` with these options, detached.
+/// Moves what is mounted at `from` to the directory `to`.
+pub(super) fn move_to(from: &Path, to: &Path) -> io::Result<()> {
+    Ok(rustix::mount::move_mount(CWD, from, CWD, to, MoveMountFlags::empty())?)
+}
+
+/// Makes a file system of `kind` with these options, detached. It has no devices.
 pub(super) fn make(kind: &str, options: &[(&str, &str)]) -> io::Result<OwnedFd> {
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    make_with(kind, options, attributes)
+}
+
+fn make_with(
+    kind: &str,
+    options: &[(&str, &str)],
+    attributes: MountAttrFlags,
+) -> io::Result<OwnedFd> {
     let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
     for (key, value) in options {
         rustix::mount::fsconfig_set_string(context.as_fd(), *key, *value)?;
     }
-    finish(context.as_fd())
+    finish(context.as_fd(), attributes)
 }
 
-fn finish(context: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+fn finish(context: BorrowedFd<'_>, attributes: MountAttrFlags) -> io::Result<OwnedFd> {
     rustix::mount::fsconfig_create(context)?;
-    Ok(rustix::mount::fsmount(
-        context,
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
-    )?)
+    Ok(rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
 /// The writable part of an overlay.
 pub(super) struct Writes<'a> {
     /// A directory that holds the empty directories `upper` and `work`.
-    pub(super) dir: &'a str,
+    pub(super) dir: &'a Path,
     /// Whether it is on a disk, and then need not outlive a power cut.
     pub(super) on_disk: bool,
 }
@@ -144,13 +160,13 @@ pub(super) fn make_overlay(lowers: &[OwnedFd], writes: Option<&Writes<'_>>) -> i
     }
     rustix::mount::fsconfig_set_flag(context, "userxattr")?;
     if let Some(writes) = writes {
-        set("upperdir", &format!("{}/upper", writes.dir))?;
-        set("workdir", &format!("{}/work", writes.dir))?;
+        set("upperdir", &format!("{}/upper", writes.dir.display()))?;
+        set("workdir", &format!("{}/work", writes.dir.display()))?;
         if writes.on_disk {
             rustix::mount::fsconfig_set_flag(context, "volatile")?;
         }
     }
-    finish(context)
+    finish(context, MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV)
 }
 
 /// Takes a mount away; what still uses it keeps it until it ends.

@@ -68,8 +68,11 @@ type Order = (Guise, Sender<io::Result<(UnixStream, Child)>>);
 pub(super) struct Cell {
     pub(super) socket: UnixStream,
     pub(super) child: Child,
+    guise: Guise,
     /// Whether a step's writes can go to memory.
     pub(super) memory: bool,
+    /// Whether it can run no other step.
+    pub(super) is_spent: bool,
     /// Its control groups, from the first step on that had a limit.
     group: Option<Group>,
 }
@@ -120,18 +123,25 @@ impl Pool {
     /// Returns what a launcher of this guise can do here; `None` when it does not start.
     pub(super) fn facts(&self, guise: Guise) -> Option<Facts> {
         let mut cell = self.take(guise).ok()?;
-        let group = cell.group.get_or_insert_with(|| Group::of(cell.child.id()));
+        let memory_scratch = cell.memory;
+        let group = cell.make_group();
         let root = rustix::process::geteuid().is_root();
         Some(Facts {
-            memory_scratch: cell.memory,
+            memory_scratch,
             memory_limit: group.limits_memory(),
             process_limit: group.limits_processes() || !root,
         })
     }
 
     /// Takes back a launcher that can run another step.
-    pub(super) fn put_back(&self, guise: Guise, cell: Cell) {
+    pub(super) fn put_back(&self, cell: Cell) {
+        let guise = cell.guise;
         self.idle.lock().expect("no holder panics").entry(guise).or_default().push(cell);
+    }
+
+    #[cfg(test)]
+    pub(super) fn idle_count(&self, guise: Guise) -> usize {
+        self.idle.lock().expect("no holder panics").get(&guise).map_or(0, Vec::len)
     }
 
     fn start(&self, guise: Guise) -> Result<Cell, SandboxError> {
@@ -140,7 +150,7 @@ impl Pool {
         self.starter.send((guise, reply)).map_err(|_| SandboxError::LauncherEnded)?;
         let started = started.recv().map_err(|_| SandboxError::LauncherEnded)?;
         let (socket, child) = started.map_err(fault)?;
-        let mut cell = Cell { socket, child, memory: false, group: None };
+        let mut cell = Cell { socket, child, guise, memory: false, is_spent: false, group: None };
         match cell.reply()? {
             Reply::Ready { memory } => cell.memory = memory,
             Reply::Failed(fault) => return Err(fault.into()),
@@ -159,13 +169,19 @@ impl Cell {
     /// Sets limits for the step to come, and returns the groups that keep them. There are none
     /// until a step asks for a limit: to move a process into one takes milliseconds.
     pub(super) fn limit(&mut self, limits: &Limits) -> io::Result<Option<&Group>> {
-        if self.group.is_none() && (limits.memory.is_some() || limits.processes.is_some()) {
-            self.group = Some(Group::of(self.child.id()));
+        if limits.memory.is_some() || limits.processes.is_some() {
+            self.make_group();
         }
         if let Some(group) = &self.group {
             group.set(limits.memory, limits.processes.map(u64::from))?;
         }
         Ok(self.group.as_ref())
+    }
+
+    fn make_group(&mut self) -> &Group {
+        // The launcher; process 1 of a cell was there before the group, a keeper comes after it.
+        let own = if self.guise == Guise::Weak { 2 } else { 1 };
+        self.group.get_or_insert_with(|| Group::of(self.child.id(), own))
     }
 
     /// Returns its control groups, if it has any.
@@ -174,12 +190,13 @@ impl Cell {
     }
 
     /// Waits for what the launcher says next.
-    pub(super) fn reply(&self) -> Result<Reply, SandboxError> {
-        wire::receive(&self.socket)
+    pub(super) fn reply(&mut self) -> Result<Reply, SandboxError> {
+        let reply = wire::receive(&self.socket)
             .ok()
             .flatten()
-            .and_then(|(frame, _)| protocol::read_reply(&frame))
-            .ok_or(SandboxError::LauncherEnded)
+            .and_then(|(frame, _)| protocol::read_reply(&frame));
+        self.is_spent = reply.as_ref().is_none_or(|(_, is_last)| *is_last);
+        reply.map(|(reply, _)| reply).ok_or(SandboxError::LauncherEnded)
     }
 }
 

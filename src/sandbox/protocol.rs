@@ -223,9 +223,10 @@ pub(super) enum Reply {
     Failed(Fault),
 }
 
-/// Returns the frame that says `reply`.
-pub(super) fn write_reply(reply: &Reply) -> Writer {
+/// Returns the frame that says `reply`. `is_last` is whether the launcher can run no other step.
+pub(super) fn write_reply(reply: &Reply, is_last: bool) -> Writer {
     let mut to = Writer::new();
+    to.u8(is_last.into());
     match reply {
         Reply::Ready { memory } => {
             to.u8(0);
@@ -249,9 +250,10 @@ pub(super) fn write_reply(reply: &Reply) -> Writer {
 }
 
 /// Reads what [`write_reply`] wrote. `None` is a frame that is no reply.
-pub(super) fn read_reply(frame: &[u8]) -> Option<Reply> {
+pub(super) fn read_reply(frame: &[u8]) -> Option<(Reply, bool)> {
     let from = &mut Reader::new(frame);
-    Some(match from.u8()? {
+    let is_last = from.u8()? == 1;
+    let reply = match from.u8()? {
         0 => Reply::Ready { memory: from.u8()? == 1 },
         1 => Reply::Ran(Ran {
             exit: read_exit(from)?,
@@ -263,7 +265,8 @@ pub(super) fn read_reply(frame: &[u8]) -> Option<Reply> {
         }),
         2 => Reply::Failed(Fault::read(from)?),
         _ => return None,
-    })
+    };
+    Some((reply, is_last))
 }
 
 fn write_exit(to: &mut Writer, exit: Exit) {

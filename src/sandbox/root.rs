@@ -1,17 +1,22 @@
-//! The `/` of a step, without its working tree: made once in a cell for each kind and used again.
-//! Knows what a step may see of the host; runs nothing.
+//! The `/` of a step, without its working tree: made once in a cell for each kind, in a mount
+//! namespace that holds nothing else, and used again. Knows what a step may see of the host; runs
+//! nothing.
 
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 
+use super::cell::{self, Home};
+use super::error::Feature;
+use super::init::Init;
 use super::mounts::{self, HOST, READ_ONLY};
 use super::protocol::Fault;
 use super::spec::Root;
+use super::system;
 
 /// The host's system directories. Those that are links stay links.
 const SYSTEM: &[&str] =
@@ -66,7 +71,7 @@ const NAMES: &[(&str, &str)] = &[
 ];
 
 /// What is bound over files of `/proc` that tell of the host, as names in [`MASKS`].
-pub(super) const MASKED: &[(&str, &str)] = &[
+const MASKED: &[(&str, &str)] = &[
     ("cmdline", ""),
     ("loadavg", "0.00 0.00 0.00 1/1 1\n"),
     ("uptime", "1.00 1.00\n"),
@@ -86,7 +91,7 @@ pub(super) const MASKED: &[(&str, &str)] = &[
 ];
 
 /// What only the host's root may read of `/proc`, and so a step that Kiln runs for it.
-pub(super) const MASKED_FROM_ROOT: &[&str] = &[
+const MASKED_FROM_ROOT: &[&str] = &[
     "kcore",
     "kpagecgroup",
     "kpagecount",
@@ -98,7 +103,7 @@ pub(super) const MASKED_FROM_ROOT: &[&str] = &[
 ];
 
 /// Where a launcher keeps the files of [`MASKED`], by their place in the list.
-pub(super) const MASKS: &str = "/masks";
+const MASKS: &str = "/masks";
 
 /// The places of a step's own: what is bound there from the host would be hidden.
 const OWN: &[&str] = &["build", "home/build", "tmp", "dev", "proc"];
@@ -115,30 +120,52 @@ pub(super) struct Kind {
     pub(super) networked: bool,
 }
 
-/// The roots of one cell, the latest used last.
+/// A root of some kind, ready for steps.
+pub(super) struct Room {
+    kind: Kind,
+    /// The mount namespace that it is `/` of.
+    pub(super) mounts: OwnedFd,
+}
+
+/// The roots of one cell that no step uses, the latest used last.
 #[derive(Default)]
 pub(super) struct Roots {
-    kept: Vec<(Kind, PathBuf)>,
+    kept: Vec<Room>,
     made: u64,
 }
 
 impl Roots {
-    /// Returns where the root of this kind is mounted; makes it at the first call.
-    pub(super) fn get(&mut self, kind: Kind) -> Result<PathBuf, Fault> {
-        if let Some(index) = self.kept.iter().position(|(kept, _)| *kept == kind) {
-            let found = self.kept.remove(index);
-            self.kept.push(found);
-        } else {
-            if self.kept.len() == KEPT {
-                let (_, path) = self.kept.remove(0);
-                drop(mounts::detach(&path));
-            }
-            self.made += 1;
-            let path = PathBuf::from(format!("/roots/{}", self.made));
-            make(&kind, &path)?;
-            self.kept.push((kind, path));
+    /// Returns the root of this kind; makes it unless it is kept.
+    pub(super) fn take(
+        &mut self,
+        kind: Kind,
+        home: &Home,
+        init: &mut Init,
+        for_root: bool,
+    ) -> Result<Room, Fault> {
+        if let Some(index) = self.kept.iter().position(|kept| kept.kind == kind) {
+            return Ok(self.kept.remove(index));
         }
-        Ok(self.kept.last().expect("one was just pushed").1.clone())
+        self.made += 1;
+        let at = PathBuf::from(format!("/roots/{}", self.made));
+        make(&kind, &at)?;
+        let mounts = home.split(|| {
+            // It shows the PID namespace of whoever mounts it.
+            init.visit(|| mount_proc(&at, for_root))
+                .map_err(|error| Fault::refused(Feature::Proc, error))?;
+            cell::move_to_root(&at).map_err(|error| Fault::refused(Feature::Mounts, error))
+        });
+        // Its own namespace has a copy.
+        drop(mounts::detach(&at));
+        Ok(Room { kind, mounts: mounts? })
+    }
+
+    /// Keeps a root for a later step, which must find it as the last one did.
+    pub(super) fn put_back(&mut self, room: Room) {
+        if self.kept.len() == KEPT {
+            self.kept.remove(0);
+        }
+        self.kept.push(room);
     }
 }
 
@@ -270,7 +297,7 @@ fn mount_skeleton(skeleton: &Path, at: &Path) -> io::Result<()> {
 fn mount_over_tree(tree: &Path, skeleton: &Path, at: &Path) -> io::Result<()> {
     let layers = [mounts::open_place(skeleton)?, mounts::open_host(tree)?];
     let overlay = mounts::make_overlay(&layers, None)?;
-    super::system::restrict_mount(overlay.as_fd(), READ_ONLY)?;
+    system::restrict_mount(overlay.as_fd(), READ_ONLY)?;
     mounts::attach_at(overlay, at)
 }
 
@@ -289,4 +316,30 @@ fn mount_devices(at: &Path) -> io::Result<()> {
     let options = [("ptmxmode", "0666"), ("mode", "0620")];
     let terminals = mounts::make("devpts", &options)?;
     mounts::attach_at(terminals, &at.join("dev/pts"))
+}
+
+/// Mounts `/proc` of this process's PID namespace. It is read-only: a step that Kiln
+/// runs for the host's root has that user's number, and `/proc/sys` asks for no more.
+fn mount_proc(root: &Path, for_root: bool) -> io::Result<()> {
+    let at = root.join("proc");
+    let flags = rustix::mount::MountFlags::NOSUID
+        | rustix::mount::MountFlags::NODEV
+        | rustix::mount::MountFlags::NOEXEC
+        | rustix::mount::MountFlags::RDONLY;
+    rustix::mount::mount("proc", &at, "proc", flags, None)?;
+    let mask = |index: usize, name: &str| {
+        let mask = Path::new(MASKS).join(index.to_string());
+        match rustix::mount::mount_bind(mask, at.join(name)) {
+            Err(error) if error != rustix::io::Errno::NOENT => Err(error),
+            _ => Ok(()),
+        }
+    };
+    for (index, (name, _)) in MASKED.iter().enumerate() {
+        mask(index, name)?;
+    }
+    if for_root {
+        // The first mask is empty.
+        MASKED_FROM_ROOT.iter().try_for_each(|name| mask(0, name))?;
+    }
+    Ok(())
 }

@@ -58,13 +58,13 @@ pub(super) fn run(
     };
     let mut request = request(spec, path_of, space.clone());
     [request.each_memory, request.each_processes] = keeper.left_to_launcher(&spec.limits);
-    let result = converse(&cell, &request, spec, cancel, output);
+    let result = converse(&mut cell, &request, spec, cancel, output);
     let result = result.map(|outcome| keeper.judge(&mut cell, spec, outcome));
     if let Some(space) = space {
         drop(scratch::remove_tree(&space));
     }
-    if !matches!(result, Err(SandboxError::LauncherEnded)) {
-        pool.put_back(guise, cell);
+    if !cell.is_spent && !matches!(result, Err(SandboxError::LauncherEnded)) {
+        pool.put_back(cell);
     }
     result
 }
@@ -158,7 +158,7 @@ fn request<'a>(
 
 /// Sends the request, passes output on until the launcher answers, and returns the answer.
 fn converse(
-    cell: &Cell,
+    cell: &mut Cell,
     request: &Request,
     spec: &Spec,
     cancel: &Cancel,
@@ -206,7 +206,7 @@ impl Log<'_> {
 type Pipes = [(Stream, Option<OwnedFd>); 2];
 
 fn listen(
-    cell: &Cell,
+    cell: &mut Cell,
     cancel: &Cancel,
     pipes: &mut Pipes,
     log: &mut Log<'_>,

@@ -1,5 +1,10 @@
-//! Which system calls a step may not make: the doors out of a namespace, and parts of the kernel
-//! that no build needs and that have been broken into. Knows numbers, not steps.
+//! Which system calls a step may not make: doors out of its namespaces, parts of the kernel that no
+//! build needs and that have been broken into, and what would reach process 1, which later steps
+//! share. Knows numbers, not steps.
+//!
+//! A launcher has a cell's filter itself, and what it starts inherits it: to install one takes as
+//! long as to start a process. So what a launcher needs is not refused here but by the kernel, for
+//! want of a capability: mounts, and namespaces other than those of users.
 
 use std::sync::LazyLock;
 
@@ -24,12 +29,8 @@ const SECOND_ARGUMENT: u32 = 24;
 /// Refused with EPERM whatever the arguments.
 #[rustfmt::skip]
 const REFUSED: &[libc::c_long] = &[
-    // Mounts and roots.
-    libc::SYS_mount, libc::SYS_umount2, libc::SYS_pivot_root, libc::SYS_chroot,
-    libc::SYS_move_mount, libc::SYS_open_tree, libc::SYS_fsopen, libc::SYS_fsconfig,
-    libc::SYS_fsmount, libc::SYS_fspick, libc::SYS_mount_setattr,
-    // Other namespaces, and files by a handle instead of a path.
-    libc::SYS_setns, libc::SYS_open_by_handle_at, libc::SYS_name_to_handle_at,
+    // Other roots, and files by a handle instead of a path.
+    libc::SYS_chroot, libc::SYS_open_by_handle_at, libc::SYS_name_to_handle_at,
     // Keys are not in any namespace.
     libc::SYS_keyctl, libc::SYS_add_key, libc::SYS_request_key,
     // Programs and events in the kernel.
@@ -46,8 +47,18 @@ const REFUSED: &[libc::c_long] = &[
     #[cfg(target_arch = "x86_64")] libc::SYS_modify_ldt,
 ];
 
-/// The `CLONE_NEW*` bits.
-const NAMESPACES: u32 = 0x7e02_0080;
+/// The `CLONE_NEWUSER` bit: who has that one has every capability inside.
+const NEW_USER: u32 = libc::CLONE_NEWUSER.cast_unsigned();
+
+/// What else sets something of another process, and the argument that names the process.
+const REACHING: &[(libc::c_long, u32)] = &[
+    (libc::SYS_prlimit64, FIRST_ARGUMENT),
+    (libc::SYS_sched_setaffinity, FIRST_ARGUMENT),
+    (libc::SYS_sched_setattr, FIRST_ARGUMENT),
+    (libc::SYS_sched_setparam, FIRST_ARGUMENT),
+    (libc::SYS_sched_setscheduler, FIRST_ARGUMENT),
+    (libc::SYS_ioprio_set, SECOND_ARGUMENT),
+];
 
 /// The families a socket may have without a network, and the one that is added with it.
 const UNIX: u32 = libc::AF_UNIX.cast_unsigned();
@@ -97,12 +108,7 @@ fn calls(sockets: Sockets) -> Vec<Case> {
     for call in [libc::SYS_clone, libc::SYS_unshare] {
         cases.push((
             number(call),
-            vec![
-                load(FIRST_ARGUMENT),
-                jump(BPF_JSET, NAMESPACES, 0, 1),
-                refuse(libc::EPERM),
-                ALLOW,
-            ],
+            vec![load(FIRST_ARGUMENT), jump(BPF_JSET, NEW_USER, 0, 1), refuse(libc::EPERM), ALLOW],
         ));
     }
     cases.push((
@@ -111,6 +117,21 @@ fn calls(sockets: Sockets) -> Vec<Case> {
             load(SECOND_ARGUMENT),
             jump(BPF_JEQ, 0x5412, 2, 0), // TIOCSTI
             jump(BPF_JEQ, 0x541c, 1, 0), // TIOCLINUX
+            ALLOW,
+            refuse(libc::EPERM),
+        ],
+    ));
+    for (call, argument) in REACHING {
+        let process_1 = jump(BPF_JEQ, 1, 0, 1);
+        cases.push((number(*call), vec![load(*argument), process_1, refuse(libc::EPERM), ALLOW]));
+    }
+    cases.push((
+        number(libc::SYS_setpriority),
+        vec![
+            load(FIRST_ARGUMENT),
+            jump(BPF_JEQ, libc::PRIO_USER, 3, 0),
+            load(SECOND_ARGUMENT),
+            jump(BPF_JEQ, 1, 1, 0),
             ALLOW,
             refuse(libc::EPERM),
         ],

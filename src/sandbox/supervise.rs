@@ -1,24 +1,15 @@
 //! The time between the start of a step and the end of its last process, as a launcher lives it.
 
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::pipe::PipeFlags;
-use rustix::process::{Signal, WaitId, WaitIdOptions};
-
 use crate::planted::{Bug, is_planted};
+use rustix::event::{PollFd, PollFlags, Timespec};
 
-use super::error::Feature;
-use super::init::{self, News, Program, Step};
 use super::outcome::Exit;
-use super::protocol::{Fault, Request};
-use super::spec::Network;
-use super::stage::Stage;
-use super::system::{self, Side};
-use super::wire;
+use super::program::Stuck;
+use super::{system, wire};
 
 /// How long a step has after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
@@ -34,52 +25,45 @@ pub(super) struct End {
     pub(super) peak_memory: u64,
 }
 
-/// Runs the step, and returns when no process of it is left.
-pub(super) fn run(
-    request: &Request,
-    stage: &Stage,
-    program: Program,
-    for_root: bool,
-    socket: &UnixStream,
-) -> Result<End, Fault> {
-    let (build, trees) = (stage.build()?, stage.trees(request)?);
-    let refused = |error: io::Error| Fault::refused(Feature::OtherNamespaces, error);
-    let (news, status) =
-        rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| refused(error.into()))?;
-    let mut namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC;
-    if request.network == Network::Loopback {
-        namespaces |= libc::CLONE_NEWNET;
-    }
-    let start = Instant::now();
-    let step = Step { root: stage.root.clone(), for_root, build, trees, program, status };
-    match system::clone_process(namespaces).map_err(refused)? {
-        Side::Child => init::run(step),
-        Side::Parent { process } => {
-            drop(step);
-            follow(request, Started { process, news, start }, socket, || {})
-        }
-    }
+/// How a main process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Main {
+    /// Its wait status.
+    pub(super) status: i32,
+    /// The largest resident size in bytes of it and of the descendants it waited for.
+    pub(super) peak: u64,
 }
 
-/// A step that has just been started.
-pub(super) struct Started {
-    /// Its first process, a child of this one.
-    pub(super) process: OwnedFd,
-    /// Where the first process tells [`News`].
-    pub(super) news: OwnedFd,
-    pub(super) start: Instant,
+/// The processes of a step.
+pub(super) trait Watched {
+    /// What can be read when [`Self::hear`] has something to say.
+    fn main(&self) -> BorrowedFd<'_>;
+
+    /// What can be read when no process is left, after the main process was heard of, or when what
+    /// keeps the others is gone.
+    fn all(&self) -> BorrowedFd<'_>;
+
+    /// Returns how the main process ended, or what kept it from starting.
+    fn hear(&mut self) -> Option<Result<Main, Stuck>>;
+
+    /// Asks all processes with SIGTERM to end.
+    fn terminate(&self);
+
+    /// Ends all processes there are, and returns when they are gone. `is_over` is whether
+    /// [`Self::all`] can be read. Returns what there was to hear of the main process.
+    fn bury(&mut self, is_over: bool) -> Option<Result<Main, Stuck>>;
 }
 
-/// Waits for the end of a step. When its first process is gone, `bury` ends what is left.
+/// Waits for the end of a step, and returns when no process of it is left.
 pub(super) fn follow(
-    request: &Request,
-    started: Started,
+    step: &mut dyn Watched,
+    timeout: Option<Duration>,
+    start: Instant,
     socket: &UnixStream,
-    bury: impl Fn(),
-) -> Result<End, Fault> {
-    let Started { process, news, start } = started;
-    let watch = Watch { process, news, socket, start, ended: None, stop: None, kill_at: None };
-    watch.until_gone(request, bury)
+) -> Result<End, Stuck> {
+    let mut watch = Watch { socket, start, ended: None, stop: None, kill_at: None };
+    watch.until_over(step, timeout);
+    watch.end()
 }
 
 /// Why a launcher ends a step.
@@ -91,71 +75,67 @@ enum Stop {
 
 /// A step that runs.
 struct Watch<'a> {
-    process: OwnedFd,
-    news: OwnedFd,
     socket: &'a UnixStream,
     start: Instant,
-    ended: Option<(News, Duration)>,
+    /// How the main process ended, and after what time.
+    ended: Option<(Result<Main, Stuck>, Duration)>,
     stop: Option<Stop>,
     kill_at: Option<Instant>,
 }
 
 impl Watch<'_> {
-    fn until_gone(mut self, request: &Request, bury: impl Fn()) -> Result<End, Fault> {
-        let timeout = request.timeout.and_then(|timeout| self.start.checked_add(timeout));
-        loop {
+    fn until_over(&mut self, step: &mut dyn Watched, timeout: Option<Duration>) {
+        let timeout = timeout.and_then(|timeout| self.start.checked_add(timeout));
+        let is_over = loop {
             let wake_at = match self.kill_at {
                 None if self.ended.is_none() => timeout,
                 kill_at => kill_at,
             };
-            let [gone, told, asked] = self.poll(wake_at);
+            let [over, told, asked] = self.poll(step, wake_at);
             if told {
-                self.read_news();
+                let news = step.hear();
+                self.note(news);
             }
-            if gone {
-                break;
+            if over {
+                break true;
             }
             if asked {
-                self.obey();
+                self.obey(step);
             }
             let now = Instant::now();
             if self.kill_at.is_some_and(|kill_at| kill_at <= now) {
-                break;
+                break false;
             }
             if self.kill_at.is_none() && timeout.is_some_and(|timeout| timeout <= now) {
-                self.stop(Stop::Timeout, now);
+                self.stop(step, Stop::Timeout, now);
             }
-        }
-        self.bury();
-        bury();
-        self.end(request)
+        };
+        let news = step.bury(is_over);
+        self.note(news);
     }
 
     /// Waits for the end of the step, for news and for Kiln, at most until `wake_at`.
-    fn poll(&self, wake_at: Option<Instant>) -> [bool; 3] {
+    fn poll(&self, step: &dyn Watched, wake_at: Option<Instant>) -> [bool; 3] {
         let timeout = wake_at.map(|wake_at| {
             let left = wake_at.saturating_duration_since(Instant::now());
             Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
         });
+        let all = step.all();
+        // Once it has ended it has no more to tell, and would wake us for ever.
+        let main = if self.ended.is_some() { all } else { step.main() };
         let mut polled = [
-            PollFd::new(&self.process, PollFlags::IN),
-            PollFd::new(&self.news, PollFlags::IN),
+            PollFd::from_borrowed_fd(all, PollFlags::IN),
+            PollFd::from_borrowed_fd(main, PollFlags::IN),
             PollFd::new(self.socket, PollFlags::IN),
         ];
-        if self.ended.is_some() {
-            // It has no more to tell, and its closed end would wake us for ever.
-            polled[1] = PollFd::new(&self.process, PollFlags::IN);
-        }
         let _ = rustix::event::poll(&mut polled, timeout.as_ref());
-        polled.map(|polled| !polled.revents().is_empty())
+        let [all, main, asked] = polled.map(|polled| !polled.revents().is_empty());
+        [all, main && self.ended.is_none(), asked]
     }
 
-    fn read_news(&mut self) {
-        let mut bytes = [0; News::LENGTH];
-        if self.ended.is_none()
-            && rustix::io::read(&self.news, &mut bytes) == Ok(News::LENGTH)
-            && let Some(news) = News::from_bytes(bytes)
-        {
+    /// Notes how the main process ended, unless that is known.
+    fn note(&mut self, news: Option<Result<Main, Stuck>>) {
+        if let (None, Some(news)) = (&self.ended, news) {
             let now = Instant::now();
             self.ended = Some((news, now - self.start));
             if !is_planted(Bug::WaitForBackground) {
@@ -166,40 +146,29 @@ impl Watch<'_> {
 
     /// Does what Kiln asks: the first time to stop, the second to stop at once. If Kiln is gone,
     /// so is this process, and the kernel ends the step.
-    fn obey(&mut self) {
+    fn obey(&mut self, step: &dyn Watched) {
         let now = Instant::now();
         match wire::receive(self.socket) {
             Ok(Some(_)) if is_planted(Bug::DeafLaunchers) => {}
             Ok(Some(_)) if self.stop.is_none() && self.ended.is_none() => {
-                self.stop(Stop::Cancel, now);
+                self.stop(step, Stop::Cancel, now);
             }
             Ok(Some(_)) => self.kill_at = Some(now),
             Ok(None) | Err(_) => system::leave(0),
         }
     }
 
-    fn stop(&mut self, reason: Stop, now: Instant) {
+    fn stop(&mut self, step: &dyn Watched, reason: Stop, now: Instant) {
         self.stop = Some(reason);
         self.kill_at = Some(now + GRACE);
-        let _ = rustix::process::pidfd_send_signal(&self.process, Signal::TERM);
+        step.terminate();
     }
 
-    /// Ends what is left and waits until it is gone.
-    fn bury(&mut self) {
-        let _ = rustix::process::pidfd_send_signal(&self.process, Signal::KILL);
-        let id = WaitId::PidFd(self.process.as_fd());
-        while matches!(
-            rustix::process::waitid(id.clone(), WaitIdOptions::EXITED),
-            Err(rustix::io::Errno::INTR)
-        ) {}
-        self.read_news();
-    }
-
-    fn end(self, request: &Request) -> Result<End, Fault> {
+    fn end(self) -> Result<End, Stuck> {
         let whole = self.start.elapsed();
         let (exit, elapsed, peak_memory) = match self.ended {
-            Some((News::Stuck { stage, errno }, _)) => return Err(stuck(request, stage, errno)),
-            Some((News::Ended { status, peak }, elapsed)) => (exit_of(status), elapsed, peak),
+            Some((Err(stuck), _)) => return Err(stuck),
+            Some((Ok(Main { status, peak }), elapsed)) => (exit_of(status), elapsed, peak),
             None => (Exit::Signal(libc::SIGKILL), whole, 0),
         };
         let exit = match self.stop {
@@ -216,25 +185,5 @@ fn exit_of(status: i32) -> Exit {
         Exit::Signal(libc::WTERMSIG(status))
     } else {
         Exit::Code(libc::WEXITSTATUS(status))
-    }
-}
-
-/// Returns the fault that a stage of the inside amounts to.
-fn stuck(request: &Request, stage: init::Stage, errno: i32) -> Fault {
-    let error = io::Error::from_raw_os_error(errno);
-    match stage {
-        init::Stage::Exec => {
-            let program = request.argv.first().cloned().unwrap_or_default();
-            let program = std::os::unix::ffi::OsStringExt::from_vec(program);
-            Fault::Exec { program: std::ffi::OsString::into(program), errno }
-        }
-        init::Stage::Cwd => Fault::prepare("enter", &*request.cwd, error),
-        init::Stage::Trees => Fault::prepare("mount a tree in", "/build", error),
-        init::Stage::Proc => Fault::refused(Feature::Proc, error),
-        init::Stage::Filter => Fault::refused(Feature::Seccomp, error),
-        init::Stage::Places | init::Stage::Root => Fault::refused(Feature::Mounts, error),
-        init::Stage::Loopback | init::Stage::Rights | init::Stage::Fork => {
-            Fault::refused(Feature::OtherNamespaces, error)
-        }
     }
 }

@@ -2,7 +2,7 @@
 //! knows nothing of steps.
 #![expect(unsafe_code, reason = "raw system calls")]
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
@@ -12,7 +12,7 @@ fn check(result: libc::c_long) -> io::Result<libc::c_long> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// Which side of [`clone_process`] returned.
+/// Which side of [`fork`] returned.
 pub(super) enum Side {
     /// The new process.
     Child,
@@ -20,21 +20,19 @@ pub(super) enum Side {
     Parent { process: OwnedFd },
 }
 
-/// Forks this process, which must have one thread, into the new namespaces that `flags` names.
+/// Forks this process, which must have one thread. The new process is in the PID namespace that is
+/// set for children.
 ///
-/// The C library is passed by: its locks are of no matter in a process with one thread.
-pub(super) fn clone_process(flags: i32) -> io::Result<Side> {
+/// The C library is passed by: its locks are of no matter in a process with one thread. So is
+/// `clone3`, which the filter of a cell refuses, since no filter can read its flags.
+pub(super) fn fork() -> io::Result<Side> {
     let mut handle: RawFd = -1;
-    // SAFETY: the structure is all zeroes where that means "none".
-    let mut request: libc::clone_args = unsafe { std::mem::zeroed() };
-    request.flags = (flags | libc::CLONE_PIDFD).cast_unsigned().into();
-    request.pidfd = (&raw mut handle) as u64;
-    request.exit_signal = libc::SIGCHLD.cast_unsigned().into();
+    let flags = libc::c_long::from(libc::CLONE_PIDFD | libc::SIGCHLD);
+    let none = ptr::null_mut::<libc::c_void>();
     // SAFETY: no stack and no shared memory are asked for, so this is a fork; the launcher has one
-    // thread, so the child's memory is whole; `handle` outlives the call.
-    let pid = unsafe {
-        libc::syscall(libc::SYS_clone3, &raw const request, size_of::<libc::clone_args>())
-    };
+    // thread, so the child's memory is whole; `handle` outlives the call, and it and the stack come
+    // first on every architecture.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, none, &raw mut handle, none, none) };
     if check(pid)? == 0 {
         return Ok(Side::Child);
     }
@@ -42,11 +40,18 @@ pub(super) fn clone_process(flags: i32) -> io::Result<Side> {
     Ok(Side::Parent { process: unsafe { OwnedFd::from_raw_fd(handle) } })
 }
 
+/// A process that [`start_sharing`] started.
+pub(super) struct Shared {
+    pub(super) pid: i32,
+    pub(super) process: OwnedFd,
+}
+
 /// Starts `child` in a process that shares the memory of this one, which has one thread and waits
-/// until the child executes a program or leaves. Returns the child's id.
+/// until the child executes a program or leaves. It is in the new namespaces that `flags` names.
 ///
-/// Nothing is copied, so this takes a fraction of the time of a fork.
-pub(super) fn start_sharing(child: &mut dyn FnMut()) -> io::Result<i32> {
+/// Nothing is copied, so this takes a fraction of the time of a fork. What the child allocates and
+/// still holds when it executes a program is lost to this process.
+pub(super) fn start_sharing(flags: i32, child: &mut dyn FnMut()) -> io::Result<Shared> {
     extern "C" fn run(child: *mut libc::c_void) -> i32 {
         // SAFETY: the parent passes this pointer below and waits while it is used.
         let child = unsafe { &mut *child.cast::<&mut dyn FnMut()>() };
@@ -55,14 +60,20 @@ pub(super) fn start_sharing(child: &mut dyn FnMut()) -> io::Result<i32> {
     }
     let mut stack = vec![0_u128; 16 * 1024];
     let mut child = child;
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    let mut handle: RawFd = -1;
+    let flags = flags | libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
     // SAFETY: the stack outlives the child's use of it, for this process waits; it grows down from
-    // an end that is aligned to 16 bytes; nothing else runs in this memory meanwhile.
+    // an end that is aligned to 16 bytes; nothing else runs in this memory meanwhile; `handle`
+    // outlives the call.
     let pid = unsafe {
         let top = stack.as_mut_ptr_range().end;
-        libc::clone(run, top.cast(), flags, (&raw mut child).cast())
+        libc::clone(run, top.cast(), flags, (&raw mut child).cast(), &raw mut handle)
     };
-    if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) }
+    if pid < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor, and no one else knows of it.
+    Ok(Shared { pid, process: unsafe { OwnedFd::from_raw_fd(handle) } })
 }
 
 /// Moves this process, which must have one thread, into the new namespaces that `flags` names.
@@ -78,14 +89,24 @@ pub(super) fn leave(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Strings in the form `execve` takes them, made before a process is started that may not allocate.
+pub(super) struct Strings {
+    pointers: Vec<*const libc::c_char>,
+    /// What the pointers point to.
+    _owned: Vec<CString>,
+}
+
+impl Strings {
+    pub(super) fn new(owned: Vec<CString>) -> Self {
+        let pointers = owned.iter().map(|word| word.as_ptr()).chain([ptr::null()]).collect();
+        Self { pointers, _owned: owned }
+    }
+}
+
 /// Replaces this process by `program`. Returns why it could not.
-pub(super) fn execute(program: &CStr, argv: &[&CStr], env: &[&CStr]) -> io::Error {
-    let pointers = |words: &[&CStr]| {
-        words.iter().map(|word| word.as_ptr()).chain([ptr::null()]).collect::<Vec<_>>()
-    };
-    let (argv, env) = (pointers(argv), pointers(env));
+pub(super) fn execute(program: &CStr, argv: &Strings, env: &Strings) -> io::Error {
     // SAFETY: both lists end with a null pointer and all strings outlive the call.
-    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+    unsafe { libc::execve(program.as_ptr(), argv.pointers.as_ptr(), env.pointers.as_ptr()) };
     io::Error::last_os_error()
 }
 
@@ -124,6 +145,24 @@ pub(super) fn close_on_exec_from_3() -> io::Result<()> {
     let flags = libc::CLOSE_RANGE_CLOEXEC;
     // SAFETY: descriptors are only marked, so no owner is surprised.
     check(unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, flags) })?;
+    Ok(())
+}
+
+/// Closes all descriptors from 3 up but those in `kept`.
+///
+/// The values that own the closed ones must never be dropped: only a process that lives on in a
+/// loop of its own may call this.
+pub(super) fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut kept: Vec<_> = kept.iter().map(|fd| fd.as_raw_fd().cast_unsigned()).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for end in kept.into_iter().chain([u32::MAX]) {
+        if first < end {
+            // SAFETY: as the caller promises, no owner of one of these is used again.
+            check(unsafe { libc::syscall(libc::SYS_close_range, first, end - 1, 0) })?;
+        }
+        first = end.saturating_add(1);
+    }
     Ok(())
 }
 
@@ -196,6 +235,67 @@ pub(super) fn wait_signal(signals: &[i32]) -> (i32, i32) {
     }
 }
 
+/// Has the kernel do away with children that end, and yet tell of them with SIGCHLD, which is held
+/// back except in [`is_readable_before_child_ends`].
+pub(super) fn let_children_go() {
+    extern "C" fn ignore(_: i32) {}
+    // SAFETY: all zeroes is a valid `sigaction` without flags or a mask; the handler does nothing.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = ignore as extern "C" fn(i32) as usize;
+        action.sa_flags = libc::SA_NOCLDWAIT;
+        libc::sigaction(libc::SIGCHLD, &raw const action, ptr::null_mut());
+    }
+    block_signals(&[libc::SIGCHLD]);
+}
+
+/// Waits until `fd` can be read or a child ends, and returns which: true is `fd`.
+pub(super) fn is_readable_before_child_ends(fd: BorrowedFd<'_>) -> bool {
+    let mut polled = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: the set is made by `sigemptyset` before it is used; all outlives the call.
+    unsafe {
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::ppoll(&raw mut polled, 1, ptr::null(), &raw const none) > 0
+    }
+}
+
+/// Waits until this process has no children. Only for one that called [`let_children_go`].
+pub(super) fn wait_until_childless() {
+    // SAFETY: no status is asked for.
+    while unsafe { libc::waitpid(-1, ptr::null_mut(), libc::__WALL) } >= 0
+        || io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
+    {}
+}
+
+/// Waits for the end of the child `pid`. Returns its wait status, and the largest resident size in
+/// bytes of it and of the descendants it waited for.
+pub(super) fn wait_for(pid: i32) -> io::Result<(i32, u64)> {
+    loop {
+        match wait4(pid, 0) {
+            (-1, ..) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+            (_, status, peak) => return Ok((status, peak)),
+        }
+    }
+}
+
+/// Calls `wait4`; returns the id, the status and the peak of the child it tells of.
+fn wait4(pid: i32, flags: i32) -> (i32, i32, u64) {
+    let mut status = 0;
+    // SAFETY: both places outlive the call; all zeroes is a valid `rusage`.
+    let (pid, usage) = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        let flags = libc::__WALL | flags;
+        (libc::wait4(pid, &raw mut status, flags, &raw mut usage), usage)
+    };
+    (pid, status, u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024)
+}
+
 /// Gives every signal the action a new program expects.
 pub(super) fn reset_signal_actions() {
     for signal in 1..=64 {
@@ -233,19 +333,9 @@ pub(super) enum Children {
 
 /// Returns whether a child has ended, without waiting for one.
 pub(super) fn look_for_child() -> Children {
-    let mut status = 0;
-    // SAFETY: both places outlive the call; all zeroes is a valid `rusage`.
-    let (pid, usage) = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        let flags = libc::__WALL | libc::WNOHANG;
-        (libc::wait4(-1, &raw mut status, flags, &raw mut usage), usage)
-    };
-    match pid {
-        0 => Children::Running,
-        1.. => {
-            let peak = u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024;
-            Children::Ended { pid, status, peak }
-        }
+    match wait4(-1, libc::WNOHANG) {
+        (0, ..) => Children::Running,
+        (pid @ 1.., status, peak) => Children::Ended { pid, status, peak },
         _ => Children::None,
     }
 }

@@ -1,25 +1,27 @@
 //! The weak sandbox, for hosts that refuse namespaces and users who say so: a copy of the inputs,
 //! and what a process can be kept from without them. Knows which promises it breaks.
 
+mod keeper;
+
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-use rustix::pipe::PipeFlags;
-use rustix::process::Signal;
+use std::time::Instant;
 
 use super::error::Feature;
-use super::init::{self, Fence, Program};
 use super::outcome::{CapturedOut, Exit};
+use super::program::{Fence, Program};
 use super::protocol::{Fault, Ran, Request};
 use super::spec::{OutKind, Root};
-use super::supervise::{self, End, Started};
-use super::system::{self, Children, Side};
+use super::supervise::{self, End};
 use super::{capture, landlock};
+
+use keeper::Keeper;
+
+pub(super) use keeper::adopt_orphans;
 
 /// What holds in a cell and does not hold here, for the first line of such a run.
 pub const WEAK_BREAKS: &[&str] = &[
@@ -61,28 +63,28 @@ const READABLE: &[&str] = &[
 const WRITABLE: &[&str] =
     &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
 
-/// How long the processes a step leaves are hunted for. Each round ends all there are, so that
-/// only what starts new ones without end lasts longer than a moment.
-const HUNT: Duration = Duration::from_secs(5);
-
 /// Runs the step of `request` below its scratch directory.
 pub(super) fn run(
     request: &Request,
-    mut program: Program,
-    capture: BorrowedFd<'_>,
+    [stdout, stderr, capture]: [OwnedFd; 3],
     socket: &UnixStream,
 ) -> Result<Ran, Fault> {
     let scratch = request.scratch.as_deref().unwrap_or(Path::new(""));
     let build = scratch.join("build");
     stage(request, scratch, &build)?;
     let fault = |error: io::Error| Fault::refused(Feature::Seccomp, error);
-    program.fence = Fence::Files(fence(request, scratch).map_err(fault)?);
-    let end = start(request, program, &build, socket)?;
+    let fence = Fence::Files(fence(request, scratch).map_err(fault)?);
+    let program = Program::new(request, fence, stdout, stderr)?;
+    let start = Instant::now();
+    let mut keeper = Keeper::start(program, &build)
+        .map_err(|error| Fault::prepare("start a process in", &build, error))?;
+    let end = supervise::follow(&mut keeper, request.timeout, start, socket)
+        .map_err(|stuck| stuck.fault(request))?;
     let build =
         super::mounts::open_place(&build).map_err(|error| Fault::prepare("open", &build, error))?;
     let captured = match end.exit {
-        Exit::Code(0) => capture::capture(build.as_fd(), &request.outs, capture)?,
-        Exit::Code(_) => capture::capture(build.as_fd(), &request.outs, capture)
+        Exit::Code(0) => capture::capture(build.as_fd(), &request.outs, capture.as_fd())?,
+        Exit::Code(_) => capture::capture(build.as_fd(), &request.outs, capture.as_fd())
             .unwrap_or_else(|_| vec![CapturedOut::missing(); request.outs.len()]),
         _ => Vec::new(),
     };
@@ -165,105 +167,4 @@ fn fence(request: &Request, scratch: &Path) -> io::Result<Option<OwnedFd>> {
     let mut write: Vec<PathBuf> = WRITABLE.iter().map(PathBuf::from).collect();
     write.push(scratch.to_owned());
     landlock::fence(&read, &write)
-}
-
-fn start(
-    request: &Request,
-    program: Program,
-    build: &Path,
-    socket: &UnixStream,
-) -> Result<End, Fault> {
-    let refused = |error: io::Error| Fault::prepare("start a process in", build, error);
-    let (news, status) =
-        rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| refused(error.into()))?;
-    let start = Instant::now();
-    let launcher = std::process::id();
-    match system::clone_process(0).map_err(refused)? {
-        Side::Child => keep(program, &status, build, launcher.cast_signed()),
-        Side::Parent { process } => {
-            drop((program, status));
-            supervise::follow(request, Started { process, news, start }, socket, end_all)
-        }
-    }
-}
-
-/// What is process 1 in a cell: here it adopts what its descendants leave. When the launcher is
-/// gone, it hears so, and ends them all: no namespace does.
-fn keep(program: Program, status: &OwnedFd, build: &Path, launcher: i32) -> ! {
-    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
-    adopt_orphans();
-    if !init::has_reader(status) {
-        system::leave(1);
-    }
-    if let Err(error) = init::drop_rights() {
-        init::tell_stuck(status, init::Stage::Rights, &error);
-        system::leave(1);
-    }
-    let own = std::process::id();
-    init::look_after(program, status, build, launcher, || {
-        if rustix::process::Pid::as_raw(rustix::process::getppid()) != launcher {
-            end_all();
-            system::leave(1);
-        }
-        descendants(own).iter().for_each(|pid| system::signal_one(*pid, libc::SIGTERM));
-    })
-}
-
-/// Makes this process the parent of what its descendants leave behind.
-pub(super) fn adopt_orphans() {
-    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
-}
-
-/// Ends all descendants of this process, which adopts orphans.
-fn end_all() {
-    let start = Instant::now();
-    while start.elapsed() < HUNT {
-        let left = descendants(std::process::id());
-        left.iter().for_each(|pid| system::signal_one(*pid, libc::SIGKILL));
-        loop {
-            match system::look_for_child() {
-                Children::Ended { .. } => {}
-                Children::Running => break,
-                Children::None => return,
-            }
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// Returns the ids of all descendants of `of`.
-fn descendants(of: u32) -> Vec<i32> {
-    let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-            let stat = fs::read(entry.path().join("stat")).ok()?;
-            Some((pid, parent_in(&String::from_utf8_lossy(&stat))?))
-        })
-        .collect();
-    let mut found = vec![of];
-    let mut next = 0;
-    while let Some(parent) = found.get(next).copied() {
-        found.extend(parents.iter().filter(|(_, other)| *other == parent).map(|(pid, _)| pid));
-        next += 1;
-    }
-    found.into_iter().skip(1).map(u32::cast_signed).collect()
-}
-
-/// Returns the parent in a line of `/proc/PID/stat`: the second field after the name, which is in
-/// parentheses and can hold any.
-fn parent_in(stat: &str) -> Option<u32> {
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_cannot_hide_its_parent_behind_its_name() {
-        assert_eq!(parent_in("7 (a) S 9) S 42 7 7 0"), Some(42));
-    }
 }

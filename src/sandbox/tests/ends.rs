@@ -155,11 +155,6 @@ fn a_fork_bomb_is_over_in_time() {
     assert_eq!(survivors(&mark), 0);
 }
 
-/// Returns a sandbox for a step with limits: its control groups go with it.
-fn own_cells() -> Cells {
-    Cells::new(Launcher::this_program().unwrap(), scratch()).unwrap()
-}
-
 #[test]
 fn memory_has_a_limit_where_the_system_offers_one() {
     let cells = own_cells();
@@ -228,7 +223,7 @@ fn a_launcher_that_is_killed_takes_its_step_along_and_is_replaced() {
     let launcher = rustix::process::Pid::from_child(&cell.child);
     // A session of its own; that of this process may be out of sight and have no number here.
     assert_eq!(rustix::process::getsid(Some(launcher)), Ok(launcher));
-    cells.0.put_back(guise, cell);
+    cells.0.put_back(cell);
     let attempt = marked(Try::shell("echo; setsid sleep 1000 & sleep 1000"), &mark);
     let spec = attempt.spec_alone();
     let result = cells.run(&spec, &Cancel::new().unwrap(), &mut |_, _| {

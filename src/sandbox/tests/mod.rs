@@ -30,6 +30,11 @@ fn cells() -> &'static Cells {
     CELLS.get_or_init(|| Cells::new(Launcher::this_program().unwrap(), scratch()).unwrap())
 }
 
+/// Returns a sandbox for one test alone.
+fn own_cells() -> Cells {
+    Cells::new(Launcher::this_program().unwrap(), scratch()).unwrap()
+}
+
 /// Returns a command outside of any sandbox.
 #[expect(clippy::disallowed_methods, reason = "tests start what a sandbox is tried with")]
 fn command(program: impl AsRef<std::ffi::OsStr>) -> std::process::Command {

@@ -146,10 +146,17 @@ fn doors_out_of_the_namespaces_are_shut() {
     for (number, arguments, answer) in [
         (libc::SYS_unshare, "0x10000000", refused),
         (libc::SYS_unshare, "0x00020000", refused),
-        (libc::SYS_setns, "0, 0", refused),
         (libc::SYS_clone, "0x10000011, 0, 0, 0, 0", refused),
         (libc::SYS_clone3, "0, 0", "Function not implemented\n"),
-        (libc::SYS_mount, "0, 0, 0, 0, 0", refused),
+        (libc::SYS_setns, "os.open('/proc/self/ns/net', 0), 0", refused),
+        (libc::SYS_mount, "b'none', b'/tmp', b'tmpfs', 0, 0", refused),
+        (libc::SYS_mount, "b'/', b'/tmp', 0, 4096, 0", refused),
+        (libc::SYS_umount2, "b'/tmp', 2", refused),
+        (libc::SYS_pivot_root, "b'/tmp', b'/tmp'", refused),
+        (libc::SYS_chroot, "b'/tmp'", refused),
+        (libc::SYS_fsopen, "b'tmpfs', 0", refused),
+        (libc::SYS_open_tree, "-100, b'/tmp', 1", refused),
+        (libc::SYS_move_mount, "-100, b'/tmp', -100, b'/run', 0", refused),
         (libc::SYS_keyctl, "0, 0, 0, 0, 0", refused),
         (libc::SYS_bpf, "0, 0, 0", refused),
         (libc::SYS_io_uring_setup, "1, 0", refused),
@@ -158,6 +165,14 @@ fn doors_out_of_the_namespaces_are_shut() {
         (libc::SYS_open_by_handle_at, "0, 0, 0", refused),
         (libc::SYS_ioctl, "0, 0x5412, 0", refused),
         (libc::SYS_ptrace, "16, 1, 0, 0", refused),
+        (libc::SYS_prlimit64, "1, 7, 0, 0", refused),
+        (libc::SYS_prlimit64, "0, 7, 0, 0", "worked\n"),
+        (libc::SYS_sched_setaffinity, "1, 8, b'\\1\\0\\0\\0\\0\\0\\0\\0'", refused),
+        (libc::SYS_sched_setscheduler, "1, 3, b'\\0\\0\\0\\0'", refused),
+        (libc::SYS_ioprio_set, "1, 1, 0x6000", refused),
+        (libc::SYS_setpriority, "0, 1, 19", refused),
+        (libc::SYS_setpriority, "2, 0, 19", refused),
+        (libc::SYS_setpriority, "0, 0, 19", "worked\n"),
         (libc::SYS_process_vm_readv, "1, 0, 0, 0, 0, 0", refused),
     ] {
         let text = python(&call(number, arguments)).run().text();
@@ -175,6 +190,72 @@ fn the_first_process_cannot_be_looked_into_or_ended() {
         readlink /proc/1/fd/* /proc/1/root /proc/1/cwd; echo still here";
     let tried = Try::shell(script).run();
     assert_eq!(tried.text(), "still here\n");
+}
+
+/// Says all that one step could leave to the next in the same cell.
+const LOOK: &str = "import resource\n\
+    print(os.getpid(), os.getppid(), sorted(p for p in os.listdir('/proc') if p.isdigit()))\n\
+    for d in ('/tmp', '/home/build', '/dev/shm', '/build', '/run', '/dev/pts'):\n\
+    \x20 print(d, oct(os.stat(d).st_mode), os.listxattr(d), sorted(os.listdir(d)))\n\
+    print(len(open('/proc/sysvipc/shm').readlines()), len(open('/proc/sysvipc/sem').readlines()))\n\
+    print(os.nice(0), os.sched_getaffinity(0), resource.getrlimit(resource.RLIMIT_NOFILE))\n\
+    print(len(open('/proc/self/mountinfo').readlines()), os.statvfs('/tmp').f_files > 100)";
+
+#[test]
+fn a_step_finds_nothing_of_the_one_before() {
+    let cells = own_cells();
+    let run = |tried: Try| tried.run_in(&cells, &Cancel::new().unwrap()).unwrap();
+    let look = || run(python(LOOK)).text();
+    let fresh = look();
+    assert!(fresh.starts_with("2 0 ['1', '2']\n"), "{fresh}");
+    let many = "for d in /tmp ~ /dev/shm /build; do mkdir $d/many; for i in $(seq 300); do echo > $d/many/$i; done; done";
+    let deep = "cd /tmp; for i in $(seq 200); do mkdir d; cd d; done; chmod 0 /tmp/d";
+    let shut = "mkdir -p /tmp/a/b ~/c; echo > /tmp/a/b/c; chmod 0 /tmp/a/b /tmp/a ~/c /tmp ~; chmod 0 /build";
+    let running = "sleep 1000 & setsid sleep 1000 & (sleep 0.01; sleep 1000) & kill -9 1";
+    let failing = "mkdir /tmp/x; kill -9 $$";
+    for script in ["true", many, deep, shut, running, failing] {
+        run(Try::shell(script));
+        assert_eq!(look(), fresh, "after: {script}");
+    }
+    let leave = "libc = ctypes.CDLL(None)\n\
+        assert libc.shmget(77, 4096, 0o1600) >= 0\n\
+        assert libc.semget(77, 1, 0o1600) >= 0\n\
+        for d in ('/tmp', '/build', '/dev/shm'): os.setxattr(d, 'user.a', b'b')\n\
+        os.nice(5); os.sched_setaffinity(0, [0])\n\
+        import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (9, 9))";
+    assert_eq!(run(python(leave)).text(), "worked\n");
+    assert_eq!(look(), fresh);
+    // A step that never starts, another kind of root and another limit leave nothing either.
+    run(Try::shell("true").with(|spec| spec.host_paths = vec!["/etc".into()]));
+    run(Try::shell("true").with(|spec| spec.limits.scratch = Some(1 << 20)));
+    let nothing = Try::new(["/no/such/program"]);
+    assert!(nothing.run_in(&cells, &Cancel::new().unwrap()).is_err());
+    let outside = Try::shell("true").with(|spec| spec.cwd = "no/such/folder".into());
+    assert!(outside.run_in(&cells, &Cancel::new().unwrap()).is_err());
+    assert_eq!(look(), fresh);
+    assert_eq!(cells.0.idle_count(Guise::Cell(Wire::Cut)), 1);
+}
+
+#[test]
+fn a_cell_whose_first_process_is_gone_is_replaced() {
+    let cells = own_cells();
+    let run = || Try::shell("echo $$; sleep 0.2").run_in(&cells, &Cancel::new().unwrap());
+    assert_eq!(run().unwrap().text(), "2\n");
+    let cell = cells.0.take(Guise::Cell(Wire::Cut)).unwrap();
+    let children = format!("/proc/{0}/task/{0}/children", cell.child.id());
+    cells.0.put_back(cell);
+    let first: i32 = std::fs::read_to_string(children).unwrap().trim().parse().unwrap();
+    let kill = || system::signal_one(first, libc::SIGKILL);
+    let mut killed = false;
+    let attempt = Try::shell("echo; sleep 1000");
+    let outcome = cells.run(&attempt.spec_alone(), &Cancel::new().unwrap(), &mut |_, _| {
+        if !std::mem::replace(&mut killed, true) {
+            kill();
+        }
+    });
+    assert_eq!(outcome.unwrap().exit, Exit::Signal(libc::SIGKILL));
+    assert_eq!(cells.0.idle_count(Guise::Cell(Wire::Cut)), 0);
+    assert_eq!(run().unwrap().text(), "2\n");
 }
 
 #[test]

@@ -1,0 +1,160 @@
+//! Scratch space: the directories that one step writes to. In memory it is used again by the next
+//! step, which finds new directories there; on disk each step has its own.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::mounts;
+use super::protocol::{Fault, Request};
+
+/// Where a launcher mounts the space in memory.
+const MEMORY: &str = "/scratch";
+
+/// Where a launcher mounts the space on disk of the step at hand.
+const DISK: &str = "/disk";
+
+/// The directories of a scratch space and their modes.
+const DIRS: [(&str, u32); 5] =
+    [("upper", 0o755), ("work", 0o755), ("tmp", 0o1777), ("home", 0o755), ("shm", 0o1777)];
+
+/// How many files and directories are removed one by one. Where there are more, the whole is let go
+/// of, which takes the kernel a moment for each, too, but can be done by it alone.
+const FEW: usize = 64;
+
+/// The mounted space in memory of a cell, if there is one.
+#[derive(Default)]
+pub(super) struct Spaces {
+    /// With its limit in bytes.
+    memory: Option<Option<u64>>,
+}
+
+/// A scratch space with empty directories.
+pub(super) struct Space {
+    is_on_disk: bool,
+}
+
+impl Spaces {
+    /// Returns the space for the step of `request`. There is one at a time.
+    pub(super) fn open(&mut self, request: &Request) -> Result<Space, Fault> {
+        let space = Space { is_on_disk: request.scratch.is_some() };
+        let path = space.path();
+        let fault = |error| Fault::prepare("mount", path, error);
+        match &request.scratch {
+            Some(dir) => mount_disk(dir).map_err(fault)?,
+            None => self.mount_memory(request.scratch_limit).map_err(fault)?,
+        }
+        let made = DIRS.iter().try_for_each(|(name, mode)| {
+            rustix::fs::mkdir(space.path().join(name), Mode::from_raw_mode(*mode))
+        });
+        if let Err(error) = made {
+            self.close(&space);
+            return Err(fault(error.into()));
+        }
+        Ok(space)
+    }
+
+    fn mount_memory(&mut self, limit: Option<u64>) -> io::Result<()> {
+        if self.memory.is_some_and(|found| found != limit) {
+            self.unmount_memory();
+        }
+        if self.memory.is_none() {
+            let size = limit.map(|limit| limit.max(1).to_string());
+            let size = size.as_deref().map(|size| ("size", size));
+            mounts::attach_at(mounts::make("tmpfs", size.as_slice())?, Path::new(MEMORY))?;
+            self.memory = Some(limit);
+        }
+        Ok(())
+    }
+
+    fn unmount_memory(&mut self) {
+        drop(mounts::detach(Path::new(MEMORY)));
+        self.memory = None;
+    }
+
+    /// Removes all that a step has left in `space`, which nothing uses any more.
+    pub(super) fn close(&mut self, space: &Space) {
+        if space.is_on_disk {
+            // Here and not in Kiln: rights the step took from itself do not hold in a cell.
+            drop(clear_path(space.path()));
+            drop(mounts::detach(space.path()));
+        } else if remove_few(space.path()).is_err() {
+            self.unmount_memory();
+        }
+    }
+}
+
+impl Space {
+    /// Returns where it is mounted.
+    pub(super) fn path(&self) -> &'static Path {
+        Path::new(if self.is_on_disk { DISK } else { MEMORY })
+    }
+
+    pub(super) fn is_on_disk(&self) -> bool {
+        self.is_on_disk
+    }
+
+    /// Returns whether it has no room left worth the name.
+    pub(super) fn is_full(&self) -> bool {
+        let found = rustix::fs::statvfs(self.path());
+        found.is_ok_and(|found| found.f_bavail < 4 || found.f_favail == 0)
+    }
+}
+
+fn mount_disk(dir: &Path) -> io::Result<()> {
+    let flags = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+    let space = mounts::copy_tree(mounts::open_host(dir)?.as_fd(), flags)?;
+    mounts::attach_at(space, Path::new(DISK))
+}
+
+/// Removes the directories of a space; fails when there is more in them than a few files.
+fn remove_few(space: &Path) -> rustix::io::Result<()> {
+    let mut left = FEW;
+    DIRS.iter().try_for_each(|(name, _)| remove_dir(CWD, &space.join(name), &mut left))
+}
+
+/// Removes a directory with all that is in it, `left` entries at most.
+fn remove_dir(above: BorrowedFd<'_>, name: &Path, left: &mut usize) -> rustix::io::Result<()> {
+    match rustix::fs::unlinkat(above, name, AtFlags::REMOVEDIR) {
+        Err(Errno::NOTEMPTY) => {}
+        result => return result,
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let dir = rustix::fs::openat(above, name, flags, Mode::empty())?;
+    for entry in Dir::read_from(&dir)? {
+        let entry = entry?;
+        let inner = Path::new(std::ffi::OsStr::from_bytes(entry.file_name().to_bytes()));
+        if inner == Path::new(".") || inner == Path::new("..") {
+            continue;
+        }
+        *left = left.checked_sub(1).ok_or(Errno::TOOBIG)?;
+        if entry.file_type() == FileType::Directory {
+            remove_dir(dir.as_fd(), inner, left)?;
+        } else {
+            rustix::fs::unlinkat(&dir, inner, AtFlags::empty())?;
+        }
+    }
+    rustix::fs::unlinkat(above, name, AtFlags::REMOVEDIR)
+}
+
+/// Removes all that is in a directory.
+pub(super) fn clear(dir: &OwnedFd) -> io::Result<()> {
+    clear_path(Path::new(&mounts::name_of(dir.as_fd())))
+}
+
+fn clear_path(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
