@@ -122,6 +122,14 @@ pub(super) fn make(kind: &str, options: &[(&str, &str)]) -> io::Result<OwnedFd> 
     make_with(kind, options, attributes)
 }
 
+/// Makes a file system of devices, detached: its files can be opened, and not be changed.
+pub(super) fn make_of_devices(kind: &str, options: &[(&str, &str)]) -> io::Result<OwnedFd> {
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC
+        | MountAttrFlags::MOUNT_ATTR_RDONLY;
+    make_with(kind, options, attributes)
+}
+
 fn make_with(
     kind: &str,
     options: &[(&str, &str)],

@@ -307,14 +307,15 @@ fn bind_from_host(path: &Path, at: &Path) -> io::Result<()> {
 }
 
 fn mount_devices(at: &Path) -> io::Result<()> {
+    // What is read-only is the mount: who may write to a device still may, but not change its mode.
+    let fixed = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
     for name in DEVICES {
         let device = mounts::open_host(&Path::new("dev").join(name))?;
-        let fixed = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
         let copy = mounts::copy_tree(device.as_fd(), fixed)?;
         mounts::attach_at(copy, &at.join("dev").join(name))?;
     }
     let options = [("ptmxmode", "0666"), ("mode", "0620")];
-    let terminals = mounts::make("devpts", &options)?;
+    let terminals = mounts::make_of_devices("devpts", &options)?;
     mounts::attach_at(terminals, &at.join("dev/pts"))
 }
 

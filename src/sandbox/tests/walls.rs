@@ -192,6 +192,19 @@ fn the_first_process_cannot_be_looked_into_or_ended() {
     assert_eq!(tried.text(), "still here\n");
 }
 
+#[test]
+fn the_hosts_devices_cannot_be_changed() {
+    // To what they are, so that a hole in the wall does no harm here.
+    let script =
+        "chmod 666 /dev/null /dev/pts/ptmx; chmod 755 /dev/pts; echo x > /dev/null && echo written";
+    let tried = Try::shell(script).run();
+    let errors = String::from_utf8_lossy(&tried.stderr).into_owned();
+    assert_eq!(tried.text(), "written\n");
+    assert_eq!(errors.matches("Read-only file system").count(), 3, "{errors}");
+    let terminal = "a, b = os.openpty(); os.write(a, b'x\\n'); assert os.read(b, 2) == b'x\\n'";
+    assert_eq!(python(terminal).run().text(), "worked\n");
+}
+
 /// Says all that one step could leave to the next in the same cell.
 const LOOK: &str = "import resource\n\
     print(os.getpid(), os.getppid(), sorted(p for p in os.listdir('/proc') if p.isdigit()))\n\
@@ -221,7 +234,7 @@ fn a_step_finds_nothing_of_the_one_before() {
         assert libc.shmget(77, 4096, 0o1600) >= 0\n\
         assert libc.semget(77, 1, 0o1600) >= 0\n\
         for d in ('/tmp', '/build', '/dev/shm'): os.setxattr(d, 'user.a', b'b')\n\
-        os.nice(5); os.sched_setaffinity(0, [0])\n\
+        a, b = os.openpty(); os.nice(5); os.sched_setaffinity(0, [0])\n\
         import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (9, 9))";
     assert_eq!(run(python(leave)).text(), "worked\n");
     assert_eq!(look(), fresh);
