@@ -194,8 +194,8 @@ pub(super) fn bring_up_loopback() -> io::Result<()> {
     )?;
     // SAFETY: all zeroes is a valid `ifreq`.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    request.ifr_name[0] = b'l'.cast_signed();
-    request.ifr_name[1] = b'o'.cast_signed();
+    // SAFETY: the name and its end are shorter than their place.
+    unsafe { request.ifr_name.as_mut_ptr().copy_from(c"lo".as_ptr(), 3) };
     request.ifr_ifru.ifru_flags =
         i16::try_from(libc::IFF_UP | libc::IFF_RUNNING).expect("small flags");
     let request = &raw const request;
