@@ -262,6 +262,8 @@ codes! {
     NO_RESULT = 0801;
     /// A program that would take too much time or memory.
     OVER_BUDGET = 0802;
+    /// A fact of the machine that cannot be found out.
+    UNKNOWN_FACT = 0803;
 }
 
 impl Code {

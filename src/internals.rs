@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use indexmap::IndexMap;
 
+use crate::facts::Facts;
 use crate::files::{Globber, Memory};
 use crate::lang::module::Program;
 use crate::lang::{check, eval, module};
@@ -66,7 +67,9 @@ impl Parsed {
             assert!(diagnostics.is_empty(), "{diagnostics:?}");
             let globber = Globber::new(&self.files, Vec::new());
             let params = IndexMap::new();
-            let (plan, diagnostics) = eval::evaluate(&self.program, &checked, &globber, &params);
+            let facts = Facts::default();
+            let (plan, diagnostics) =
+                eval::evaluate(&self.program, &checked, &globber, &facts, &params);
             plan.unwrap_or_else(|| panic!("{diagnostics:?}")).0.steps.len()
         })
     }

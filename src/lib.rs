@@ -26,6 +26,7 @@ pub mod diagnostic;
 pub mod digest;
 mod engine;
 pub mod event;
+mod facts;
 mod files;
 #[cfg(feature = "internals")]
 pub mod internals;

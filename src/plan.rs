@@ -21,6 +21,10 @@ pub struct Plan {
     pub version: u32,
     /// The params of the pipeline and the values they had, as text.
     pub params: IndexMap<String, String>,
+    /// The facts of the machine that the pipeline asked for and what they were, as text; `none` for
+    /// one that there is not.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub facts: IndexMap<String, String>,
     /// The file sets that steps name by number.
     pub file_sets: Vec<FileSet>,
     /// The steps, each at the place its [`StepId`] says. Order is that of the files.

@@ -5,16 +5,27 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// The most that is read of what a program writes to its standard output.
+const MAX_OUTPUT: u64 = 1 << 20;
+
+/// The most that is read of what it writes to its standard error.
+const MAX_ERRORS: u64 = 1 << 16;
+
+/// How a program of the machine ended, and what it wrote.
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+}
 
 /// Returns what a program of the machine writes to its standard output.
 ///
 /// # Errors
-/// If it cannot be started, fails, writes too much or takes longer than `limit`: then it is
-/// killed.
-#[expect(clippy::disallowed_methods, reason = "this is the place that starts processes")]
+/// As [`run`], or if it fails.
 pub(crate) fn output(
     program: &Path,
     arguments: &[&str],
@@ -22,6 +33,26 @@ pub(crate) fn output(
     environment: &BTreeMap<String, OsString>,
     limit: Duration,
 ) -> io::Result<Vec<u8>> {
+    let ended = run(program, arguments, folder, environment, limit)?;
+    match ended.status.success() {
+        true => Ok(ended.stdout),
+        false => Err(io::Error::other(format!("it failed: {}", ended.status))),
+    }
+}
+
+/// Runs a program of the machine to its end. One that writes more than is read is told so, as `head`
+/// tells it.
+///
+/// # Errors
+/// If it cannot be started, or takes longer than `limit`: then it is killed.
+#[expect(clippy::disallowed_methods, reason = "this is the place that starts processes")]
+pub(crate) fn run(
+    program: &Path,
+    arguments: &[&str],
+    folder: &Path,
+    environment: &BTreeMap<String, OsString>,
+    limit: Duration,
+) -> io::Result<Ended> {
     let mut child = Command::new(program)
         .args(arguments)
         .current_dir(folder)
@@ -29,26 +60,29 @@ pub(crate) fn output(
         .envs(environment)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()?;
-    let stdout = child.stdout.take().expect("it is piped");
-    let (send, receive) = mpsc::channel();
-    let reader = std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let read = stdout.take(1 << 20).read_to_end(&mut bytes);
-        let _ = send.send(read.map(|_| bytes));
-    });
-    let Ok(bytes) = receive.recv_timeout(limit) else {
+    let stdout = listen(child.stdout.take().expect("it is piped"), MAX_OUTPUT);
+    let stderr = listen(child.stderr.take().expect("it is piped"), MAX_ERRORS);
+    let began = Instant::now();
+    let left = || limit.saturating_sub(began.elapsed());
+    let (Ok(stdout), Ok(stderr)) = (stdout.recv_timeout(limit), stderr.recv_timeout(left())) else {
         child.kill()?;
         child.wait()?;
         return Err(io::Error::new(io::ErrorKind::TimedOut, "it took too long"));
     };
-    let _ = reader.join();
-    let status = child.wait()?;
-    if status.success() {
-        return bytes;
-    }
-    Err(io::Error::other(format!("it failed: {status}")))
+    Ok(Ended { status: child.wait()?, stdout: stdout?, stderr: stderr? })
+}
+
+/// Reads a pipe to its end, or to `most` bytes.
+fn listen(pipe: impl Read + Send + 'static, most: u64) -> mpsc::Receiver<io::Result<Vec<u8>>> {
+    let (send, receive) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let read = pipe.take(most).read_to_end(&mut bytes);
+        let _ = send.send(read.map(|_| bytes));
+    });
+    receive
 }
 
 #[cfg(test)]

@@ -28,6 +28,8 @@ pub use run::{
 pub use store::{Checkup, Collected, Stats, collect, stats, verify};
 pub use workspace::{Planned, Record, STATE_FOLDER, Workspace};
 
+pub use crate::facts::{Fact, Facts, Finding};
+
 pub use crate::engine::forecast::Forecast;
 pub use crate::engine::key::Level;
 pub use crate::sandbox::WEAK_BREAKS;
@@ -145,16 +147,18 @@ impl Pipeline {
 pub struct LoadError(#[from] FilesError);
 
 /// Loads, checks and evaluates the pipeline of `project` with params given as text, by name.
+/// `facts` are what it may ask of the machine.
 ///
 /// # Errors
 /// If the pipeline's own file cannot be read. Everything else is a diagnostic.
 pub fn load(
     project: &Project,
     params: &IndexMap<String, String>,
+    facts: &Facts,
     depth: Depth,
 ) -> Result<Pipeline, LoadError> {
     let disk = Disk::new(&project.root);
-    on_large_stack(|| load_from(&disk, &project.file, params, depth))
+    on_large_stack(|| load_from(&disk, &project.file, params, facts, depth))
 }
 
 /// As [`load`], from texts in memory: what an editor or a benchmark has.
@@ -165,19 +169,21 @@ pub fn load_texts(
     texts: &IndexMap<String, String>,
     file: &str,
     params: &IndexMap<String, String>,
+    facts: &Facts,
     depth: Depth,
 ) -> Result<Pipeline, LoadError> {
     let mut memory = Memory::default();
     for (path, text) in texts {
         memory.insert(path.as_str(), text.as_str());
     }
-    on_large_stack(|| load_from(&memory, file, params, depth))
+    on_large_stack(|| load_from(&memory, file, params, facts, depth))
 }
 
 fn load_from(
     disk: &dyn Files,
     file: &str,
     params: &IndexMap<String, String>,
+    facts: &Facts,
     depth: Depth,
 ) -> Result<Pipeline, LoadError> {
     let (program, mut diagnostics) = module::load(disk, file)?;
@@ -193,11 +199,11 @@ fn load_from(
     let outs = program.modules.iter().map(|module| files::join(module.folder(), OUT_FOLDER));
     let globber = Globber::new(disk, outs.collect());
     let plan = if !has_errors && is_complete {
-        let (plan, found) = eval::evaluate(&program, &checked, &globber, params);
+        let (plan, found) = eval::evaluate(&program, &checked, &globber, facts, params);
         diagnostics.extend(found);
         plan
     } else {
-        diagnostics.extend(eval::survey(&program, &checked, &globber, params));
+        diagnostics.extend(eval::survey(&program, &checked, &globber, facts, params));
         None
     };
     tidy(&mut diagnostics);
@@ -291,7 +297,7 @@ pub fn select(plan: &Plan, names: &[String]) -> Result<Vec<StepId>, NoSuchStage>
     Ok(selected)
 }
 
-/// Returns what there is to know of a function or a stage's field, by its name.
+/// Returns what there is to know of a function, a stage's field or a fact, by its name.
 pub fn reference(name: &str) -> Option<String> {
     crate::lang::builtins::reference(name)
 }

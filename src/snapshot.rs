@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::event::What;
+use crate::facts::{Fact, Facts, Finding};
 use crate::files::Files;
 use crate::plan::Plan;
 use crate::plan::step::{Place, StepKind};
@@ -30,7 +31,7 @@ use memory::{Clock, Memory, Record, Stat, Taken};
 use watched::Notes;
 
 /// Grows when the layout changes.
-const VERSION: &str = "kiln snapshot 2";
+const VERSION: &str = "kiln snapshot 3";
 
 /// How many runs that ended well are remembered, each for another set of stages.
 const MAX_CLEAN: usize = 8;
@@ -75,10 +76,20 @@ struct State {
 
 /// What a plan was made from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct MadeFrom {
+pub(crate) struct MadeFrom {
     /// The digest of all that is given: the version of Kiln, the pipeline's file, params.
-    settings: Digest,
-    notes: Notes,
+    pub(crate) settings: Digest,
+    /// The facts of the machine that it asked for.
+    pub(crate) facts: BTreeMap<Fact, Finding>,
+    /// What it read of the project.
+    pub(crate) notes: Notes,
+}
+
+/// A plan that was made in a run, as its bytes.
+#[derive(Debug)]
+pub(crate) struct NewPlan {
+    pub(crate) plan: Vec<u8>,
+    pub(crate) made_from: MadeFrom,
 }
 
 /// A tool of the machine as it was found, and what its place depends on.
@@ -162,8 +173,8 @@ pub(crate) struct IngredientBook {
 /// What a run learned, to be remembered.
 #[derive(Debug, Default)]
 pub(crate) struct Learned {
-    /// The plan, if a new one was made, with the settings and notes it was made from.
-    pub(crate) plan: Option<(Digest, Notes, Vec<u8>)>,
+    /// The plan, if a new one was made.
+    pub(crate) plan: Option<NewPlan>,
     /// What became of steps, by name.
     pub(crate) steps: BTreeMap<String, StepMemory>,
     /// The run, if it ended with nothing left to do.
@@ -192,9 +203,10 @@ impl Snapshot {
     }
 
     /// Returns whether a plan made now, with these settings, would be the one in the snapshot.
-    pub(crate) fn is_current(&self, settings: Digest, files: &dyn Files) -> bool {
+    pub(crate) fn is_current(&self, settings: Digest, facts: &Facts, files: &dyn Files) -> bool {
         self.state.made_from.as_ref().is_some_and(|made_from| {
             made_from.settings == settings
+                && made_from.facts.iter().all(|(fact, found)| facts.find(*fact) == *found)
                 && made_from.notes.still_hold(files, &self.root, &self.memory)
         })
     }
@@ -250,9 +262,9 @@ impl Snapshot {
         self.state.taken = self.memory.all_taken();
         self.state.tools.extend(learned.tools);
         let mut has_new_plan = false;
-        if let Some((settings, notes, plan)) = learned.plan {
+        if let Some(NewPlan { plan, made_from }) = learned.plan {
             has_new_plan = !self.has_plan(&plan);
-            self.state.made_from = Some(MadeFrom { settings, notes });
+            self.state.made_from = Some(made_from);
             self.parts.new[PLAN] = Some(plan);
         }
         if let Some(made_from) = &mut self.state.made_from {
@@ -377,8 +389,13 @@ mod tests {
         let snapshot = Snapshot::load(&file, root);
         snapshot.memory().look("a").unwrap();
         let plan = serde_json::to_vec(&testing::plan(&[&[], &[0]])).unwrap();
+        let made_from = MadeFrom {
+            settings: Digest::of(b"settings"),
+            facts: BTreeMap::from([(Fact::GitTag, Finding::Absent)]),
+            notes: Notes::default(),
+        };
         let learned = Learned {
-            plan: Some((Digest::of(b"settings"), Notes::default(), plan)),
+            plan: Some(NewPlan { plan, made_from }),
             steps: [("s".to_owned(), StepMemory { run_millis: 7, has_failed: true })].into(),
             ..Learned::default()
         };
@@ -392,8 +409,11 @@ mod tests {
         let file = saved(dir.path());
         let snapshot = Snapshot::load(&file, dir.path());
         let disk = Disk::new(dir.path());
-        assert!(snapshot.is_current(Digest::of(b"settings"), &disk));
-        assert!(!snapshot.is_current(Digest::of(b"other"), &disk));
+        let facts = |tag| Facts::given(BTreeMap::from([(Fact::GitTag, tag)]));
+        let (none, some) = (facts(Finding::Absent), facts(Finding::Text("v1".to_owned())));
+        assert!(snapshot.is_current(Digest::of(b"settings"), &none, &disk));
+        assert!(!snapshot.is_current(Digest::of(b"settings"), &some, &disk));
+        assert!(!snapshot.is_current(Digest::of(b"other"), &none, &disk));
         assert_eq!(snapshot.plan().unwrap(), testing::plan(&[&[], &[0]]));
         assert_eq!(snapshot.steps()["s"].run_millis, 7);
         assert!(snapshot.memory().before("a").is_some());

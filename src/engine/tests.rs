@@ -90,6 +90,7 @@ impl Bench {
         let plan = Plan {
             version: VERSION,
             params: IndexMap::new(),
+            facts: IndexMap::new(),
             file_sets: Vec::new(),
             steps: Vec::new(),
             late_stages: Vec::new(),

@@ -1,6 +1,7 @@
 //! The names of the language itself: functions, `host` and the fields of stages. Knows what each
 //! takes and gives; does not know how a call is evaluated.
 
+pub(crate) mod facts;
 pub(crate) mod fields;
 
 use super::ty::Type;
@@ -281,14 +282,16 @@ pub(crate) fn get(name: &str) -> &'static Builtin {
     if name == HOST_TOOL { &HOST_TOOL_FUNCTION } else { find(name).expect("types name functions") }
 }
 
-/// Returns what `kiln explain` says of a function or field of the language.
+/// Returns what `kiln explain` says of a function, field or fact of the language.
 pub(crate) fn reference(name: &str) -> Option<String> {
     let function = find(name).or_else(|| (name == HOST_TOOL).then_some(&HOST_TOOL_FUNCTION));
     let function = function.map(|function| format!("{}\n\n{}", function.signature, function.doc));
     let field = fields::find(name).map(|field| {
         format!("{}: {}  (a field of stages)\n\n{}", field.name, field.written, field.doc)
     });
-    function.or(field)
+    let fact = name.strip_prefix("host.").and_then(facts::find);
+    let fact = fact.map(|fact| format!("{name}: {}\n\n{}", fact.written, fact.doc));
+    function.or(field).or(fact)
 }
 
 /// Returns all names of the language that an expression may use.

@@ -20,6 +20,7 @@ use super::module::Program;
 use super::ty::{ItemRef, ModuleId, Type};
 use super::value::Value;
 use crate::diagnostic::{Code, Diagnostic, Severity};
+use crate::facts::Facts;
 use crate::files::{GlobError, Globber, Pattern, Selection};
 use crate::plan::artifact::{FileSet, FileSetId};
 use crate::plan::graph::{Cycle, Graph};
@@ -56,16 +57,18 @@ type Evaluated<T> = Result<T, Stop>;
 /// The steps that a step needs, each with the place that says so.
 type Needs = Vec<(StepId, Span)>;
 
-/// Evaluates `program` for params given as text, by name. `globber` finds its files.
+/// Evaluates `program` for params given as text, by name. `globber` finds its files, `facts` what it asks of
+/// the machine.
 ///
 /// Returns the plan and its graph, or none of both if there were errors.
 pub(crate) fn evaluate(
     program: &Program,
     checked: &Checked,
     globber: &Globber<'_>,
+    facts: &Facts,
     params: &IndexMap<String, String>,
 ) -> (Option<(Plan, Graph)>, Vec<Diagnostic>) {
-    let mut evaluator = Evaluator::new(program, checked, globber);
+    let mut evaluator = Evaluator::new(program, checked, globber, facts);
     evaluator.params(params);
     let plan = evaluator.plan();
     let mut diagnostics = evaluator.diagnostics;
@@ -80,6 +83,7 @@ pub(crate) fn survey(
     program: &Program,
     checked: &Checked,
     globber: &Globber<'_>,
+    facts: &Facts,
     params: &IndexMap<String, String>,
 ) -> Vec<Diagnostic> {
     const INDEPENDENT: [Code; 5] = [
@@ -89,7 +93,7 @@ pub(crate) fn survey(
         Code::MATRIX_TOO_LARGE,
         Code::DUPLICATE_ROW,
     ];
-    let mut evaluator = Evaluator::new(program, checked, globber);
+    let mut evaluator = Evaluator::new(program, checked, globber, facts);
     evaluator.params(params);
     evaluator.steps();
     let mut seen = IndexSet::new();
@@ -103,6 +107,7 @@ struct Evaluator<'p> {
     program: &'p Program,
     checked: &'p Checked,
     globber: &'p Globber<'p>,
+    facts: &'p Facts,
     diagnostics: Vec<Diagnostic>,
     /// Values of lets and params; `None` for one that could not be computed.
     values: HashMap<ItemRef, Option<Value>>,
@@ -140,11 +145,17 @@ impl<'a> Frame<'a> {
 }
 
 impl<'p> Evaluator<'p> {
-    fn new(program: &'p Program, checked: &'p Checked, globber: &'p Globber<'p>) -> Self {
+    fn new(
+        program: &'p Program,
+        checked: &'p Checked,
+        globber: &'p Globber<'p>,
+        facts: &'p Facts,
+    ) -> Self {
         Self {
             program,
             checked,
             globber,
+            facts,
             diagnostics: Vec::new(),
             values: HashMap::new(),
             params: IndexMap::new(),
@@ -346,6 +357,12 @@ impl<'p> Evaluator<'p> {
         let plan = Plan {
             version: VERSION,
             params: std::mem::take(&mut self.params),
+            facts: self
+                .facts
+                .asked()
+                .into_iter()
+                .map(|(fact, found)| (fact.full_name(), found.to_string()))
+                .collect(),
             file_sets: std::mem::take(&mut self.file_sets).into_iter().collect(),
             steps,
             late_stages: Vec::new(),

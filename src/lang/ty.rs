@@ -68,6 +68,8 @@ pub(crate) enum Type {
     Module(ModuleId),
     /// `host`, the machine.
     Host,
+    /// A group of facts of the machine, by its name: `host.git`, `host.ci`.
+    Facts(&'static str),
     /// `out`, the outs of the stage it stands in.
     Outs,
 }
@@ -234,6 +236,7 @@ impl fmt::Display for Type {
             Self::Function(_) | Self::Builtin(_) => "function",
             Self::Module(_) => "module",
             Self::Host => "host",
+            Self::Facts(group) => return write!(formatter, "host.{group}"),
             Self::Outs => "outs of this stage",
         };
         formatter.write_str(word)

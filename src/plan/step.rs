@@ -382,6 +382,7 @@ pub(crate) mod testing {
         Plan {
             version: VERSION,
             params: IndexMap::new(),
+            facts: IndexMap::new(),
             file_sets: Vec::new(),
             steps: needs.iter().enumerate().map(|(at, needs)| step(at, needs)).collect(),
             late_stages: Vec::new(),

@@ -10,11 +10,12 @@ use indexmap::IndexMap;
 use crate::digest::{Digest, Hasher};
 use crate::engine::journal::{self, Journal};
 use crate::event::{Envelope, Event};
+use crate::facts::Facts;
 use crate::files::{self, Disk};
 use crate::plan::Plan;
 use crate::plan::graph::Graph;
 use crate::snapshot::watched::{Notes, Watched};
-use crate::snapshot::{Learned, Snapshot};
+use crate::snapshot::{Learned, MadeFrom, NewPlan, Snapshot};
 
 use super::{Depth, LoadError, OUT_FOLDER, Pipeline, Project, load_from, on_large_stack};
 
@@ -26,6 +27,7 @@ pub struct Workspace {
     pub(super) project: Project,
     pub(super) disk: Disk,
     pub(super) snapshot: Snapshot,
+    facts: Facts,
     /// All that a plan is made from beside files.
     settings: Digest,
     /// What a new plan was made from.
@@ -42,22 +44,22 @@ pub enum Planned {
 }
 
 impl Workspace {
-    /// Opens the workspace of `project` for runs with these params.
-    pub fn open(project: &Project, params: &IndexMap<String, String>) -> Self {
+    /// Opens the workspace of `project` for runs with these params and facts.
+    pub fn open(project: &Project, params: &IndexMap<String, String>, facts: Facts) -> Self {
         // Without the folder there is no filesystem's clock to read, and nothing is believed.
         let folder = project.package().join(STATE_FOLDER);
         let _ = std::fs::create_dir_all(&folder);
         keep_from_git(&folder);
-        Self::look(project, params)
+        Self::look(project, params, facts)
     }
 
     /// Opens the workspace of `project` to look at it: nothing is written.
-    pub fn look(project: &Project, params: &IndexMap<String, String>) -> Self {
+    pub fn look(project: &Project, params: &IndexMap<String, String>, facts: Facts) -> Self {
         let file = project.package().join(STATE_FOLDER).join("snapshot");
         let snapshot = Snapshot::load(&file, &project.root);
         let disk = Disk::new(&project.root);
         let settings = settings(project, params);
-        Self { project: project.clone(), disk, snapshot, settings, made_from: None }
+        Self { project: project.clone(), disk, snapshot, facts, settings, made_from: None }
     }
 
     /// Begins the record of a new run.
@@ -85,7 +87,7 @@ impl Workspace {
 
     /// Returns whether a plan made now would be that of the last run.
     pub(super) fn is_current(&self) -> bool {
-        self.snapshot.is_current(self.settings, &self.disk)
+        self.snapshot.is_current(self.settings, &self.facts, &self.disk)
     }
 
     /// Returns the plan: that of the last run if it would be the same, else a new one.
@@ -102,7 +104,8 @@ impl Workspace {
         let (root, file) = (&self.project.root, &self.project.file);
         let out = files::join(files::parent(file), OUT_FOLDER);
         let watched = Watched::new(&self.disk, root, self.snapshot.memory(), vec![out]);
-        let pipeline = on_large_stack(|| load_from(&watched, file, params, Depth::Plan))?;
+        let pipeline =
+            on_large_stack(|| load_from(&watched, file, params, &self.facts, Depth::Plan))?;
         // Findings are to be shown in each run, so a plan with any is made each time.
         if pipeline.diagnostics.is_empty() {
             self.made_from = Some(watched.notes());
@@ -112,9 +115,10 @@ impl Workspace {
 
     /// Remembers the plan, and what a run of it learned.
     pub(super) fn save(self, plan: &Plan, mut learned: Learned) -> io::Result<()> {
-        learned.plan = self
-            .made_from
-            .map(|notes| (self.settings, notes, serde_json::to_vec(plan).unwrap_or_default()));
+        learned.plan = self.made_from.map(|notes| NewPlan {
+            plan: serde_json::to_vec(plan).unwrap_or_default(),
+            made_from: MadeFrom { settings: self.settings, facts: self.facts.asked(), notes },
+        });
         self.snapshot.save(learned, &self.disk)
     }
 }
@@ -214,7 +218,7 @@ test all {
     fn go(root: &Path) -> (&'static str, Counts) {
         let project = Project::find(&root.join("project"), None).unwrap();
         let params = IndexMap::new();
-        let mut workspace = Workspace::open(&project, &params);
+        let mut workspace = Workspace::open(&project, &params, Facts::default());
         let mut counts = None;
         let mut note = |event: Event| {
             if let Event::RunFinished(run) = &event {
@@ -292,7 +296,7 @@ test all {
         assert_eq!(go(&root).0, "kept");
         assert_eq!(go(&root).0, "served", "which is not worth keeping");
         let project = Project::find(&root.join("project"), None).unwrap();
-        let workspace = Workspace::open(&project, &IndexMap::new());
+        let workspace = Workspace::open(&project, &IndexMap::new(), Facts::default());
         let runs = workspace.past_runs();
         assert_eq!(runs.len(), 2);
         let events: Vec<_> = workspace.past_run(&runs[0]).unwrap().collect();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
 use kiln::internals;
-use kiln::session::{self, Depth};
+use kiln::session::{self, Depth, Facts};
 
 type Texts = IndexMap<String, String>;
 
@@ -55,7 +55,13 @@ fn texts<const N: usize>(files: [(&str, &str); N]) -> Texts {
 
 /// Loads, checks and evaluates, and returns how many steps there are.
 fn plan(texts: &Texts) -> usize {
-    let loaded = session::load_texts(texts, "pipeline.pipe", &IndexMap::new(), Depth::Plan);
+    let loaded = session::load_texts(
+        texts,
+        "pipeline.pipe",
+        &IndexMap::new(),
+        &Facts::default(),
+        Depth::Plan,
+    );
     let pipeline = loaded.expect("the file is there");
     assert!(!pipeline.has_errors(), "{:?}", pipeline.diagnostics);
     pipeline.plan.expect("there are no errors").0.steps.len()

@@ -9,7 +9,7 @@ use crate::kiln::{assert_none, files_below, relative, repository};
 const FLOORS: &[&[&str]] = &[
     &["source", "digest", "planted"],
     &["diagnostic", "files", "process"],
-    &["syntax", "plan"],
+    &["syntax", "plan", "facts"],
     &["lang", "event"],
     &["cache", "snapshot", "sandbox"],
     &["engine"],
@@ -36,6 +36,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("sha2", &["src/digest.rs"]),
     ("signal_hook", &["src/bin/kiln/signals.rs"]),
     ("strsim", &["src/lang/nearest.rs", "src/syntax/parse"]),
+    ("time", &["src/facts.rs"]),
 ];
 
 /// Files that may be longer than 600 lines: tables.

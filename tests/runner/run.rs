@@ -71,6 +71,37 @@ fn a_first_run_does_all_and_a_second_nothing() {
 }
 
 #[test]
+fn a_fact_that_changes_runs_again_what_mentions_it() {
+    const PIPELINE: &str = r#"
+build about {
+  run ["sh", "-c", "printf '%s\n' $2 >$1", "-", out.text, host.ci.pr ?? 0]
+  out text: file
+}
+
+test other {
+  run sh "true"
+}
+"#;
+    let project = Project::of(PIPELINE);
+    let request = |number: &str| {
+        let kiln = Kiln::new(project.path()).arguments(["run"]);
+        let kiln = kiln.env("GITHUB_ACTIONS", "true");
+        kiln.env("GITHUB_REF", &format!("refs/pull/{number}/merge")).run().exits(0)
+    };
+    let about = || std::fs::read_to_string(project.at("out/about/text")).unwrap();
+    project.kiln("run").exits(0).tells("2 steps (2 ran)");
+    project.kiln("run").exits(0).tells("2 steps (2 cached)");
+    assert_eq!(about(), "0\n");
+    request("12").tells("2 steps (1 ran, 1 cached)");
+    assert_eq!(about(), "12\n");
+    request("12").tells("2 steps (2 cached)");
+    request("13").tells("2 steps (1 ran, 1 cached)");
+    assert_eq!(about(), "13\n");
+    project.kiln("run").exits(0).tells("2 steps (2 cached)");
+    assert_eq!(about(), "0\n");
+}
+
+#[test]
 fn a_failure_is_reported_in_the_order_in_which_it_is_read() {
     let project = Project::of(FAILING);
     let run = project.kiln("run --keep-going -j 1").exits(1).says("");

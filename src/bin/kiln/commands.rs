@@ -18,11 +18,12 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use indexmap::IndexMap;
 use kiln::plan::Plan;
 use kiln::plan::step::StepId;
-use kiln::session::{self, Depth, FindError, Pipeline, Project};
+use kiln::session::{self, Depth, Facts, FindError, Pipeline, Project};
 
 use crate::cli::{CacheArgs, Cli, Command, PipelineArgs, Ui};
 use crate::exit::Exit;
@@ -55,7 +56,7 @@ pub(crate) fn run(arguments: Cli) -> Exit {
 fn load(arguments: &PipelineArgs, depth: Depth, form: Ui) -> Result<Pipeline, Exit> {
     let project = project(arguments.file.as_deref())?;
     let params = params(&project, arguments)?;
-    let pipeline = session::load(&project, &params, depth).map_err(|error| {
+    let pipeline = session::load(&project, &params, &facts(&project), depth).map_err(|error| {
         ui::complain(&error.to_string(), None);
         Exit::Machine
     })?;
@@ -146,6 +147,11 @@ fn environment() -> BTreeMap<String, OsString> {
         .collect()
 }
 
+/// Returns the facts that a pipeline of `project` may ask for.
+fn facts(project: &Project) -> Facts {
+    Facts::of_machine(&project.root, environment(), SystemTime::now())
+}
+
 /// The params of the command line, and below them those of the environment.
 fn params(project: &Project, arguments: &PipelineArgs) -> Result<IndexMap<String, String>, Exit> {
     let mut params = IndexMap::new();
@@ -155,7 +161,9 @@ fn params(project: &Project, arguments: &PipelineArgs) -> Result<IndexMap<String
         .collect();
     if !set.is_empty() {
         // Only the pipeline knows the names that the variables mean.
-        let catalog = session::load(project, &IndexMap::new(), Depth::Check).map_err(|error| {
+        let none = Facts::default();
+        let catalog = session::load(project, &IndexMap::new(), &none, Depth::Check);
+        let catalog = catalog.map_err(|error| {
             ui::complain(&error.to_string(), None);
             Exit::Machine
         })?;

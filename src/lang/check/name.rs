@@ -4,7 +4,7 @@ use super::cure::quoted;
 use super::expr::list_of;
 use super::{Checker, MAX_GUESSES, Scope};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::lang::builtins::{self, Function};
+use crate::lang::builtins::{self, Function, facts};
 use crate::lang::nearest::nearest;
 use crate::lang::scope::declared;
 use crate::lang::ty::{ItemRef, Type};
@@ -175,15 +175,11 @@ impl<'p> Checker<'p> {
                 _ => self.no_member(ty, name),
             },
             Type::Host if name.text == "tool" => Type::Builtin(builtins::HOST_TOOL),
-            Type::Host => {
-                let message =
-                    format!("the fact `host.{}` is not in this version of Kiln", name.text);
-                self.report(
-                    Diagnostic::error(Code::NOT_IN_THIS_VERSION, name.span, message)
-                        .help("pass it as a param for now: kiln run -p name=value"),
-                );
-                Type::Unknown
-            }
+            Type::Host => match facts::GROUPS.iter().find(|group| **group == name.text) {
+                Some(group) => Type::Facts(group),
+                None => self.fact("", name),
+            },
+            Type::Facts(group) => self.fact(&format!("{group}."), name),
             Type::Outs => {
                 scope.written.insert(name.text.clone());
                 match scope.outs.get(&name.text) {
@@ -196,6 +192,37 @@ impl<'p> Checker<'p> {
             Type::AllRows(stage) => Type::list(self.out_of(*stage, name)),
             ty => self.no_member(ty, name),
         }
+    }
+
+    /// Returns the type of a fact of `group`, which is empty or ends with a dot.
+    fn fact(&mut self, group: &str, name: &Name) -> Type {
+        let full = format!("{group}{}", name.text);
+        if let Some(fact) = facts::find(&full) {
+            return fact.ty();
+        }
+        if facts::is_later(&full) {
+            let message = format!("the fact `host.{full}` is not in this version of Kiln");
+            self.report(
+                Diagnostic::error(Code::NOT_IN_THIS_VERSION, name.span, message)
+                    .help("`host.git.commit`, `.short`, `.tag` and `.branch` say what is built"),
+            );
+            return Type::Unknown;
+        }
+        let known = facts::members(group);
+        let message = match group.strip_suffix('.') {
+            Some(group) => format!("`host.{group}` has no fact `{}`", name.text),
+            None => format!("`host` has no member `{}`", name.text),
+        };
+        let problem = Diagnostic::error(Code::UNKNOWN_FIELD, name.span, message);
+        let near = facts::synonym(&full).or_else(|| nearest(&name.text, known.iter().copied()));
+        self.report(match near {
+            Some(near) => problem.help(format!("did you mean `{near}`?")).edit(name.span, near),
+            None => {
+                let known: Vec<_> = known.into_iter().map(str::to_owned).collect();
+                problem.help(format!("it has {}", list_of(&known)))
+            }
+        });
+        Type::Unknown
     }
 
     fn private(&mut self, item: ItemRef, base: &Expr, name: &Name) {

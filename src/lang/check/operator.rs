@@ -92,6 +92,12 @@ impl<'p> Checker<'p> {
     ) -> Diagnostic {
         let sign = symbol(operator);
         let (a, b) = (loosely(left_type), loosely(right_type));
+        if let (BinaryOperator::Otherwise, Type::Optional(inner)) = (operator, left_type) {
+            let message = format!("{b} cannot stand in for {}", quoted(inner));
+            return Diagnostic::error(Code::TYPE_MISMATCH, right.span, message)
+                .also(left.span, format!("this is {a}"))
+                .help(format!("give what stands in for `none` the same type: {}", quoted(inner)));
+        }
         if operator == BinaryOperator::Otherwise {
             let message = format!("{sign} follows a value that may be `none`, and {a} never is");
             let whole = left.span.to(right.span);

@@ -6,8 +6,9 @@ use indexmap::IndexMap;
 
 use super::{Evaluated, Evaluator, Frame, MAX_ELEMENTS, Stop};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::facts::Finding;
 use crate::files;
-use crate::lang::builtins::{self, Function};
+use crate::lang::builtins::{self, Function, facts};
 use crate::lang::ty::{ItemRef, Type};
 use crate::lang::value::{ArtifactValue, RowRef, Value};
 use crate::plan::artifact::OutKind;
@@ -257,12 +258,35 @@ impl<'p> Evaluator<'p> {
                 let all = (0..rows).map(|row| self.artifact(RowRef { stage: *stage, row }, name));
                 Ok(Value::list(all.collect::<Evaluated<_>>()?))
             }
-            Value::Named(Type::Host) => Ok(Value::Named(Type::Builtin(builtins::HOST_TOOL))),
+            Value::Named(Type::Host) if name.text == "tool" => {
+                Ok(Value::Named(Type::Builtin(builtins::HOST_TOOL)))
+            }
+            Value::Named(Type::Host) => match facts::GROUPS.iter().find(|own| **own == name.text) {
+                Some(group) => Ok(Value::Named(Type::Facts(group))),
+                None => self.fact(&name.text, name.span),
+            },
+            Value::Named(Type::Facts(group)) => {
+                self.fact(&format!("{group}.{}", name.text), name.span)
+            }
             Value::Named(Type::Outs) => {
                 let path = frame.outs.get(&name.text).ok_or(Stop)?;
                 Ok(Value::OwnOut(Arc::clone(path)))
             }
             _ => Err(Stop),
+        }
+    }
+
+    fn fact(&mut self, name: &str, span: Span) -> Evaluated<Value> {
+        let fact = facts::find(name).ok_or(Stop)?.fact;
+        match self.facts.find(fact) {
+            Finding::Text(text) => Ok(Value::string(text)),
+            Finding::Number(number) => Ok(Value::Int(number)),
+            Finding::Flag(flag) => Ok(Value::Bool(flag)),
+            Finding::Absent => Ok(Value::None),
+            Finding::Unknown { why, help } => {
+                let message = format!("`host.{name}` cannot be found out: {why}");
+                self.fail(Diagnostic::error(Code::UNKNOWN_FACT, span, message).help(help))
+            }
         }
     }
 

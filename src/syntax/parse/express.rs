@@ -9,9 +9,6 @@ use crate::syntax::ast::{
     Argument, Axis, BinaryOperator, Expr, ExprKind, Name, Piece, UnaryOperator,
 };
 
-/// The facts that later versions know of the host.
-const FACTS: [&str; 5] = ["git", "os", "arch", "date", "ci"];
-
 /// An operator of a row and its strength.
 #[derive(Clone, Copy)]
 enum Operator {
@@ -216,15 +213,6 @@ impl Builder<'_> {
                 Rule::maybe_dot => is_optional = true,
                 _ => name = self.name(&part),
             }
-        }
-        if let ExprKind::Name(host) = &base.kind
-            && host == "host"
-            && FACTS.contains(&name.text.as_str())
-        {
-            let message = format!("facts (`host.{}`) are not in this version of Kiln", name.text);
-            let help = "declare a `param`, and set it from outside with `-p name=value`";
-            self.report(Code::NOT_IN_THIS_VERSION, span, message, help);
-            return broken(span);
         }
         Expr { span, kind: ExprKind::Member { base: Box::new(base), name, is_optional } }
     }

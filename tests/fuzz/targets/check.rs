@@ -4,7 +4,7 @@
 #![no_main]
 
 use indexmap::IndexMap;
-use kiln::session::{self, Depth};
+use kiln::session::{self, Depth, Facts};
 use libfuzzer_sys::fuzz_target;
 
 const FILES: [(&str, &str); 7] = [
@@ -26,7 +26,7 @@ fuzz_target!(|text: &str| {
     let mut texts: IndexMap<String, String> =
         FILES.iter().map(|(path, text)| (path.to_string(), text.to_string())).collect();
     texts.insert("pipeline.pipe".to_owned(), text.to_owned());
-    let loaded = session::load_texts(&texts, "pipeline.pipe", &IndexMap::new(), Depth::Plan);
+    let loaded = session::load_texts(&texts, "pipeline.pipe", &IndexMap::new(), &Facts::default(), Depth::Plan);
     let pipeline = loaded.expect("the file is there");
     for found in &pipeline.diagnostics {
         let text = &pipeline.sources.get(found.span.source).text;

@@ -1,4 +1,4 @@
-//! `kiln explain`: the page of a diagnostic's code, or what a function or field is for.
+//! `kiln explain`: the page of a diagnostic's code, or what a function, field or fact is for.
 
 use kiln::diagnostic::Code;
 use kiln::session;
@@ -16,7 +16,7 @@ pub(crate) fn run(arguments: &ExplainArgs) -> Result<Exit, Exit> {
     };
     let page = Code::parse(text).map(|code| code.page().trim_end().to_owned());
     let Some(page) = page.or_else(|| session::reference(text)) else {
-        let message = format!("there is no code, function or field `{text}`");
+        let message = format!("there is no code, function, field or fact `{text}`");
         ui::complain(&message, Some("kiln explain  lists all codes"));
         return Err(Exit::Usage);
     };

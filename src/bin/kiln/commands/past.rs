@@ -5,7 +5,7 @@ use std::io;
 
 use indexmap::IndexMap;
 use kiln::event::{Event, Outcome, StepFinished};
-use kiln::session::Workspace;
+use kiln::session::{Facts, Workspace};
 
 use crate::cli::FileArgs;
 use crate::exit::Exit;
@@ -37,7 +37,11 @@ pub(crate) struct PastStep {
 
 /// Opens the workspace that the arguments mean.
 pub(crate) fn workspace(arguments: &FileArgs) -> Result<Workspace, Exit> {
-    Ok(Workspace::open(&super::project(arguments.file.as_deref())?, &IndexMap::new()))
+    Ok(Workspace::open(
+        &super::project(arguments.file.as_deref())?,
+        &IndexMap::new(),
+        Facts::default(),
+    ))
 }
 
 /// Returns the last run that got as far as a step.

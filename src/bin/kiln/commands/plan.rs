@@ -6,7 +6,7 @@ use kiln::plan::Plan;
 use kiln::plan::artifact::Input;
 use kiln::plan::graph::Graph;
 use kiln::plan::step::{Step, StepId};
-use kiln::session::{self, Depth, Forecast, Workspace};
+use kiln::session::{self, Depth, Facts, Forecast, Workspace};
 
 use crate::cli::{PlanArgs, Ui};
 use crate::exit::Exit;
@@ -49,7 +49,7 @@ fn forecast(
     wanted: &[StepId],
 ) -> Result<Vec<(StepId, Forecast)>, Exit> {
     let project = super::project(arguments.pipeline.file.as_deref())?;
-    let workspace = Workspace::look(&project, &IndexMap::new());
+    let workspace = Workspace::look(&project, &IndexMap::new(), Facts::default());
     let store = super::known_store(&arguments.cache)?;
     let environment = super::environment();
     session::forecast(&workspace, planned, wanted, store.as_deref(), environment).map_err(|error| {

@@ -232,7 +232,6 @@ fn parts_of_later_versions_are_named_once() {
         ("secret TOKEN", "K0009 `secret`"),
         ("build a when host.git.branch == \"main\" {\n}", "K0009 `when`"),
         ("use std.rust", "K0009 `use std.rust`"),
-        ("let a = host.git.branch", "K0009 `host.git`"),
         (&stage("secret B"), "K0009 `secret`"),
         (&stage("service b = c"), "K0009 `service`"),
         (&stage("run python \"x\""), "K0009 `python`"),
