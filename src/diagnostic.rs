@@ -221,6 +221,8 @@ codes! {
     PARAM_VALUE = 0304;
     /// An optional value used as if it were certain.
     MAYBE_NONE = 0305;
+    /// A stage with a condition used as if it always ran.
+    CONDITIONAL_STAGE = 0306;
     // The graph.
     /// Stages that need each other in a circle.
     STAGE_CYCLE = 0401;

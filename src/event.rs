@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::digest::Digest;
 use crate::plan::artifact::is_false;
-use crate::plan::step::{Place, StepKind};
+use crate::plan::step::{Place, SkippedStep, StepKind};
 use crate::source::{Sources, Span};
 
 /// The version of the stream: `v` of each event.
@@ -239,6 +239,10 @@ pub struct StepFinished {
     /// How many steps wait for it and were blocked; of failed steps.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub blocks: u32,
+    /// Which part of the condition of its stage does not hold, for people; of steps that were skipped
+    /// for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
     /// Where its outs were written to, relative to the project's root, if they were asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outs: Vec<WrittenOut>,
@@ -265,7 +269,7 @@ pub enum Outcome {
     Failed,
     /// It never began, since a step it waits for failed.
     Blocked,
-    /// It never began, since the run stopped before.
+    /// It never began, since the condition of its stage does not hold, or the run stopped before.
     Skipped,
 }
 
@@ -410,8 +414,11 @@ pub struct Counts {
     pub failed: u32,
     /// Never began, since a step failed.
     pub blocked: u32,
-    /// Never began, since the run stopped.
+    /// Never began, since a condition does not hold or the run stopped.
     pub skipped: u32,
+    /// Of the skipped, those whose condition does not hold.
+    #[serde(default)]
+    pub unmet: u32,
     /// Of the failed, those that do not make the run fail.
     #[serde(default)]
     pub tolerated: u32,
@@ -430,6 +437,7 @@ impl Counts {
             Outcome::Blocked => self.blocked += 1,
             Outcome::Skipped => self.skipped += 1,
         }
+        self.unmet += u32::from(step.condition.is_some());
         self.tolerated += u32::from(step.tolerated);
         self.flaky += u32::from(step.flaky);
     }
@@ -440,6 +448,33 @@ impl Failure {
     pub(crate) fn new(cause: Cause, message: impl Into<String>) -> Self {
         let message = message.into();
         Self { cause, message, help: None, command: None, place: None, exit: None, signal: None }
+    }
+}
+
+impl StepFinished {
+    /// Returns the end of a step that never began.
+    pub(crate) fn skipped(skipped: &SkippedStep) -> Self {
+        Self {
+            step: skipped.name.clone(),
+            stage: skipped.stage.clone(),
+            kind: skipped.kind,
+            place: skipped.place.clone(),
+            outcome: Outcome::Skipped,
+            key: None,
+            millis: 0,
+            why: Vec::new(),
+            blocked_by: Vec::new(),
+            failure: None,
+            attempts: None,
+            flaky: false,
+            tolerated: false,
+            peak_memory_bytes: None,
+            log: None,
+            log_bytes: None,
+            blocks: 0,
+            condition: Some(skipped.why.clone()),
+            outs: Vec::new(),
+        }
     }
 }
 
@@ -571,6 +606,7 @@ mod tests {
             log: Some(Digest::of(b"")),
             log_bytes: Some(0),
             blocks: 2,
+            condition: None,
             outs: vec![WrittenOut { name: "bin".into(), path: "out/lib/bin".into() }],
         }
     }

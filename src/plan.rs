@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use artifact::{FileSet, FileSetId};
-use step::{LateStage, Service, Step, StepId};
+use step::{LateStage, Service, SkippedStep, Step, StepId};
 
 /// The version of the JSON form. It grows when a field changes its meaning, not when one is added.
 pub const VERSION: u32 = 1;
@@ -29,6 +29,9 @@ pub struct Plan {
     pub file_sets: Vec<FileSet>,
     /// The steps, each at the place its [`StepId`] says. Order is that of the files.
     pub steps: Vec<Step>,
+    /// What is left out, since the condition of its stage does not hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<SkippedStep>,
     /// Stages whose rows are known only after another step has run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub late_stages: Vec<LateStage>,

@@ -16,7 +16,7 @@ use crate::files::{self, Disk, Files, FilesError, Globber, Memory};
 use crate::lang::{check, eval, module};
 use crate::plan::Plan;
 use crate::plan::graph::Graph;
-use crate::plan::step::StepId;
+use crate::plan::step::{SkippedStep, StepId};
 use crate::source::{SourceId, Sources};
 use crate::syntax::parse::PARSE_STACK_BYTES;
 use crate::syntax::{fmt, parse, scan};
@@ -269,32 +269,45 @@ pub struct NoSuchStage {
     pub nearest: Option<String>,
 }
 
-/// Returns the steps that names on the command line mean: a stage with all its rows, one row as it is
-/// named in the plan, or all stages of a module. No names mean all steps.
+/// What names on the command line mean.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// The steps, in the order of their ids.
+    pub steps: Vec<StepId>,
+    /// What would be a step if the condition of its stage held.
+    pub skipped: Vec<SkippedStep>,
+}
+
+/// Returns what names on the command line mean: a stage with all its rows, one row as it is named in
+/// the plan, or all stages of a module. No names mean all there is.
 ///
 /// # Errors
 /// If a name means nothing.
-pub fn select(plan: &Plan, names: &[String]) -> Result<Vec<StepId>, NoSuchStage> {
-    if names.is_empty() {
-        return Ok(plan.iter().map(|(id, _)| id).collect());
-    }
-    let mut selected = Vec::new();
-    for name in names {
-        let module = format!("{name}.");
-        let before = selected.len();
-        let means = |step: &crate::plan::step::Step| {
-            step.stage == *name || step.name == *name || step.stage.starts_with(&module)
-        };
-        selected.extend(plan.iter().filter(|(_, step)| means(step)).map(|(id, _)| id));
-        if selected.len() == before {
-            let known = plan.steps.iter().map(|step| step.stage.as_str());
-            let nearest = crate::lang::nearest::nearest(name, known).map(str::to_owned);
-            return Err(NoSuchStage { name: name.clone(), nearest });
+pub fn select(plan: &Plan, names: &[String]) -> Result<Selection, NoSuchStage> {
+    let mut is_used = vec![false; names.len()];
+    let mut is_meant = |step: &str, stage: &str| {
+        let mut is_meant = names.is_empty();
+        for (name, is_used) in names.iter().zip(&mut is_used) {
+            let is_within = || stage.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+            if step == name || stage == name || is_within() {
+                (is_meant, *is_used) = (true, true);
+            }
         }
+        is_meant
+    };
+    let steps = plan.iter().filter(|(_, step)| is_meant(&step.name, &step.stage));
+    let steps = steps.map(|(id, _)| id).collect();
+    let skipped = plan.skipped.iter().filter(|step| is_meant(&step.name, &step.stage));
+    let selection = Selection { steps, skipped: skipped.cloned().collect() };
+    match names.iter().zip(is_used).find(|(_, is_used)| !is_used) {
+        Some((name, _)) => {
+            let known = plan.steps.iter().map(|step| step.stage.as_str());
+            let known = known.chain(plan.skipped.iter().map(|step| step.stage.as_str()));
+            let nearest = crate::lang::nearest::nearest(name, known).map(str::to_owned);
+            Err(NoSuchStage { name: name.clone(), nearest })
+        }
+        None => Ok(selection),
     }
-    selected.sort_unstable();
-    selected.dedup();
-    Ok(selected)
 }
 
 /// Returns what there is to know of a function, a stage's field or a fact, by its name.

@@ -25,7 +25,7 @@ use crate::event::What;
 use crate::facts::{Fact, Facts, Finding};
 use crate::files::Files;
 use crate::plan::Plan;
-use crate::plan::step::{Place, StepKind};
+use crate::plan::step::{Place, SkippedStep, StepKind};
 
 use memory::{Clock, Memory, Record, Stat, Taken};
 use watched::Notes;
@@ -118,6 +118,8 @@ pub(crate) struct Clean {
     pub(crate) tools: Vec<(String, Digest)>,
     /// Its steps, in the order in which they finished.
     pub(crate) steps: Vec<CleanStep>,
+    /// What is no step of it, since a condition does not hold.
+    pub(crate) skipped: Vec<SkippedStep>,
     /// The paths that it wrote in the project, whatever bytes their names have.
     pub(crate) outs: Vec<(OsString, Stat)>,
 }

@@ -54,19 +54,21 @@ pub(crate) fn serve(
     if request.replays && clean.steps.iter().any(|step| step.log.is_some()) {
         return None;
     }
-    let cached = u32::try_from(clean.steps.len()).unwrap_or(u32::MAX);
+    let steps = u32::try_from(clean.steps.len() + clean.skipped.len()).unwrap_or(u32::MAX);
     emit(Event::RunStarted(RunStarted {
         run: request.run.clone(),
         kiln: env!("CARGO_PKG_VERSION").to_owned(),
-        steps: cached,
+        steps,
         jobs: request.jobs,
         sandbox: level.name().to_owned(),
         stages: request.stages.clone(),
     }));
-    for step in clean.steps {
-        emit(Event::StepFinished(Box::new(finished(step))));
+    let mut counts = Counts::default();
+    let skipped = clean.skipped.iter().map(StepFinished::skipped);
+    for step in skipped.chain(clean.steps.into_iter().map(finished)) {
+        counts.add(&step);
+        emit(Event::StepFinished(Box::new(step)));
     }
-    let counts = Counts { cached, ..Counts::default() };
     emit(Event::RunFinished(RunFinished { exit: 0, counts, millis: 0 }));
     Some(counts)
 }
@@ -91,6 +93,7 @@ fn finished(step: CleanStep) -> StepFinished {
         log: step.log.map(|(digest, _)| digest),
         log_bytes: step.log.map(|(_, size)| size),
         blocks: 0,
+        condition: None,
         outs: written.collect(),
     }
 }
@@ -150,7 +153,14 @@ fn clean(
         });
     }
     let tools = host.found().into_iter().map(|(name, tool)| (name, tool.digest)).collect();
-    Some(Clean { request, host: host.digest(), tools, steps: clean_steps, outs })
+    Some(Clean {
+        request,
+        host: host.digest(),
+        tools,
+        steps: clean_steps,
+        skipped: Vec::new(),
+        outs,
+    })
 }
 
 /// Notes the stat data of all that is at `path`, relative to the project.

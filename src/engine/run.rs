@@ -14,7 +14,7 @@ use crate::event::{
 };
 use crate::plan::Plan;
 use crate::plan::graph::Graph;
-use crate::plan::step::{Step, StepId, StepKind};
+use crate::plan::step::{SkippedStep, Step, StepId, StepKind};
 use crate::sandbox::Sandbox;
 use crate::snapshot::{Learned, Snapshot};
 
@@ -47,6 +47,8 @@ pub(crate) struct Request {
     pub(crate) stages: Vec<String>,
     /// The steps that were asked for; what they need runs, too.
     pub(crate) wanted: Vec<StepId>,
+    /// What was asked for and is no step, since a condition does not hold.
+    pub(crate) skipped: Vec<SkippedStep>,
     /// How many steps of one processor run beside each other, at least 1.
     pub(crate) jobs: u32,
     /// Whether a failure lets steps start that do not wait for it.
@@ -125,7 +127,7 @@ pub(crate) fn run(
     emit(Event::RunStarted(RunStarted {
         run: request.run.clone(),
         kiln: env!("CARGO_PKG_VERSION").to_owned(),
-        steps: u32::try_from(schedule.len()).unwrap_or(u32::MAX),
+        steps: u32::try_from(schedule.len() + request.skipped.len()).unwrap_or(u32::MAX),
         jobs: room.cpus,
         sandbox: machine.level.name().to_owned(),
         stages: request.stages.clone(),
@@ -144,6 +146,7 @@ pub(crate) fn run(
         step_failed: false,
         has_said_stop: false,
     };
+    course.skip(&request.skipped);
     course.drive();
     for warning in machine.store.take_warnings() {
         course.warn(warning.to_string());
@@ -153,7 +156,10 @@ pub(crate) fn run(
     let steps = course.steps;
     let digest = request.digest(machine.level);
     let sets = shop.pantry.set_files();
-    let learned = learned(plan, digest, machine.host, machine.project, &steps, sets);
+    let mut learned = learned(plan, digest, machine.host, machine.project, &steps, sets);
+    if let Some(clean) = &mut learned.clean {
+        clean.skipped.clone_from(&request.skipped);
+    }
     emit(Event::RunFinished(RunFinished { exit, counts, millis: millis_since(start) }));
     RunResult { exit, learned }
 }
@@ -215,6 +221,15 @@ struct Course<'a, 'b> {
 }
 
 impl Course<'_, '_> {
+    /// Says which steps are none, since the condition of their stage does not hold.
+    fn skip(&mut self, skipped: &[SkippedStep]) {
+        for skipped in skipped {
+            let finished = StepFinished::skipped(skipped);
+            self.counts.add(&finished);
+            (self.emit)(Event::StepFinished(Box::new(finished)));
+        }
+    }
+
     fn drive(&mut self) {
         let (say, hear) = mpsc::sync_channel(MAX_WAITING);
         let (ask, asked) = mpsc::channel();
@@ -335,6 +350,7 @@ impl Course<'_, '_> {
             log: done.log.map(|blob| blob.digest),
             log_bytes: done.log.map(|blob| blob.size),
             blocks,
+            condition: None,
             outs: done.written.clone(),
         };
         self.counts.add(&finished);

@@ -93,6 +93,7 @@ impl Bench {
             facts: IndexMap::new(),
             file_sets: Vec::new(),
             steps: Vec::new(),
+            skipped: Vec::new(),
             late_stages: Vec::new(),
             services: Vec::new(),
         };
@@ -147,6 +148,7 @@ impl Bench {
             run: "test".into(),
             stages: Vec::new(),
             wanted: (0..self.plan.steps.len()).map(StepId::new).collect(),
+            skipped: Vec::new(),
             jobs: 2,
             keep_going: false,
             rerun: Vec::new(),

@@ -30,6 +30,9 @@ pub struct CatalogStage {
     /// The names of its axes; empty for a stage of one row.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub axes: Vec<String>,
+    /// What must hold for it to run, as written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
     /// The names of the outs it declares itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub outs: Vec<String>,
@@ -80,6 +83,7 @@ fn add(program: &Program, prefix: &str, item: &Item, catalog: &mut Catalog) {
                 },
                 doc,
                 axes: stage.axes.iter().map(|axis| axis.name.text.clone()).collect(),
+                condition: stage.condition.as_ref().map(|condition| text(condition.span)),
                 outs: stage
                     .clauses
                     .iter()

@@ -2,6 +2,8 @@
 //! types; does not know values, nor which files there are.
 
 mod call;
+mod claim;
+mod condition;
 mod cure;
 mod expr;
 mod matrix;
@@ -12,10 +14,13 @@ mod script;
 mod stage;
 mod types;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
+
+use claim::{Claim, Part};
+use condition::Uncertain;
 
 use super::module::Program;
 use super::scope::{Locals, Symbols, declared};
@@ -71,6 +76,16 @@ struct Checker<'p> {
     guesses: usize,
     /// Whether too long a chain was reported: once is enough.
     is_chain_reported: bool,
+    /// What is `none` where a stage does not run, by its place.
+    uncertain: HashMap<Span, Uncertain<'p>>,
+    /// Items and stages that they use as if those always ran, once told.
+    told: HashSet<(ItemRef, ItemRef)>,
+    /// What the values of lets say.
+    values_of_lets: HashMap<ItemRef, Option<Claim>>,
+    /// What holds if the condition that is a let's value does, or does not.
+    claims_of_lets: HashMap<(ItemRef, bool), Vec<Part>>,
+    /// How many parts of conditions have been looked at.
+    parts: usize,
     /// Whether what is found was reported before, or will be.
     is_silent: bool,
 }
@@ -95,6 +110,8 @@ struct Scope {
     /// The item it stands in.
     item: ItemRef,
     locals: Locals,
+    /// What is known to hold there.
+    known: IndexSet<Claim>,
     /// The outs of the stage it stands in; `out` names them.
     outs: Arc<IndexMap<String, OutInfo>>,
     /// The out names that a hole has mentioned.
@@ -108,6 +125,7 @@ impl Scope {
         Self {
             item,
             locals: Locals::default(),
+            known: IndexSet::new(),
             outs: Arc::default(),
             written: BTreeSet::new(),
             calls: false,
@@ -135,6 +153,11 @@ impl<'p> Checker<'p> {
             chain: 0,
             guesses: 0,
             is_chain_reported: false,
+            uncertain: HashMap::new(),
+            told: HashSet::new(),
+            values_of_lets: HashMap::new(),
+            claims_of_lets: HashMap::new(),
+            parts: 0,
             is_silent: false,
         }
     }

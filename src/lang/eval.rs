@@ -2,6 +2,7 @@
 //! a step is run. It trusts what the checker proved and reports only what needs values to be known.
 
 mod call;
+mod condition;
 mod expr;
 mod files;
 mod param;
@@ -24,14 +25,14 @@ use crate::facts::Facts;
 use crate::files::{GlobError, Globber, Pattern, Selection};
 use crate::plan::artifact::{FileSet, FileSetId};
 use crate::plan::graph::{Cycle, Graph};
-use crate::plan::step::{Step, StepId};
+use crate::plan::step::{SkippedStep, Step, StepId};
 use crate::plan::{Plan, VERSION};
 use crate::source::Span;
 use crate::syntax::ast::{Item, ItemKind, Stage};
 
 pub(crate) use param::variable;
 
-use rows::Matrix;
+use rows::Rows;
 
 /// The most steps a plan may have.
 pub(crate) const MAX_STEPS: usize = 100_000;
@@ -56,6 +57,9 @@ type Evaluated<T> = Result<T, Stop>;
 
 /// The steps that a step needs, each with the place that says so.
 type Needs = Vec<(StepId, Span)>;
+
+/// The ids of the rows of stages; `None` for one that is no step.
+type StepIds = HashMap<ItemRef, Vec<Option<StepId>>>;
 
 /// Evaluates `program` for params given as text, by name. `globber` finds its files, `facts` what it asks of
 /// the machine.
@@ -113,8 +117,10 @@ struct Evaluator<'p> {
     values: HashMap<ItemRef, Option<Value>>,
     /// The params that have a value, as text, for the plan.
     params: IndexMap<String, String>,
-    /// The rows of stages; `None` while they are being found or if they could not be.
-    matrices: HashMap<ItemRef, Option<Arc<Matrix>>>,
+    /// The rows of stages.
+    matrices: HashMap<ItemRef, Rows>,
+    /// The rows that are no steps, since a condition does not hold.
+    skipped: Vec<SkippedStep>,
     /// What globs have found, so that rows share it.
     globs: HashMap<(String, String, bool), Arc<Vec<Value>>>,
     file_sets: IndexSet<FileSet>,
@@ -160,6 +166,7 @@ impl<'p> Evaluator<'p> {
             values: HashMap::new(),
             params: IndexMap::new(),
             matrices: HashMap::new(),
+            skipped: Vec::new(),
             globs: HashMap::new(),
             file_sets: IndexSet::new(),
             set_of_list: HashMap::new(),
@@ -330,14 +337,19 @@ impl<'p> Evaluator<'p> {
             .flat_map(|(module, tree)| (0..tree.ast.items.len()).map(move |item| ItemRef { module, item }))
             .filter(|item| matches!(&self.tree(*item).kind, ItemKind::Stage(stage) if stage.parameters.is_none()))
             .collect();
-        let first_ids = self.number(&stages)?;
+        let ids = self.number(&stages)?;
         let mut steps = Vec::new();
         let mut reasons = Vec::new();
         let mut is_whole = true;
         for stage in stages {
-            let Some(Some(matrix)) = self.matrices.get(&stage).cloned() else { continue };
-            for row in 0..matrix.rows.len() {
-                match self.row_step(stage, &matrix, row, &first_ids) {
+            let Some(matrix) = self.known_matrix(stage) else { continue };
+            for row in &matrix.rows {
+                if let Some(why) = &row.skipped {
+                    let skipped = self.skipped(stage, row, why);
+                    self.skipped.push(skipped);
+                    continue;
+                }
+                match self.row_step(stage, row, &ids) {
                     Ok((step, needs)) => {
                         steps.push(step);
                         reasons.push(needs);
@@ -365,6 +377,7 @@ impl<'p> Evaluator<'p> {
                 .collect(),
             file_sets: std::mem::take(&mut self.file_sets).into_iter().collect(),
             steps,
+            skipped: std::mem::take(&mut self.skipped),
             late_stages: Vec::new(),
             services: Vec::new(),
         };
@@ -380,14 +393,19 @@ impl<'p> Evaluator<'p> {
         }
     }
 
-    /// Finds the rows of all stages and returns the id of each one's first row.
-    fn number(&mut self, stages: &[ItemRef]) -> Option<HashMap<ItemRef, StepId>> {
-        let mut first_ids = HashMap::new();
+    /// Finds the rows of all stages and returns the ids of those that are steps.
+    fn number(&mut self, stages: &[ItemRef]) -> Option<StepIds> {
+        let mut ids = HashMap::new();
         let mut next = 0;
         for &stage in stages {
-            let rows = self.matrix(stage).map_or(0, |matrix| matrix.rows.len());
-            first_ids.insert(stage, StepId::new(next));
-            next += rows;
+            let matrix = self.matrix(stage).ok();
+            let rows = matrix.iter().flat_map(|matrix| &matrix.rows);
+            let id = |row: &rows::Row| {
+                let id = StepId::new(next);
+                next += usize::from(row.skipped.is_none());
+                row.skipped.is_none().then_some(id)
+            };
+            ids.insert(stage, rows.map(id).collect());
             if next > MAX_STEPS {
                 let span = self.stage(stage).name.span;
                 let message = format!("the pipeline has more than {MAX_STEPS} steps");
@@ -395,7 +413,7 @@ impl<'p> Evaluator<'p> {
                 return None;
             }
         }
-        Some(first_ids)
+        Some(ids)
     }
 
     fn cycle(&self, steps: &[Step], reasons: &[Needs], cycle: &Cycle) -> Diagnostic {

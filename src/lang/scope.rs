@@ -109,6 +109,11 @@ impl Locals {
         self.locals.iter().rev().find(|local| local.name == name)
     }
 
+    /// Returns them all, outermost first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Local> {
+        self.locals.iter()
+    }
+
     /// Returns all names, outermost first.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.locals.iter().map(|local| local.name.as_str())

@@ -111,6 +111,21 @@ impl Step {
     }
 }
 
+/// A row of a stage that is no step, since its condition does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedStep {
+    /// The name the step would have.
+    pub name: String,
+    /// The stage it is of, with its module.
+    pub stage: String,
+    /// What it is for.
+    pub kind: StepKind,
+    /// Where its stage is declared.
+    pub place: Place,
+    /// Which part of the condition does not hold, and what was found, for people.
+    pub why: String,
+}
+
 /// What a step is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -385,6 +400,7 @@ pub(crate) mod testing {
             facts: IndexMap::new(),
             file_sets: Vec::new(),
             steps: needs.iter().enumerate().map(|(at, needs)| step(at, needs)).collect(),
+            skipped: Vec::new(),
             late_stages: Vec::new(),
             services: Vec::new(),
         }

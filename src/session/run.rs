@@ -24,7 +24,7 @@ use crate::plan::graph::Graph;
 use crate::plan::step::StepId;
 use crate::sandbox::{Cells, Launcher, Sandbox, SandboxError, Weak};
 
-use super::{Project, Workspace};
+use super::{Project, Selection, Workspace};
 
 /// The bytes that a store takes at most after a day's first run: 20 GiB.
 pub const DEFAULT_STORE_BYTES: u64 = 20 << 30;
@@ -37,7 +37,7 @@ pub struct RunOptions {
     /// The stages that were asked for, for people.
     pub stages: Vec<String>,
     /// The steps that were asked for; what they need runs, too.
-    pub wanted: Vec<StepId>,
+    pub wanted: Selection,
     /// Steps that run even if their result is known.
     pub rerun: Vec<StepId>,
     /// How many steps of one processor run beside each other, at least 1.
@@ -203,7 +203,8 @@ fn request(project: &Project, options: &RunOptions) -> Request {
     Request {
         run: options.run.clone(),
         stages: options.stages.clone(),
-        wanted: options.wanted.clone(),
+        wanted: options.wanted.steps.clone(),
+        skipped: options.wanted.skipped.clone(),
         jobs: options.jobs,
         keep_going: options.keep_going,
         rerun: options.rerun.clone(),

@@ -185,7 +185,7 @@ mod tests {
 
     use super::*;
     use crate::event::{Counts, Outcome};
-    use crate::session::{Interrupt, RunOptions, read_log, run, select, served};
+    use crate::session::{Interrupt, RunOptions, Selection, read_log, run, select, served};
 
     const PIPELINE: &str = r#"
 build lib for (c in files("src/*.c")) {
@@ -203,7 +203,7 @@ test all {
             run: "r".into(),
             level: crate::session::Level::Namespaces,
             stages: Vec::new(),
-            wanted: Vec::new(),
+            wanted: Selection::default(),
             rerun: Vec::new(),
             jobs: 2,
             keep_going: false,

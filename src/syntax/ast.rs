@@ -127,6 +127,8 @@ pub(crate) struct Stage {
     pub(crate) except: Option<Expr>,
     /// The declared limit on rows, `max: 500` after the axes.
     pub(crate) max: Option<Expr>,
+    /// What must hold for it to be run: the expression after `when`.
+    pub(crate) condition: Option<Box<Expr>>,
     /// The template call after `=`.
     pub(crate) from: Option<Expr>,
     /// The clauses between the braces, in their order; of a stage from a template, the trailing body.

@@ -102,6 +102,46 @@ test other {
 }
 
 #[test]
+fn a_step_whose_condition_does_not_hold_is_skipped_and_says_why() {
+    const PIPELINE: &str = r#"
+param mode: "fast" | "full" = "fast"
+
+build slow when mode == "full" {
+  run sh "echo slow >{{out.o}}"
+  out o: file
+}
+
+test rows for (n in 1..2) when n == 1 || mode == "full" {
+  run sh "true"
+}
+
+test both {
+  run ["grep", "o", slow.o ?? file("who.txt")]
+}
+"#;
+    let project = Project::of(PIPELINE).with("who.txt", "you\n");
+    let run = project.kiln("run").exits(0);
+    let why = "skipped build slow `mode == \"full\"` does not hold: `mode` is \"fast\"";
+    let told = timeless(&run.stderr());
+    assert!(told.starts_with(why), "{told}");
+    assert!(told.contains("done: 4 steps (2 ran, 2 skipped) in N ms"), "{told}");
+    let told = timeless(&project.kiln("run").exits(0).stderr());
+    assert!(told.starts_with(why), "{told}");
+    assert!(told.contains("done: 4 steps (2 cached, 2 skipped) in N ms"), "{told}");
+    let skip =
+        "skip    build slow\n              `mode == \"full\"` does not hold: `mode` is \"fast\"\n";
+    let plan = project.kiln("plan").exits(0).stdout();
+    assert!(plan.contains(skip) && plan.ends_with("2 in the cache; 2 skipped\n"), "{plan}");
+    project.kiln("run slow").exits(0).tells("1 step (1 skipped)");
+    let why = project.kiln("why slow").exits(0).stdout();
+    assert!(why.starts_with("`slow` did not run, since `mode == \"full\"`"), "{why}");
+    project.kiln("run both --rerun slow").exits(2).tells("`mode == \"full\"` does not hold");
+    project.kiln("run -p mode=full").exits(0).tells("4 steps (2 ran, 2 cached)");
+    let list = project.kiln("list").exits(0).stdout();
+    assert!(list.contains("build slow     when mode == \"full\""), "{list}");
+}
+
+#[test]
 fn a_failure_is_reported_in_the_order_in_which_it_is_read() {
     let project = Project::of(FAILING);
     let run = project.kiln("run --keep-going -j 1").exits(1).says("");

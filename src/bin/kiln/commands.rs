@@ -22,8 +22,7 @@ use std::time::SystemTime;
 
 use indexmap::IndexMap;
 use kiln::plan::Plan;
-use kiln::plan::step::StepId;
-use kiln::session::{self, Depth, Facts, FindError, Pipeline, Project};
+use kiln::session::{self, Depth, Facts, FindError, Pipeline, Project, Selection};
 
 use crate::cli::{CacheArgs, Cli, Command, PipelineArgs, Ui};
 use crate::exit::Exit;
@@ -105,8 +104,8 @@ fn current_folder() -> Result<PathBuf, Exit> {
     })
 }
 
-/// Returns the steps that stages on the command line mean; without any, all.
-fn select(plan: &Plan, stages: &[String]) -> Result<Vec<StepId>, Exit> {
+/// Returns what stages on the command line mean; without any, all there is.
+fn select(plan: &Plan, stages: &[String]) -> Result<Selection, Exit> {
     session::select(plan, stages).map_err(|error| {
         let help = match &error.nearest {
             Some(near) => format!("did you mean `{near}`?"),

@@ -11,7 +11,9 @@ use crate::lang::builtins;
 use crate::lang::scope::declared;
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
-use crate::syntax::ast::{Axis, Expr, ExprKind, ItemKind, Name, Piece, StringLiteral};
+use crate::syntax::ast::{
+    Axis, BinaryOperator, Expr, ExprKind, ItemKind, Name, Piece, StringLiteral,
+};
 
 impl<'p> Checker<'p> {
     /// Returns the type of an expression and reports its mistakes.
@@ -27,21 +29,43 @@ impl<'p> Checker<'p> {
             ExprKind::String(literal) => self.string(literal, scope),
             ExprKind::List(elements) => self.list(elements, scope),
             ExprKind::Record(fields) => self.record(fields, scope),
-            ExprKind::Name(name) => self.name(name, expr.span, scope),
-            ExprKind::Member { base, name, is_optional } => {
-                self.member(base, name, *is_optional, scope)
+            ExprKind::Name(name) => {
+                let found = self.name(name, expr.span, scope);
+                self.narrowed(expr, found, scope)
             }
-            ExprKind::Index { base, index } => self.index(base, index, scope),
+            ExprKind::Member { base, name, is_optional } => {
+                let found = self.member(expr.span, base, name, *is_optional, scope);
+                self.narrowed(expr, found, scope)
+            }
+            ExprKind::Index { base, index } => {
+                let found = self.index(base, index, scope);
+                self.narrowed(expr, found, scope)
+            }
             ExprKind::Row { base, axes } => self.row(expr, base, axes, scope),
             ExprKind::Call { callee, arguments } => self.call(expr, callee, arguments, scope),
             ExprKind::Unary { operator, operand } => self.unary(*operator, operand, scope),
             ExprKind::Binary { operator, place, left, right } => {
-                let types = (self.expr(left, scope), self.expr(right, scope));
+                let first = self.expr(left, scope);
+                let second = match operator {
+                    // The right side counts only where the left one holds, or does not.
+                    BinaryOperator::And | BinaryOperator::Or => {
+                        let holds = *operator == BinaryOperator::And;
+                        self.knowing(left, holds, scope, |checker, scope| {
+                            checker.expr(right, scope)
+                        })
+                    }
+                    _ => self.expr(right, scope),
+                };
+                let types = (first, second);
                 self.binary(*operator, *place, (left, &types.0), (right, &types.1))
             }
             ExprKind::If { condition, then, otherwise } => {
                 self.condition(condition, scope);
-                let (first, second) = (self.expr(then, scope), self.expr(otherwise, scope));
+                let first = self
+                    .knowing(condition, true, scope, |checker, scope| checker.expr(then, scope));
+                let second = self.knowing(condition, false, scope, |checker, scope| {
+                    checker.expr(otherwise, scope)
+                });
                 self.join_all(
                     &[(&first, then.span), (&second, otherwise.span)],
                     "the branches of `if`",
@@ -118,6 +142,9 @@ impl<'p> Checker<'p> {
         if found.is_text() {
             return;
         }
+        if self.refused(expr.span) {
+            return;
+        }
         let text = self.program.sources.text(expr.span);
         let error = |code, message| Diagnostic::error(code, expr.span, message);
         let problem = match found {
@@ -184,6 +211,9 @@ impl<'p> Checker<'p> {
                         quoted(ty)
                     );
                     let first = places[..at].iter().rev().find(|(ty, _)| **ty != Type::Unknown);
+                    if self.refused(*span) || first.is_some_and(|(_, span)| self.refused(*span)) {
+                        return Type::Unknown;
+                    }
                     let mut problem = Diagnostic::error(Code::TYPE_MISMATCH, *span, message)
                         .label(format!("this is {}", quoted(ty)));
                     if let Some((ty, span)) = first {
@@ -321,10 +351,13 @@ impl<'p> Checker<'p> {
             let element = self.elements(&axis.values, scope);
             self.bind(&axis.name, element, true, scope);
         }
+        let known = scope.known.len();
         if let Some(condition) = condition {
             self.condition(condition, scope);
+            self.learn(condition, true, scope);
         }
         let ty = body(self, scope);
+        scope.known.truncate(known);
         scope.locals.truncate(outer);
         ty
     }

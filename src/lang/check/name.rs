@@ -111,6 +111,7 @@ impl<'p> Checker<'p> {
 
     pub(super) fn member(
         &mut self,
+        whole: Span,
         base: &'p Expr,
         name: &'p Name,
         is_optional: bool,
@@ -119,9 +120,12 @@ impl<'p> Checker<'p> {
         let ty = self.expr(base, scope);
         match (&ty, is_optional) {
             (Type::Optional(inner), true) => {
-                Type::optional(self.member_of(inner, base, name, scope))
+                Type::optional(self.member_of(whole, inner, base, name, scope))
             }
             (Type::Optional(_), false) => {
+                if self.refused(base.span) {
+                    return Type::Unknown;
+                }
                 let text = self.program.sources.text(base.span);
                 let message = format!("`{text}` may be `none`, which has no `{}`", name.text);
                 let help = format!("write {text}?.{0}, which is `none` then", name.text);
@@ -146,13 +150,20 @@ impl<'p> Checker<'p> {
                         .help("write `.`")
                         .edit(dot, "."),
                 );
-                self.member_of(&ty, base, name, scope)
+                self.member_of(whole, &ty, base, name, scope)
             }
-            _ => self.member_of(&ty, base, name, scope),
+            _ => self.member_of(whole, &ty, base, name, scope),
         }
     }
 
-    fn member_of(&mut self, ty: &Type, base: &'p Expr, name: &'p Name, scope: &mut Scope) -> Type {
+    fn member_of(
+        &mut self,
+        whole: Span,
+        ty: &Type,
+        base: &'p Expr,
+        name: &'p Name,
+        scope: &mut Scope,
+    ) -> Type {
         match ty {
             Type::Unknown => Type::Unknown,
             Type::Module(module) => {
@@ -187,8 +198,17 @@ impl<'p> Checker<'p> {
                     None => self.no_out(scope.item, true, name),
                 }
             }
-            Type::Stage(stage) => self.stage_member(*stage, base, name),
-            Type::Row(stage) => self.out_of(*stage, name),
+            Type::Stage(stage) => {
+                let found = self.stage_member(*stage, base, name);
+                match found {
+                    Type::AllRows(_) => found,
+                    found => self.maybe(*stage, base, (whole, found), scope),
+                }
+            }
+            Type::Row(stage) => {
+                let found = self.out_of(*stage, name);
+                self.maybe(*stage, base, (whole, found), scope)
+            }
             Type::AllRows(stage) => Type::list(self.out_of(*stage, name)),
             ty => self.no_member(ty, name),
         }

@@ -76,6 +76,9 @@ impl<'p> Checker<'p> {
             _ => arithmetic(operator, left_type, right_type),
         };
         ty.unwrap_or_else(|| {
+            if self.refused(left.span) || self.refused(right.span) {
+                return Type::Unknown;
+            }
             let problem =
                 self.no_operation(operator, place, (left, left_type), (right, right_type));
             self.report(problem);

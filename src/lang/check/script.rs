@@ -38,6 +38,9 @@ impl<'p> Checker<'p> {
         });
         for ((expr, span), context) in holes.zip(&analysis.holes) {
             let found = self.hole((expr, span), context, &analysis, scope);
+            if self.refuse_uncertain(expr) {
+                continue;
+            }
             match (&context.takes, found.certain()) {
                 (_, Type::Unknown) | (Takes::Nothing(_), _) => {}
                 (Takes::Int, Type::Int(..)) => {}
@@ -156,6 +159,7 @@ impl<'p> Checker<'p> {
 
     pub(super) fn argv(&mut self, argv: &'p Expr, scope: &mut Scope) {
         let found = self.words(argv, scope);
+        self.refuse_uncertain(argv);
         let is_argv = match &found {
             Type::List(element) => {
                 is_word(element) || matches!(&**element, Type::List(inner) if is_word(inner))

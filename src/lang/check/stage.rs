@@ -19,6 +19,10 @@ impl<'p> Checker<'p> {
             self.parameters(parameters, &mut scope);
         }
         self.matrix(stage, &mut scope);
+        if let Some(condition) = &stage.condition {
+            self.condition(condition, &mut scope);
+        }
+        self.learn_own(item, stage, &mut scope);
         let mut runs = false;
         if let Some(from) = &stage.from
             && let Some((template, arguments)) = self.template(item, from, &mut scope)
@@ -92,7 +96,8 @@ impl<'p> Checker<'p> {
                             .help("choose another name"),
                     );
                 }
-                if found != Type::None
+                if !self.refuse_uncertain(value)
+                    && found != Type::None
                     && !matches!(&found, Type::Optional(inner) if inner.is_text())
                 {
                     self.printable(&found, value);
@@ -106,7 +111,9 @@ impl<'p> Checker<'p> {
 
     fn input(&mut self, value: &'p Expr, at: Option<&'p Expr>, scope: &mut Scope) {
         let found = self.expr(value, scope);
-        if !is_input(&found) {
+        if self.refuse_uncertain(value) {
+            // That was reported.
+        } else if !is_input(&found) {
             let text = self.program.sources.text(value.span);
             let problem = Diagnostic::error(
                 Code::TYPE_MISMATCH,
@@ -141,6 +148,9 @@ impl<'p> Checker<'p> {
             self.report(problem);
             return;
         };
+        if field.name == "require" {
+            self.requirements(value, scope);
+        }
         let wanted = field.ty();
         let what = format!("`{}`", field.name);
         // `require` and `tools` may hold stages and trees that no type joins.

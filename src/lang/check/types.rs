@@ -163,6 +163,9 @@ impl<'p> Checker<'p> {
         if found.fits(wanted) {
             return;
         }
+        if self.refused(span) {
+            return;
+        }
         let mut problem = match found {
             Type::Optional(inner) if inner.fits(wanted) => {
                 let text = self.program.sources.text(span);

@@ -110,7 +110,7 @@ impl<'p> Evaluator<'p> {
         }
     }
 
-    fn truth(&mut self, expr: &'p Expr, frame: &mut Frame<'p>) -> Evaluated<bool> {
+    pub(super) fn truth(&mut self, expr: &'p Expr, frame: &mut Frame<'p>) -> Evaluated<bool> {
         match self.expr(expr, frame)? {
             Value::Bool(value) => Ok(value),
             _ => Err(Stop),
@@ -254,8 +254,9 @@ impl<'p> Evaluator<'p> {
                 self.artifact(RowRef { stage: *stage, row: 0 }, name)
             }
             Value::Named(Type::AllRows(stage)) => {
-                let rows = self.matrix(*stage)?.rows.len() as u32;
-                let all = (0..rows).map(|row| self.artifact(RowRef { stage: *stage, row }, name));
+                let matrix = self.matrix(*stage)?;
+                let rows = matrix.steps().map(|row| RowRef { stage: *stage, row });
+                let all = rows.map(|row| self.artifact(row, name));
                 Ok(Value::list(all.collect::<Evaluated<_>>()?))
             }
             Value::Named(Type::Host) if name.text == "tool" => {
@@ -307,8 +308,13 @@ impl<'p> Evaluator<'p> {
         }
     }
 
-    /// Returns an out of a row.
+    /// Returns an out of a row; `none` if the row is no step.
     fn artifact(&mut self, row: RowRef, name: &Name) -> Evaluated<Value> {
+        if self.is_conditional(row.stage)
+            && self.matrix(row.stage)?.rows[row.row as usize].skipped.is_some()
+        {
+            return Ok(Value::None);
+        }
         let Some((kind, written)) = self.out_of(row.stage, &name.text) else { return Err(Stop) };
         // The last name of its path: tools such as `ar` go by it.
         let file_name = match written {

@@ -37,22 +37,64 @@ pub(super) struct Row {
     pub(super) texts: IndexMap<String, String>,
     /// The row as one path component, unique in its stage; empty without axes.
     pub(super) dir: String,
+    /// Why it is no step, if the condition of its stage does not hold.
+    pub(super) skipped: Option<String>,
+}
+
+/// How far the rows of a stage are known.
+pub(super) enum Rows {
+    /// They are being found: whoever asks for them meanwhile is what they wait for.
+    Wanted,
+    /// They cannot be found; that was reported.
+    Broken,
+    Found(Arc<Matrix>),
+}
+
+impl Matrix {
+    /// Returns the places of the rows that are steps.
+    pub(super) fn steps(&self) -> impl Iterator<Item = u32> {
+        let rows = (0_u32..).zip(&self.rows);
+        rows.filter(|(_, row)| row.skipped.is_none()).map(|(at, _)| at)
+    }
 }
 
 impl<'p> Evaluator<'p> {
     /// Returns the rows of a stage.
     pub(super) fn matrix(&mut self, item: ItemRef) -> Evaluated<Arc<Matrix>> {
-        if let Some(known) = self.matrices.get(&item) {
-            return match known {
-                Some(matrix) => Ok(Arc::clone(matrix)),
-                None => Err(Stop),
-            };
-        }
-        self.matrices.insert(item, None);
         let stage = self.stage(item);
-        let matrix = Arc::new(self.rows(item, stage)?);
-        self.matrices.insert(item, Some(Arc::clone(&matrix)));
-        Ok(matrix)
+        match self.matrices.get(&item) {
+            Some(Rows::Found(matrix)) => return Ok(Arc::clone(matrix)),
+            Some(Rows::Broken) => return Err(Stop),
+            Some(Rows::Wanted) => return self.rows_in_a_circle(stage),
+            None => {}
+        }
+        self.matrices.insert(item, Rows::Wanted);
+        let found = self.deeper(stage.name.span, |evaluator| {
+            let mut matrix = evaluator.rows(item, stage)?;
+            evaluator.skip_rows(item, &mut matrix.rows)?;
+            Ok(Arc::new(matrix))
+        });
+        let known = found.as_ref().map_or(Rows::Broken, |matrix| Rows::Found(Arc::clone(matrix)));
+        self.matrices.insert(item, known);
+        found
+    }
+
+    /// Returns the rows of a stage that were found before.
+    pub(super) fn known_matrix(&self, item: ItemRef) -> Option<Arc<Matrix>> {
+        match self.matrices.get(&item) {
+            Some(Rows::Found(matrix)) => Some(Arc::clone(matrix)),
+            _ => None,
+        }
+    }
+
+    fn rows_in_a_circle<T>(&mut self, stage: &Stage) -> Evaluated<T> {
+        let name = &stage.name.text;
+        let message =
+            format!("whether `{name}` runs, or in which rows, depends on `{name}` itself");
+        self.fail(
+            Diagnostic::error(Code::STAGE_CYCLE, stage.name.span, message)
+                .help("let its condition and its axes mention params, facts and other stages only"),
+        )
     }
 
     fn rows(&mut self, item: ItemRef, stage: &'p Stage) -> Evaluated<Matrix> {
@@ -235,7 +277,7 @@ fn row(stage: &Stage, values: Vec<Value>, folder: &str) -> Row {
             }
         }
     }
-    Row { values, texts, dir: String::new() }
+    Row { values, texts, dir: String::new(), skipped: None }
 }
 
 fn texts_of(row: &Row) -> Vec<String> {

@@ -1,20 +1,19 @@
 //! Steps: one row of a stage with its clauses, made into a step of the plan.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::rows::{Matrix, Row, bracketed};
+use super::rows::{Row, bracketed};
 use super::text::Inputs;
-use super::{Evaluated, Evaluator, Frame, Needs, Stop};
+use super::{Evaluated, Evaluator, Frame, Needs, StepIds, Stop};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::files;
 use crate::lang::ty::{ItemRef, Type};
 use crate::lang::value::{RowRef, Value};
 use crate::plan::artifact::Out;
 use crate::plan::step::{
-    Command, Limits, Network, Place, Root, Step, StepId, StepKind, Text, Tool,
+    Command, Limits, Network, Place, Root, SkippedStep, Step, StepId, StepKind, Text, Tool,
 };
 use crate::source::Span;
 use crate::syntax::ast::{
@@ -121,12 +120,13 @@ impl<'p> Evaluator<'p> {
     pub(super) fn row_step(
         &mut self,
         stage: ItemRef,
-        matrix: &Matrix,
-        row: usize,
-        first_ids: &HashMap<ItemRef, StepId>,
+        row: &Row,
+        ids: &StepIds,
     ) -> Evaluated<(Step, Needs)> {
-        let id = |row: RowRef| StepId::new(first_ids[&row.stage].index() + row.row as usize);
-        let row = &matrix.rows[row];
+        let id = |row: RowRef| {
+            let id = ids[&row.stage][row.row as usize];
+            id.expect("the outs of a row that is no step are `none`")
+        };
         let mut builder = self.step_of(stage, row)?;
         let clauses = self.clauses(stage);
         // A mistake in one clause hides none in another.
@@ -147,18 +147,10 @@ impl<'p> Evaluator<'p> {
 
     fn step_of(&mut self, stage: ItemRef, row: &Row) -> Evaluated<Builder> {
         let tree = self.stage(stage);
-        let name = self.stage_name(stage);
-        let kind = match tree.kind {
-            StageKind::Build => StepKind::Build,
-            StageKind::Test => StepKind::Test,
-        };
+        let kind = step_kind(tree.kind);
         let step = Step {
-            name: if row.texts.is_empty() {
-                name.clone()
-            } else {
-                format!("{name}{}", bracketed(&row.texts))
-            },
-            stage: name,
+            name: self.row_name(stage, row),
+            stage: self.stage_name(stage),
             row: row.texts.clone(),
             row_dir: row.dir.clone(),
             kind,
@@ -187,6 +179,26 @@ impl<'p> Evaluator<'p> {
             require: Vec::new(),
             outs: IndexMap::new(),
         })
+    }
+
+    /// Returns what is said of a row that is no step for the reason `why`.
+    pub(super) fn skipped(&self, stage: ItemRef, row: &Row, why: &str) -> SkippedStep {
+        let tree = self.stage(stage);
+        SkippedStep {
+            name: self.row_name(stage, row),
+            stage: self.stage_name(stage),
+            kind: step_kind(tree.kind),
+            place: self.place_of(tree.name.span),
+            why: why.to_owned(),
+        }
+    }
+
+    fn row_name(&self, stage: ItemRef, row: &Row) -> String {
+        let name = self.stage_name(stage);
+        match row.texts.is_empty() {
+            true => name,
+            false => format!("{name}{}", bracketed(&row.texts)),
+        }
     }
 
     fn finish_step(
@@ -432,10 +444,16 @@ impl<'p> Evaluator<'p> {
 
     fn requirement(&mut self, stage: &Value, span: Span, builder: &mut Builder) -> Evaluated<()> {
         match stage {
-            Value::Row(row) => builder.require.push((*row, span)),
+            Value::Row(row) => {
+                let matrix = self.matrix(row.stage)?;
+                if matrix.rows[row.row as usize].skipped.is_none() {
+                    builder.require.push((*row, span));
+                }
+            }
             Value::Named(Type::Stage(stage) | Type::AllRows(stage)) => {
-                let rows = self.matrix(*stage)?.rows.len() as u32;
-                builder.require.extend((0..rows).map(|row| (RowRef { stage: *stage, row }, span)));
+                let matrix = self.matrix(*stage)?;
+                let rows = matrix.steps().map(|row| (RowRef { stage: *stage, row }, span));
+                builder.require.extend(rows);
             }
             _ => return Err(Stop),
         }
@@ -465,6 +483,13 @@ pub(super) struct Builder {
     require: Vec<(RowRef, Span)>,
     /// The build paths of its outs, for holes.
     outs: IndexMap<String, Arc<str>>,
+}
+
+fn step_kind(kind: StageKind) -> StepKind {
+    match kind {
+        StageKind::Build => StepKind::Build,
+        StageKind::Test => StepKind::Test,
+    }
 }
 
 /// Two outs of which one lies in the other, or both at one path.

@@ -173,7 +173,10 @@ impl<'a> Layout<'a, '_> {
         for part in parts {
             match part.kind {
                 TokenKind::Open => {
-                    self.open.push(Open { indent, is_body: part.role == Role::Body });
+                    let is_body = part.role == Role::Body;
+                    // Items are not indented, whatever the last line of their head is.
+                    let indent = if is_body { 0 } else { indent };
+                    self.open.push(Open { indent, is_body });
                 }
                 TokenKind::Close => {
                     if let Some(open) = self.open.pop() {

@@ -170,6 +170,7 @@ impl<'a> Builder<'a> {
             axes: Vec::new(),
             except: None,
             max: None,
+            condition: None,
             from: None,
             clauses: Vec::new(),
             body: end,
@@ -180,6 +181,7 @@ impl<'a> Builder<'a> {
                 Rule::name => stage.name = self.name(&part),
                 Rule::parameters => stage.parameters = Some(self.parameters(part)),
                 Rule::matrix => self.matrix(part.into_inner(), &mut stage),
+                Rule::condition => stage.condition = self.only_expression(part).map(Box::new),
                 Rule::template => stage.from = self.only_expression(part),
                 _ => {}
             }
@@ -382,6 +384,7 @@ pub(super) fn is_keyword(rule: Rule) -> bool {
             | Rule::out_word
             | Rule::env_word
             | Rule::run_word
+            | Rule::when_word
             | Rule::if_word
             | Rule::then_word
             | Rule::else_word

@@ -55,10 +55,10 @@ struct Expected {
 }
 
 /// The marks and keywords that a message may name, the likeliest first.
-const WORDS: [&str; 32] = [
+const WORDS: [&str; 33] = [
     "{", "=", ":", ",", ")", "]", "}", "}}", ">", "->", "..", "then", "else", "at", "in", "for",
-    "if", "(", "[", "sh", "bash", "as", "<", "?", "|", "except", "max", ".", "\"\"\"", "use",
-    "let", "param",
+    "if", "(", "[", "sh", "bash", "as", "when", "<", "?", "|", "except", "max", ".", "\"\"\"",
+    "use", "let", "param",
 ];
 
 impl Expected {
@@ -284,6 +284,15 @@ impl Part<'_> {
                 "a clause has no `-` before it: a stage is not a list",
                 "remove the `-`, and write a clause such as `run sh \"…\"`",
             ),
+            "if" if self.kind == PartKind::StageHead && expected.words.contains(&"when") => {
+                let finding = habit("the condition of a stage begins with `when`", "write `when`");
+                finding.map(|finding| finding.edit(*span, "when"))
+            }
+            "for" if self.kind == PartKind::StageHead && expected.operator => {
+                let message = "the axes of a stage stand before its condition";
+                let finding = Diagnostic::error(Code::SYNTAX, *span, message);
+                Some(finding.help("write: build name for (x in xs) when condition {"))
+            }
             "if" if expected.operator => habit(
                 "a choice begins with its condition",
                 "write `if condition then value else other`",

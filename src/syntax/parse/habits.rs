@@ -31,7 +31,7 @@ const ITEM_KINDS: [(&str, &str); 18] = [
 ];
 
 /// Keys of other tools that no stage has: the word, why, and what to do.
-const KEYS: [(&str, &str, &str); 24] = [
+const KEYS: [(&str, &str, &str); 28] = [
     ("needs", NEEDS, USE_OUT),
     ("depends_on", NEEDS, USE_OUT),
     ("dependencies", NEEDS, USE_OUT),
@@ -57,6 +57,10 @@ const KEYS: [(&str, &str, &str); 24] = [
     ("artifacts", OUT, "write `out name: file = \"path\"`, a line for each file"),
     ("outputs", OUT, "write `out name: file = \"path\"`, a line for each file"),
     ("inputs", "what a stage reads is named by `in`", "write `in files(\"src/**\")`"),
+    ("if", WHEN, WRITE_WHEN),
+    ("only", WHEN, WRITE_WHEN),
+    ("rules", WHEN, WRITE_WHEN),
+    ("when", WHEN, WRITE_WHEN),
     ("matrix", MATRIX, "write `for (x in [1, 2])` after the name of the stage"),
     ("strategy", MATRIX, "write `for (x in [1, 2])` after the name of the stage"),
     ("runs_on", "a stage runs wherever its `platform` fits", "write `platform = \"linux/amd64\"`"),
@@ -67,6 +71,8 @@ const SCRIPT: &str = "what a stage runs stands after `run`";
 const RUN: &str = "write `run sh \"…\"`, or `run sh \"\"\"` for several lines";
 const ENV: &str = "variables of the environment are set by `env`";
 const OUT: &str = "what a stage makes is named by `out`";
+const WHEN: &str = "the condition of a stage stands in its head";
+const WRITE_WHEN: &str = "write it before the `{`: build name when host.git.branch == \"main\" {";
 const MATRIX: &str = "the rows of a stage stand after its name";
 
 /// What the tokens say in another tool's words.

@@ -103,7 +103,7 @@ impl<'a> ItemParser<'a> {
         let name = words.get(1).filter(|&&at| self.kind(at) == TokenKind::Word);
         let name =
             name.map(|&at| Name { text: self.word(at).into(), span: self.span(&(at..at + 1)) });
-        if let Some(finding) = self.not_here(words, &item) {
+        if let Some(finding) = self.not_here(words) {
             self.skipped.push(self.span(&item.tokens));
             self.found.push(finding);
             return self.push(&item, is_pub, ItemKind::Broken(name));
@@ -142,7 +142,7 @@ impl<'a> ItemParser<'a> {
     }
 
     /// Returns the finding for an item that is none of this version, if it is one.
-    fn not_here(&self, words: &[usize], item: &ItemOutline) -> Option<Diagnostic> {
+    fn not_here(&self, words: &[usize]) -> Option<Diagnostic> {
         let &first = words.first()?;
         let word = self.word(first);
         let span = self.span(&(first..first + 1));
@@ -153,12 +153,7 @@ impl<'a> ItemParser<'a> {
             return Some(later(span, named));
         }
         if ITEM_WORDS.contains(&word) {
-            let head = item.tokens.start..item.body.unwrap_or(item.tokens.end);
-            let is_stage = matches!(word, "build" | "test");
-            return self
-                .when_in(head)
-                .filter(|_| is_stage)
-                .map(|at| later(self.span(&(at..at + 1)), "conditions of stages (`when`) are"));
+            return None;
         }
         if self.kind(first) != TokenKind::Word {
             return None;
@@ -167,21 +162,6 @@ impl<'a> ItemParser<'a> {
             return Some(finding);
         }
         Some(self.unknown_item(word, span, next))
-    }
-
-    /// The `when` that follows the name of a stage or its axes.
-    fn when_in(&self, head: Range<usize>) -> Option<usize> {
-        let mut depth = 0_usize;
-        for at in head {
-            match self.kind(at) {
-                TokenKind::Open => depth += 1,
-                TokenKind::Close => depth = depth.saturating_sub(1),
-                TokenKind::Word if depth == 0 && self.word(at) == "when" => return Some(at),
-                TokenKind::Punctuation if depth == 0 && self.word(at) == "=" => return None,
-                _ => {}
-            }
-        }
-        None
     }
 
     fn unknown_item(&self, word: &str, span: Span, next: Option<(TokenKind, &str)>) -> Diagnostic {
@@ -346,7 +326,14 @@ impl<'a> ItemParser<'a> {
             "secret" | "service" if next_is_word => {
                 Some(later(span, &format!("`{word}` clauses are")))
             }
-            "when" if next_is_value => Some(later(span, "conditions of stages (`when`) are")),
+            "when" if next_is_value => {
+                let message = "`when` begins no clause: it stands in the head of a stage";
+                Some(
+                    Diagnostic::error(Code::SYNTAX, span, message).help(
+                        "move it before the `{`: build name when host.git.branch == \"main\" {",
+                    ),
+                )
+            }
             "run" if next_is_word => self.language(second),
             "in" | "out" | "env" | "run" => None,
             "if" | "for" => {

@@ -12,7 +12,7 @@ use crate::ui;
 pub(crate) fn run(arguments: &GraphArgs, form: Ui) -> Result<Exit, Exit> {
     let pipeline = super::load(&arguments.pipeline, Depth::Plan, form)?;
     let (plan, graph) = pipeline.plan.expect("a pipeline without errors has a plan");
-    let needed = graph.closure(&super::select(&plan, &arguments.stages)?);
+    let needed = graph.closure(&super::select(&plan, &arguments.stages)?.steps);
     match arguments.format {
         _ if form == Ui::Jsonl => as_json(&plan, &graph, &needed),
         GraphFormat::Json => as_json(&plan, &graph, &needed),

@@ -21,9 +21,9 @@ pub(crate) fn run(arguments: &PlanArgs, form: Ui) -> Result<Exit, Exit> {
         return Ok(Exit::Done);
     }
     let selected = super::select(&plan, &arguments.stages)?;
-    let needed = graph.closure(&selected);
+    let needed = graph.closure(&selected.steps);
     let planned = (plan, graph);
-    let steps = forecast(arguments, &planned, &selected)?;
+    let steps = forecast(arguments, &planned, &selected.steps)?;
     let (plan, graph) = &planned;
     for (id, forecast) in &steps {
         ui::say(&format!("{:8}{}", word(forecast), line(plan, plan.step(*id))));
@@ -34,12 +34,20 @@ pub(crate) fn run(arguments: &PlanArgs, form: Ui) -> Result<Exit, Exit> {
             ui::say(&format!("{:14}{}", "", clean::message(&reason::line(reasons))));
         }
     }
+    for skipped in &selected.skipped {
+        ui::say(&format!("{:8}{:5} {}", "skip", skipped.kind.keyword(), skipped.name));
+        ui::say(&format!("{:14}{}", "", clean::message(&skipped.why)));
+    }
     let longest = graph.critical_path(|id| u64::from(needed[id.index()])).len();
     let waits = match steps.len() {
         0 => String::new(),
         _ => format!(", at most {longest} in a row"),
     };
-    ui::say(&format!("{}{waits}{}", ui::count(steps.len(), "step"), summary(&steps)));
+    let skipped = match selected.skipped.len() {
+        0 => String::new(),
+        skipped => format!("; {skipped} skipped"),
+    };
+    ui::say(&format!("{}{waits}{}{skipped}", ui::count(steps.len(), "step"), summary(&steps)));
     Ok(Exit::Done)
 }
 

@@ -7,7 +7,7 @@ use kiln::plan::Plan;
 use kiln::plan::graph::Graph;
 use kiln::plan::step::StepId;
 use kiln::session::{
-    self, Interrupt, Level, Pipeline, Planned, Project, Record, RunOptions, Workspace,
+    self, Interrupt, Level, Pipeline, Planned, Project, Record, RunOptions, Selection, Workspace,
 };
 use kiln::source::Sources;
 
@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &RunArgs, form: Ui) -> Result<Exit, Exit> {
     let (sources, planned) = usable(planned, &mut record, form)?;
     let (plan, graph) = &planned;
     options.wanted = super::select(plan, &arguments.stages)?;
-    options.rerun = rerun(arguments, plan, graph, &options.wanted)?;
+    options.rerun = rerun(arguments, plan, graph, &options.wanted.steps)?;
     scene.sources = sources;
     scene.plan = Some(plan.clone());
     let fault = |error: std::io::Error| {
@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: &RunArgs, form: Ui) -> Result<Exit, Exit> {
         if options.level == Level::Weak {
             emit(Event::Warning(broken_promises()));
         }
-        if options.wanted.is_empty() {
+        if options.wanted == Selection::default() {
             emit(Event::Warning(no_steps()));
         }
         session::run(workspace, &planned, &options, &interrupt, &mut emit)
@@ -100,7 +100,12 @@ fn rerun(
         return Ok(Vec::new());
     }
     let is_needed = graph.closure(wanted);
-    let rerun = super::select(plan, &arguments.rerun)?;
+    let Selection { steps: rerun, skipped } = super::select(plan, &arguments.rerun)?;
+    if let Some(skipped) = skipped.first().filter(|_| rerun.is_empty()) {
+        let message = format!("`--rerun {}`: {}", skipped.name, skipped.why);
+        ui::complain(&message, Some("kiln plan  shows which steps there are"));
+        return Err(Exit::Usage);
+    }
     if let Some(astray) = rerun.iter().find(|id| !is_needed[id.index()]) {
         let name = &plan.step(*astray).stage;
         ui::complain(
@@ -118,7 +123,7 @@ fn options(arguments: &RunArgs, run: &str) -> Result<RunOptions, Exit> {
     Ok(RunOptions {
         run: run.to_owned(),
         stages: arguments.stages.clone(),
-        wanted: Vec::new(),
+        wanted: Selection::default(),
         rerun: Vec::new(),
         jobs: arguments
             .jobs

@@ -66,6 +66,10 @@ fn tell(found: &PastStep) {
                 ui::say(&format!("  `{failed}`; kiln log {}", shell_word(failed)));
             });
         }
+        Outcome::Skipped if step.condition.is_some() => {
+            let why = step.condition.as_deref().unwrap_or_default();
+            ui::say(&format!("`{name}` did not run, since {}", clean::message(why)));
+        }
         Outcome::Skipped => {
             ui::say(&format!("`{name}` did not run, since the run stopped before it could"));
         }

@@ -15,15 +15,16 @@ use super::story::{Ending, Story, is_interrupted};
 /// The most outs that are named at the end.
 const MOST_OUTS: usize = 6;
 
-/// Returns the line of a step at its end; `None` for those that never began, since the failure they
-/// wait for counts them.
+/// Returns the line of a step at its end; `None` for those that a failure or the end of the run kept
+/// from beginning, which counts them.
 pub(crate) fn finished(scene: &Scene, step: &StepFinished) -> Option<String> {
     let (word, tone) = word(step);
-    if matches!(step.outcome, Outcome::Blocked | Outcome::Skipped) {
+    let is_told_by_another = step.condition.is_none();
+    if matches!(step.outcome, Outcome::Blocked | Outcome::Skipped) && is_told_by_another {
         return None;
     }
     let time = match step.outcome {
-        Outcome::Cached => String::new(),
+        Outcome::Cached | Outcome::Skipped => String::new(),
         _ => duration(step.millis),
     };
     let line = line(&scene.screen, tone, word, &time, step.kind, &step.step);
@@ -40,6 +41,7 @@ pub(crate) fn word(step: &StepFinished) -> (&'static str, Tone) {
         Outcome::Failed if step.tolerated => ("failed", Tone::Odd),
         Outcome::Failed => ("failed", Tone::Bad),
         Outcome::Blocked => ("blocked", Tone::Odd),
+        Outcome::Skipped if step.condition.is_some() => ("skipped", Tone::Faint),
         Outcome::Skipped => ("not run", Tone::Odd),
     }
 }
@@ -70,6 +72,10 @@ fn note(scene: &Scene, step: &StepFinished) -> String {
             format!("  {how}, which `may_fail` tolerates{log}")
         }
         Outcome::Failed => format!("  {how}"),
+        Outcome::Skipped => {
+            let why = step.condition.as_deref().map(clean::message);
+            why.map(|why| format!("  {why}")).unwrap_or_default()
+        }
         _ => String::new(),
     }
 }
@@ -127,7 +133,8 @@ fn counts(story: &Story, run: &RunFinished) -> String {
         (story.interrupted, "stopped"),
         (counts.tolerated, "failed and tolerated"),
         (counts.blocked, "blocked"),
-        (counts.skipped, "not started"),
+        (counts.unmet, "skipped"),
+        (counts.skipped - counts.unmet, "not started"),
     ];
     let all = counts.ran + counts.cached + counts.failed + counts.blocked + counts.skipped;
     let told: Vec<_> = parts

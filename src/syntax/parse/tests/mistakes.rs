@@ -230,7 +230,6 @@ fn parts_of_later_versions_are_named_once() {
         ("deploy a {\n  image = b\n}", "K0009 `deploy`"),
         ("spec \"x\" {\n}", "K0009 `spec`"),
         ("secret TOKEN", "K0009 `secret`"),
-        ("build a when host.git.branch == \"main\" {\n}", "K0009 `when`"),
         ("use std.rust", "K0009 `use std.rust`"),
         (&stage("secret B"), "K0009 `secret`"),
         (&stage("service b = c"), "K0009 `service`"),

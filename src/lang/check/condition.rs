@@ -1,0 +1,313 @@
+//! Checking conditions: what is known to hold where an expression stands, and which stages run there
+//! for certain. Knows which stage a mention is of; does not know what makes two conditions the same.
+
+use indexmap::IndexMap;
+
+use super::claim::{Claim, Meaning, Names, Part, claim_of_local};
+use super::{Checker, Scope};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::lang::ty::{ItemRef, ModuleId, Type};
+use crate::source::Span;
+use crate::syntax::ast::{Argument, BinaryOperator, Expr, ExprKind, ItemKind, Parameter, Stage};
+
+impl<'p> Checker<'p> {
+    /// Checks something in whose place `condition` is known to hold, or not to.
+    pub(super) fn knowing<T>(
+        &mut self,
+        condition: &'p Expr,
+        holds: bool,
+        scope: &mut Scope,
+        check: impl FnOnce(&mut Self, &mut Scope) -> T,
+    ) -> T {
+        let before = scope.known.len();
+        self.learn(condition, holds, scope);
+        let result = check(self, scope);
+        scope.known.truncate(before);
+        result
+    }
+
+    /// Notes that `condition` holds, or not, in all that is checked in `scope` from here on.
+    pub(super) fn learn(&mut self, condition: &'p Expr, holds: bool, scope: &mut Scope) {
+        let names = Names::of_scope(scope);
+        let claims = self.claims(condition, holds, &names, 0);
+        know(claims, scope);
+    }
+
+    /// Notes that the conditions of a stage hold: its own and those of the templates it is made from.
+    pub(super) fn learn_own(&mut self, item: ItemRef, stage: &'p Stage, scope: &mut Scope) {
+        if let Some(condition) = &stage.condition {
+            self.learn(condition, true, scope);
+        }
+        let names = Names::of_scope(scope);
+        let claims = self.claims_of_templates(item, names);
+        know(claims, scope);
+    }
+
+    /// Returns the type of an expression that may be `none`, if it is known not to be here.
+    pub(super) fn narrowed(&mut self, expr: &'p Expr, ty: Type, scope: &Scope) -> Type {
+        let Type::Optional(inner) = &ty else { return ty };
+        if scope.known.is_empty() {
+            return ty;
+        }
+        let Some(claim) = self.claim(expr, &Names::of_scope(scope), 0) else { return ty };
+        if !scope.known.contains(&Claim::is_there(claim)) {
+            return ty;
+        }
+        self.uncertain.remove(&expr.span);
+        (**inner).clone()
+    }
+
+    /// Returns the condition of a stage, or of a template of it, that is not known to hold where
+    /// `base`, the stage or a row of it, is mentioned.
+    pub(super) fn open_condition(
+        &mut self,
+        stage: ItemRef,
+        base: &'p Expr,
+        scope: &Scope,
+    ) -> Option<&'p Expr> {
+        let chain = self.chain_of(stage);
+        let mut conditions =
+            chain.iter().filter_map(|(item, _)| self.stage_tree(*item).condition.as_deref());
+        let first = conditions.next()?;
+        let names = self.names_of_row(stage, base, scope);
+        let mut claims = match &self.stage_tree(stage).condition {
+            Some(condition) => self.claims(condition, true, &names, 0),
+            None => Vec::new(),
+        };
+        claims.extend(self.claims_of_templates(stage, names));
+        let is_open = |Part { claim, follows }: &Part| {
+            !follows && !claim.is_truth() && !scope.known.contains(claim)
+        };
+        claims.iter().any(is_open).then_some(first)
+    }
+
+    /// Returns the stage and the templates it is made from, each with the arguments that it gives to
+    /// the next.
+    fn chain_of(&mut self, stage: ItemRef) -> Vec<(ItemRef, &'p [Argument])> {
+        /// The checker of outs reports longer ones.
+        const MOST: usize = 64;
+        let mut chain = Vec::new();
+        let mut next = Some(stage);
+        while let Some(item) = next.filter(|_| chain.len() < MOST) {
+            let from = self.stage_tree(item).from.as_ref();
+            let (callee, arguments) = match from.map(|from| &from.kind) {
+                Some(ExprKind::Call { callee, arguments }) => (Some(&**callee), &arguments[..]),
+                _ => (None, &[][..]),
+            };
+            chain.push((item, arguments));
+            let callee = callee.and_then(|callee| self.item_of(callee, item.module));
+            next = callee.filter(|item| matches!(&self.tree(*item).kind, ItemKind::Stage(_)));
+        }
+        chain
+    }
+
+    /// Returns what the conditions of a stage's templates claim, for a user that knows the stage's own
+    /// names as `names`.
+    fn claims_of_templates(&mut self, stage: ItemRef, mut names: Names) -> Vec<Part> {
+        let mut claims = Vec::new();
+        let chain = self.chain_of(stage);
+        for link in chain.windows(2) {
+            let ((_, arguments), (template, _)) = (link[0], link[1]);
+            let tree = self.stage_tree(template);
+            let parameters = tree.parameters.as_deref().unwrap_or_default();
+            names = self.names_of_call(template.module, parameters, arguments, &names);
+            if let Some(condition) = &tree.condition {
+                claims.extend(self.claims(condition, true, &names, 0));
+            }
+        }
+        claims
+    }
+
+    fn names_of_call(
+        &mut self,
+        module: ModuleId,
+        parameters: &'p [Parameter],
+        arguments: &'p [Argument],
+        user: &Names,
+    ) -> Names {
+        let mut names = Names::of_module(module);
+        for (at, parameter) in parameters.iter().enumerate() {
+            let given =
+                arguments.iter().enumerate().find(|(place, argument)| match &argument.name {
+                    Some(name) => name.text == parameter.name.text,
+                    None => *place == at,
+                });
+            let claim = match (given, &parameter.default) {
+                (Some((_, argument)), _) => self.claim(&argument.value, user, 0),
+                (None, Some(default)) => self.claim(default, &Names::of_module(module), 0),
+                (None, None) => None,
+            };
+            let claim = claim.unwrap_or_else(|| claim_of_local(parameter.name.span));
+            names.locals.push((parameter.name.text.clone(), Meaning::Plain(claim)));
+        }
+        names
+    }
+
+    /// Returns what the axes of a stage stand for in the row that `base` names.
+    fn names_of_row(&mut self, stage: ItemRef, base: &'p Expr, scope: &Scope) -> Names {
+        let mut names = Names::of_module(stage.module);
+        let ExprKind::Row { axes: given, .. } = &base.kind else { return names };
+        let user = Names::of_scope(scope);
+        let mut values = IndexMap::new();
+        for (name, value) in given {
+            if let Some(claim) = self.claim(value, &user, 0) {
+                values.insert(name.text.clone(), claim);
+            }
+        }
+        for axis in &self.stage_tree(stage).axes {
+            let name = axis.name.text.clone();
+            let meaning = match values.get(&name) {
+                Some(claim) => Meaning::Plain(*claim),
+                None => Meaning::Record(values.clone()),
+            };
+            names.locals.push((name, meaning));
+        }
+        names
+    }
+
+    /// Reports a value that is `none` where a stage does not run, if what stands at `span` is one.
+    /// Returns whether it is. Each user of a stage hears of it once.
+    pub(super) fn refused(&mut self, span: Span) -> bool {
+        let Some(&Uncertain { user, stage, condition }) = self.uncertain.get(&span) else {
+            return false;
+        };
+        if self.is_silent || !self.told.insert((user, stage)) {
+            return true;
+        }
+        let text = self.program.sources.text(span);
+        let message = format!(
+            "`{}` does not always run, and then `{text}` is `none`",
+            self.stage_tree(stage).name.text
+        );
+        let problem = Diagnostic::error(Code::CONDITIONAL_STAGE, span, message);
+        let stands_in = format!("say what stands in: {text} ?? other");
+        let problem = self.with_condition(problem, condition, user, &stands_in);
+        self.report(problem);
+        true
+    }
+
+    /// Reports the parts of a list or choice that are `none` where a stage does not run: where each part
+    /// is taken if it is there, that it is not always there is to be said. Returns whether there is any.
+    pub(super) fn refuse_uncertain(&mut self, expr: &Expr) -> bool {
+        let parts: Vec<&Expr> = match &expr.kind {
+            ExprKind::List(elements) => elements.iter().collect(),
+            ExprKind::Binary { operator: BinaryOperator::Add, left, right, .. } => {
+                vec![left, right]
+            }
+            ExprKind::If { then, otherwise, .. } => vec![then, otherwise],
+            _ => return self.refused(expr.span),
+        };
+        let refused: Vec<_> = parts.into_iter().map(|part| self.refuse_uncertain(part)).collect();
+        refused.contains(&true)
+    }
+
+    /// Reports stages that a stage requires and that do not run whenever it does.
+    pub(super) fn requirements(&mut self, expr: &'p Expr, scope: &mut Scope) {
+        match &expr.kind {
+            ExprKind::List(elements) => {
+                elements.iter().for_each(|element| self.requirements(element, scope));
+            }
+            ExprKind::Binary { operator: BinaryOperator::Add, left, right, .. } => {
+                self.requirements(left, scope);
+                self.requirements(right, scope);
+            }
+            ExprKind::If { condition, then, otherwise } => {
+                self.knowing(condition, true, scope, |checker, scope| {
+                    checker.requirements(then, scope);
+                });
+                self.knowing(condition, false, scope, |checker, scope| {
+                    checker.requirements(otherwise, scope);
+                });
+            }
+            _ => self.requirement(expr, scope),
+        }
+    }
+
+    fn requirement(&mut self, expr: &'p Expr, scope: &mut Scope) {
+        let (Type::Stage(stage) | Type::Row(stage)) =
+            self.silently(|checker| checker.expr(expr, scope))
+        else {
+            return;
+        };
+        let Some(condition) = self.open_condition(stage, expr, scope) else { return };
+        if self.is_silent || !self.told.insert((scope.item, stage)) {
+            return;
+        }
+        let text = self.program.sources.text(expr.span);
+        let message = format!("`{text}` does not always run, and then nothing can wait for it");
+        let problem = Diagnostic::error(Code::CONDITIONAL_STAGE, expr.span, message);
+        let waits = match &self.stage_tree(stage).axes[..] {
+            [] => format!("wait only then: require = if … then [{text}] else []"),
+            _ => format!("wait for the rows that run: {}.all", self.stage_tree(stage).name.text),
+        };
+        let problem = self.with_condition(problem, condition, scope.item, &waits);
+        self.report(problem);
+    }
+
+    /// Adds where a condition stands, and what follows for `user`: the same condition, or `other`.
+    fn with_condition(
+        &mut self,
+        problem: Diagnostic,
+        condition: &'p Expr,
+        user: ItemRef,
+        other: &str,
+    ) -> Diagnostic {
+        let text = self.program.sources.text(condition.span);
+        let problem = problem.also(condition.span, "it runs only when this holds");
+        let module = user.module;
+        let is_same_file = condition.span.source == self.tree(user).span.source;
+        // One that mentions axes or parameters says nothing elsewhere.
+        let can_move = is_same_file
+            && !text.contains('\n')
+            && self.claim(condition, &Names::of_module(module), 0).is_some();
+        if !can_move {
+            return problem.help(other);
+        }
+        let help = format!("give this stage the same condition, when {text}; or {other}");
+        match &self.tree(user).kind {
+            ItemKind::Stage(own)
+                if own.condition.is_none()
+                    && own.from.is_none()
+                    && own.body.start < own.body.end =>
+            {
+                let at = Span::at(own.body.source, own.body.start as usize);
+                problem.help(help).edit(at, format!("when {text} "))
+            }
+            ItemKind::Stage(_) => problem.help(help),
+            _ => problem.help(other),
+        }
+    }
+
+    /// Notes that what stands at `span` is `none` where `stage` does not run, and returns its type.
+    pub(super) fn maybe(
+        &mut self,
+        stage: ItemRef,
+        base: &'p Expr,
+        (span, ty): (Span, Type),
+        scope: &Scope,
+    ) -> Type {
+        match self.open_condition(stage, base, scope) {
+            Some(condition) if ty != Type::Unknown => {
+                self.uncertain.insert(span, Uncertain { user: scope.item, stage, condition });
+                Type::optional(ty)
+            }
+            _ => {
+                self.uncertain.remove(&span);
+                ty
+            }
+        }
+    }
+}
+
+/// A mention of what is `none` where a stage does not run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Uncertain<'p> {
+    /// The item that mentions it.
+    user: ItemRef,
+    stage: ItemRef,
+    condition: &'p Expr,
+}
+
+fn know(parts: Vec<Part>, scope: &mut Scope) {
+    scope.known.extend(parts.into_iter().map(|part| part.claim).filter(|claim| claim.is_told()));
+}

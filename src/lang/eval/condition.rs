@@ -1,0 +1,101 @@
+//! Conditions: which rows of a stage are steps. Knows what `when` comes to and how to say why; does
+//! not know what the rows are.
+
+use super::rows::Row;
+use super::{Evaluated, Evaluator, Frame};
+use crate::lang::ty::{ItemRef, ModuleId};
+use crate::lang::value::Value;
+use crate::syntax::ast::{BinaryOperator, Expr, ExprKind, ItemKind};
+
+impl<'p> Evaluator<'p> {
+    /// Returns whether rows of a stage may be no steps.
+    pub(super) fn is_conditional(&self, stage: ItemRef) -> bool {
+        self.template_chain(stage).iter().any(|owner| self.stage(*owner).condition.is_some())
+    }
+
+    /// Notes of each row whether a condition of its stage, or of a template of it, does not hold.
+    pub(super) fn skip_rows(&mut self, stage: ItemRef, rows: &mut [Row]) -> Evaluated<()> {
+        for owner in self.template_chain(stage) {
+            let Some(condition) = &self.stage(owner).condition else { continue };
+            for row in rows.iter_mut().filter(|row| row.skipped.is_none()) {
+                let mut frame = self.frame_of(stage, row, owner)?;
+                self.spend(condition.span)?;
+                if !self.truth(condition, &mut frame)? {
+                    row.skipped = Some(self.why_not(condition, &mut frame)?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns why a condition does not hold, in words: the part that decides, and what it found.
+    fn why_not(&mut self, condition: &'p Expr, frame: &mut Frame<'p>) -> Evaluated<String> {
+        let text = self.program.sources.text(condition.span).to_owned();
+        match &condition.kind {
+            ExprKind::Binary { operator: BinaryOperator::And, left, right, .. } => {
+                match self.truth(left, frame)? {
+                    true => self.why_not(right, frame),
+                    false => self.why_not(left, frame),
+                }
+            }
+            ExprKind::Binary { operator: BinaryOperator::Or, .. } => {
+                Ok(format!("`{text}` does not hold"))
+            }
+            ExprKind::Binary { left, right, .. } => {
+                let mut found = Vec::new();
+                for side in [left, right].into_iter().filter(|side| !is_literal(side)) {
+                    let value = self.expr(side, frame)?;
+                    found.extend(self.found(side, &value, frame.folder));
+                }
+                let found = match &found[..] {
+                    [] => String::new(),
+                    found => format!(": {}", found.join(" and ")),
+                };
+                Ok(format!("`{text}` does not hold{found}"))
+            }
+            ExprKind::Name(name) => match self.binding(name, frame) {
+                Some((module, value)) => {
+                    let mut frame = Frame::new(self.program, module);
+                    self.deeper(value.span, |evaluator| evaluator.why_not(value, &mut frame))
+                }
+                None => Ok(format!("`{text}` is false")),
+            },
+            _ => Ok(format!("`{text}` is false")),
+        }
+    }
+
+    /// Returns what a name is bound to by `let`, and where that is.
+    fn binding(&self, name: &str, frame: &Frame<'p>) -> Option<(ModuleId, &'p Expr)> {
+        if frame.locals.iter().any(|(local, _)| *local == name) {
+            return None;
+        }
+        let item = self.checked.symbols[frame.module.index()].get(name)?;
+        match &self.tree(ItemRef { module: frame.module, item }).kind {
+            ItemKind::Let(binding) => Some((frame.module, &binding.value)),
+            _ => None,
+        }
+    }
+
+    fn found(&self, expr: &Expr, value: &Value, folder: &str) -> Option<String> {
+        let value = match value {
+            Value::None => "none".to_owned(),
+            Value::String(text) => format!("{text:?}"),
+            value => value.text(folder)?,
+        };
+        Some(format!("`{}` is {value}", self.program.sources.text(expr.span)))
+    }
+}
+
+fn is_literal(expr: &Expr) -> bool {
+    matches!(
+        expr.kind,
+        ExprKind::None
+            | ExprKind::Bool(_)
+            | ExprKind::Int(_)
+            | ExprKind::Duration(_)
+            | ExprKind::Size(_)
+            | ExprKind::Percent(_)
+            | ExprKind::String(_)
+            | ExprKind::List(_)
+    )
+}
