@@ -259,6 +259,8 @@ codes! {
     SHELL_VARIABLE = 0702;
     /// A list in the middle of a word.
     LIST_IN_WORD = 0703;
+    /// A command or variable that a step which is kept should not use.
+    UNHERMETIC_HABIT = 0704;
     // Evaluation.
     /// An operation without a result: division by zero, overflow, index out of range.
     NO_RESULT = 0801;

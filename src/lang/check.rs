@@ -6,6 +6,7 @@ mod claim;
 mod condition;
 mod cure;
 mod expr;
+mod habits;
 mod matrix;
 mod name;
 mod operator;

@@ -83,7 +83,7 @@ impl<'p> Checker<'p> {
 
     /// Returns the stage and the templates it is made from, each with the arguments that it gives to
     /// the next.
-    fn chain_of(&mut self, stage: ItemRef) -> Vec<(ItemRef, &'p [Argument])> {
+    pub(super) fn chain_of(&mut self, stage: ItemRef) -> Vec<(ItemRef, &'p [Argument])> {
         /// The checker of outs reports longer ones.
         const MOST: usize = 64;
         let mut chain = Vec::new();

@@ -54,6 +54,7 @@ impl<'p> Checker<'p> {
             }
         }
         self.shell_variables(&analysis, scope);
+        self.script_habits(&analysis, scope);
     }
 
     /// Returns the type of a hole. A name that only the script knows is the shell's.
@@ -160,6 +161,7 @@ impl<'p> Checker<'p> {
     pub(super) fn argv(&mut self, argv: &'p Expr, scope: &mut Scope) {
         let found = self.words(argv, scope);
         self.refuse_uncertain(argv);
+        self.argv_habits(argv, scope);
         let is_argv = match &found {
             Type::List(element) => {
                 is_word(element) || matches!(&**element, Type::List(inner) if is_word(inner))

@@ -1,0 +1,252 @@
+//! Checking scripts for habits that a cached step breaks: asking the clock, the network, the history
+//! or chance, and acting on the outside. Knows programs by name; does not know what else they do.
+
+use std::collections::BTreeMap;
+
+use super::{Checker, Scope};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::source::Span;
+use crate::syntax::ast::{ClauseKind, Expr, ExprKind, ItemKind, Piece, StageKind};
+use crate::syntax::shell::{self, Role};
+
+/// Variables of the shell that are never the same twice.
+const CHANGING: [(&str, &str); 4] = [
+    ("EPOCHREALTIME", USE_THE_DAY),
+    ("EPOCHSECONDS", USE_THE_DAY),
+    ("RANDOM", USE_A_PARAM),
+    ("SRANDOM", USE_A_PARAM),
+];
+const USE_THE_DAY: &str = "mention the day, {{host.date}}: what does so runs again on the next";
+const USE_A_PARAM: &str = "take it from outside: param seed: int = 1";
+
+/// Programs and their first words that fetch from the network whatever else they are told.
+const FETCHING: &[(&str, &[&str])] = &[
+    ("apk", &["add", "update"]),
+    ("apt", &["install", "update"]),
+    ("apt-get", &["install", "update"]),
+    ("bundle", &["install"]),
+    ("cargo", &["fetch", "install"]),
+    ("composer", &["install", "update"]),
+    ("dnf", &["install"]),
+    ("gem", &["install"]),
+    ("npm", &["ci", "i", "install"]),
+    ("pip", &["download", "install"]),
+    ("pip3", &["download", "install"]),
+    ("pnpm", &["i", "install"]),
+    ("yarn", &["install"]),
+    ("yum", &["install"]),
+];
+
+/// Words that keep those programs away from the network.
+const OFFLINE: [&str; 5] = ["--local", "--no-deps", "--no-index", "--offline", "--path"];
+
+/// Programs and their first words that change something outside.
+const PUBLISHING: &[(&str, &[&str])] = &[
+    ("cargo", &["publish"]),
+    ("docker", &["push"]),
+    ("gem", &["push"]),
+    ("git", &["push"]),
+    ("helm", &["install", "push", "upgrade"]),
+    ("kubectl", &["apply", "create", "delete", "rollout", "set"]),
+    ("npm", &["publish"]),
+    ("podman", &["push"]),
+    ("pnpm", &["publish"]),
+    ("poetry", &["publish"]),
+    ("terraform", &["apply", "destroy"]),
+    ("twine", &["upload"]),
+    ("yarn", &["publish"]),
+];
+
+/// What of the history git is asked for, and the fact that says it.
+const HISTORY: &[(&str, &str)] = &[
+    ("branch", "host.git.branch ?? \"\""),
+    ("describe", "host.git.tag ?? host.git.short"),
+    ("log", "host.git.commit"),
+    ("rev-parse", "host.git.commit"),
+    ("show", "host.git.commit"),
+    ("status", "host.git.dirty"),
+    ("tag", "host.git.tag ?? \"\""),
+];
+
+/// A command of a script, as far as its words are known.
+struct Command<'a> {
+    program: &'a str,
+    arguments: Vec<&'a str>,
+    /// The program's place.
+    span: Span,
+    /// What stands behind the program on its line.
+    rest: &'a str,
+}
+
+impl Command<'_> {
+    /// Returns its first word that is no option.
+    fn verb(&self) -> Option<&str> {
+        self.arguments.iter().find(|argument| !argument.starts_with('-')).copied()
+    }
+
+    fn is_one_of(&self, table: &[(&str, &[&str])]) -> bool {
+        let verbs = table.iter().find(|(program, _)| *program == self.program);
+        verbs.is_some_and(|(_, verbs)| self.verb().is_some_and(|verb| verbs.contains(&verb)))
+    }
+
+    /// Returns what it asks the history for, and the fact that says it.
+    fn asks_the_history(&self) -> Option<&'static (&'static str, &'static str)> {
+        let verb = self.verb().filter(|_| self.program == "git")?;
+        HISTORY.iter().find(|(asked, _)| *asked == verb)
+    }
+
+    /// Whether it asks for the time of now.
+    fn asks_the_clock(&self) -> bool {
+        const OF_ANOTHER_TIME: [&str; 6] = ["-d", "--date", "-r", "--reference", "-f", "--file"];
+        let mut rest = self.rest.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
+        self.program == "date"
+            && !rest.any(|word| OF_ANOTHER_TIME.iter().any(|option| word.starts_with(option)))
+    }
+
+    /// Whether it only measures how long something takes.
+    fn measures(&self) -> bool {
+        self.arguments.iter().any(|argument| argument.starts_with("+%s"))
+    }
+
+    /// Whether it fetches from another machine.
+    fn fetches(&self) -> bool {
+        if self.is_one_of(FETCHING) {
+            return !self.arguments.iter().any(|argument| OFFLINE.contains(argument));
+        }
+        let names_a_far_one = || self.arguments.iter().copied().any(is_far);
+        match self.program {
+            "curl" | "wget" => names_a_far_one(),
+            "git" => self.verb().is_some_and(|verb| verb == "clone") && names_a_far_one(),
+            "go" => matches!(self.arguments[..], ["get", ..] | ["mod", "download", ..]),
+            _ => false,
+        }
+    }
+}
+
+/// Claims that a text is the address of another machine.
+fn is_far(text: &str) -> bool {
+    const SCHEMES: [&str; 5] = ["http://", "https://", "ftp://", "ssh://", "git@"];
+    let host = SCHEMES.iter().find_map(|scheme| text.strip_prefix(scheme));
+    host.is_some_and(|host| {
+        let is_near = ["localhost", "127.", "[::1]", "0.0.0.0"];
+        !host.is_empty() && !is_near.iter().any(|near| host.starts_with(near))
+    })
+}
+
+impl<'p> Checker<'p> {
+    /// Warns of what a script does that a cached step breaks.
+    pub(super) fn script_habits(&mut self, script: &shell::Script, scope: &Scope) {
+        let mut commands: BTreeMap<u32, Command<'_>> = BTreeMap::new();
+        for word in script.words.iter().filter(|word| word.role == Role::Command) {
+            let rest = line_from(&self.program.sources.get(word.span.source).text, word.span);
+            let (program, span) = (word.value.as_str(), word.span);
+            let command = Command { program, arguments: Vec::new(), span, rest };
+            commands.entry(word.command).or_insert(command);
+        }
+        for word in script.words.iter().filter(|word| word.role == Role::Argument) {
+            if let Some(command) = commands.get_mut(&word.command) {
+                command.arguments.push(&word.value);
+            }
+        }
+        let commands: Vec<_> = commands.into_values().collect();
+        self.command_habits(&commands, scope);
+        for variable in &script.variables {
+            let name = variable.name.as_str();
+            let cure = CHANGING.iter().find(|(changing, _)| *changing == name);
+            if let Some((_, cure)) = cure.filter(|_| !script.sets.iter().any(|set| set == name)) {
+                let message =
+                    format!("`${name}` differs from run to run, and the result of one is kept");
+                self.habit(variable.span, message, cure);
+            }
+        }
+    }
+
+    /// Warns of an argument list that does what a cached step breaks.
+    pub(super) fn argv_habits(&mut self, argv: &'p Expr, scope: &Scope) {
+        let ExprKind::List(elements) = &argv.kind else { return };
+        let text = |element: &'p Expr| match &element.kind {
+            ExprKind::String(literal) => match &literal.pieces[..] {
+                [Piece::Text { text, .. }] => Some(text.as_str()),
+                _ => None,
+            },
+            _ => None,
+        };
+        let Some((first, rest)) = elements.split_first() else { return };
+        let Some(program) = text(first) else { return };
+        let arguments = rest.iter().filter_map(text).collect();
+        let rest = self.program.sources.text(argv.span);
+        self.command_habits(&[Command { program, arguments, span: first.span, rest }], scope);
+    }
+
+    fn command_habits(&mut self, commands: &[Command<'_>], scope: &Scope) {
+        let ItemKind::Stage(stage) = &self.tree(scope.item).kind else { return };
+        let has_network = self.may_have_network(scope);
+        let has_history = commands.iter().any(|command| {
+            command.program == "git" && matches!(command.verb(), Some("init" | "clone"))
+        }) || self.has_input_at_git(scope);
+        for command in commands {
+            let (program, span) = (command.program, command.span);
+            let name = match command.verb() {
+                Some(verb) if !is_far(verb) => format!("{program} {verb}"),
+                _ => program.to_owned(),
+            };
+            if command.is_one_of(PUBLISHING) {
+                let message = format!(
+                    "`{name}` acts on the outside, and a step whose result is kept does not run again"
+                );
+                let help = "do it after the run, with what is in out/";
+                self.habit(span, message, &format!("{help}: kiln run && {name} …"));
+            } else if command.fetches() && !has_network {
+                let message = format!("`{name}` wants the network, which this step does not have");
+                let help = "fetch in a build of its own, with network = \"full\", and use its out";
+                self.habit(span, message, help);
+            } else if command.asks_the_clock()
+                && !(stage.kind == StageKind::Test && command.measures())
+            {
+                let message = "`date` differs from run to run, and the result of one is kept";
+                self.habit(span, message.to_owned(), USE_THE_DAY);
+            } else if let Some((_, fact)) = command.asks_the_history().filter(|_| !has_history) {
+                let message =
+                    format!("`{name}` reads the history, which is not among the step's inputs");
+                self.habit(span, message, &format!("write {{{{{fact}}}}}"));
+            }
+        }
+    }
+
+    fn habit(&mut self, span: Span, message: String, help: &str) {
+        self.report(Diagnostic::warning(Code::UNHERMETIC_HABIT, span, message).help(help));
+    }
+
+    /// Whether the network of a step may be the machine's: a template's users may say so.
+    fn may_have_network(&mut self, scope: &Scope) -> bool {
+        let chain = self.chain_of(scope.item);
+        let is_template = self.stage_tree(scope.item).parameters.is_some();
+        is_template
+            || chain.iter().any(|(item, _)| {
+                self.stage_tree(*item).clauses.iter().any(|clause| match &clause.kind {
+                    ClauseKind::Field { name, value } if name.text == "network" => !matches!(
+                        self.program.sources.text(value.span),
+                        "\"none\"" | "\"loopback\""
+                    ),
+                    _ => false,
+                })
+            })
+    }
+
+    fn has_input_at_git(&self, scope: &Scope) -> bool {
+        self.stage_tree(scope.item).clauses.iter().any(|clause| match &clause.kind {
+            ClauseKind::In { at: Some(at), .. } => {
+                self.program.sources.text(at.span).contains(".git")
+            }
+            _ => false,
+        })
+    }
+}
+
+/// Returns what stands behind a place on its line, as far as anyone writes.
+fn line_from(text: &str, span: Span) -> &str {
+    const MOST_BYTES: usize = 200;
+    let rest = &text[span.end as usize..];
+    let rest = &rest[..rest.floor_char_boundary(MOST_BYTES)];
+    rest.lines().next().unwrap_or_default()
+}
