@@ -243,6 +243,8 @@ codes! {
     BAD_PATH = 0503;
     /// A file or folder that cannot be read.
     UNREADABLE = 0504;
+    /// A data file that is not of its format.
+    BAD_DATA = 0505;
     // The matrix.
     /// More rows than allowed.
     MATRIX_TOO_LARGE = 0601;

@@ -4,6 +4,7 @@
 pub(crate) mod builtins;
 pub(crate) mod catalog;
 pub(crate) mod check;
+pub(crate) mod data;
 pub(crate) mod eval;
 pub(crate) mod module;
 pub(crate) mod nearest;

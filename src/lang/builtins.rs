@@ -29,12 +29,14 @@ pub(crate) enum Function {
     Dir,
     Len,
     Join,
+    Json,
     Split,
     Keys,
     Values,
     Replace,
     Matches,
     Range,
+    Toml,
     Tree,
     Host,
     HostTool,
@@ -166,6 +168,13 @@ static FUNCTIONS: &[Builtin] = &[
         slots: &[one("words", Accepts::Words), one("by", Accepts::Text)],
     },
     Builtin {
+        function: Function::Json,
+        name: "json",
+        signature: "json(path: string) -> data",
+        doc: "What a JSON file of the project holds, typed as it is: objects are records, `null` is `none`, a number with a fraction is a text. The path is written out, and counts from the folder of the file it is written in.",
+        slots: &[one("path", Accepts::Text)],
+    },
+    Builtin {
         function: Function::Keys,
         name: "keys",
         signature: "keys(map: map<string, T>) -> list<string>",
@@ -208,6 +217,13 @@ static FUNCTIONS: &[Builtin] = &[
         slots: &[one("text", Accepts::Text), one("by", Accepts::Text)],
     },
     Builtin {
+        function: Function::Toml,
+        name: "toml",
+        signature: "toml(path: string) -> data",
+        doc: "What a TOML file of the project holds, typed as it is: tables are records, dates and numbers with a fraction are texts. The path is written out, and counts from the folder of the file it is written in.",
+        slots: &[one("path", Accepts::Text)],
+    },
+    Builtin {
         function: Function::Tree,
         name: "tree",
         signature: "tree(path: string) -> tool",
@@ -236,8 +252,8 @@ static HOST_TOOL_FUNCTION: Builtin = Builtin {
 
 /// Functions of the language that this version does not have.
 const LATER: &[&str] = &[
-    "canary", "command", "copy", "docker", "exec", "http", "json", "local", "oci", "rootfs",
-    "secret", "shift", "ssh", "tcp", "toml",
+    "canary", "command", "copy", "docker", "exec", "http", "local", "oci", "rootfs", "secret",
+    "shift", "ssh", "tcp",
 ];
 
 /// Functions of other languages and those that do the same here.
@@ -310,7 +326,6 @@ pub(crate) fn instead_of_later(name: &str) -> &'static str {
         "oci" | "rootfs" | "docker" => {
             "leave it out: the step runs on the machine's own system; a program of it is added by tools = [host.tool(\"cargo\")]"
         }
-        "json" | "toml" => "write the values into the pipeline, or read the file in the script",
         "secret" => "take what the step needs from a file that it does not commit",
         _ => {
             "this version runs `build` and `test` stages; leave what needs it to your present tool"
@@ -347,6 +362,8 @@ pub(crate) fn result(function: Function, arguments: &[Type]) -> Type {
             ),
             _ => Type::list(Type::Unknown),
         },
+        // The checker knows what is in the file.
+        Function::Json | Function::Toml => Type::Unknown,
         Function::Matches => Type::Bool,
         Function::Range => Type::list(Type::INT),
         Function::Tree | Function::HostTool => Type::Tool,

@@ -9,9 +9,10 @@ use rayon::prelude::*;
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::files::{self, EntryKind, Files, FilesError};
 use crate::source::{MAX_SOURCE_BYTES, SourceId, Sources, Span};
-use crate::syntax::ast::{self, ItemKind, Use};
+use crate::syntax::ast::{self, DataFile, DataFormat, ItemKind, Name, Use};
 use crate::syntax::{parse, scan};
 
+use super::data::Data;
 use super::ty::ModuleId;
 
 /// The most files one pipeline may have.
@@ -28,9 +29,15 @@ pub(crate) const PACKAGE_FILE: &str = "pipeline.pipe";
 pub(crate) struct Program {
     /// The texts.
     pub(crate) sources: Sources,
+    /// The data files that expressions name, by the module they stand in, format and path as written;
+    /// `None` for one that could not be read, which was reported.
+    pub(crate) data: BTreeMap<DataKey, Option<Data>>,
     /// The parsed files, the root first, then in order of first use, breadth first.
     pub(crate) modules: Vec<Module>,
 }
+
+/// What names a data file: the module that does, the format, and the path as written.
+pub(crate) type DataKey = (ModuleId, DataFormat, String);
 
 /// One file.
 #[derive(Debug)]
@@ -102,6 +109,7 @@ pub(crate) fn load(
         }
         wave = loader.add_wave(next);
     }
+    loader.read_data();
     let Loader { program, mut diagnostics, .. } = loader;
     diagnostics.extend(import_cycles(&program));
     Ok((program, diagnostics))
@@ -167,6 +175,67 @@ impl Loader<'_> {
             self.program.modules.push(Module { path, prefix, ast, is_whole, imports });
         }
         ids
+    }
+
+    /// Reads the data files that all modules name.
+    fn read_data(&mut self) {
+        let named = self.program.iter().flat_map(|(module, tree)| {
+            tree.ast.data.iter().map(move |file| (module, file.clone()))
+        });
+        for (module, DataFile { format, path }) in named.collect::<Vec<_>>() {
+            let key = (module, format, path.text.clone());
+            if !self.program.data.contains_key(&key) {
+                let data = self.data(module, format, &path);
+                let data = data.map_err(|problem| self.diagnostics.push(*problem)).ok();
+                self.program.data.insert(key, data);
+            }
+        }
+    }
+
+    fn data(
+        &self,
+        module: ModuleId,
+        format: DataFormat,
+        path: &Name,
+    ) -> Result<Data, Box<Diagnostic>> {
+        let error = |code, message: String| Diagnostic::error(code, path.span, message);
+        let at = files::project_path(self.program.module(module).folder(), &path.text);
+        let Some(at) = at else {
+            let problem = error(Code::BAD_PATH, format!("`{}` leaves the project", path.text));
+            return Err(Box::new(problem.help("a pipeline reads files of its own project; start the path with `/` to count from the project's root")));
+        };
+        let bytes = self.project.read(&at, MAX_SOURCE_BYTES).map_err(|fault| {
+            let problem = error(Code::UNREADABLE, fault.to_string());
+            match self.project.kind(&at) {
+                Some(_) => problem.help("name a file of at most 4 MiB that may be read"),
+                None => self.near_file(problem, path, &at),
+            }
+        })?;
+        Data::parse(format, &bytes).map_err(|words| {
+            let format = match format {
+                DataFormat::Json => "JSON",
+                DataFormat::Toml => "TOML",
+            };
+            let problem = error(Code::BAD_DATA, format!("`{}` is no {format}: {words}", path.text));
+            Box::new(problem.help(format!("mend the file; a checker of {format} says the same")))
+        })
+    }
+
+    /// Adds the nearest file of the folder that a path names.
+    fn near_file(&self, problem: Diagnostic, path: &Name, at: &str) -> Diagnostic {
+        let entries = self.project.list(files::parent(at)).unwrap_or_default();
+        let wanted = at.rsplit('/').next().unwrap_or_default();
+        let names = entries.iter().filter(|entry| entry.kind == EntryKind::File);
+        match super::nearest::nearest(wanted, names.map(|entry| entry.name.as_str())) {
+            Some(name) => {
+                let near = match path.text.rsplit_once('/') {
+                    Some((start, _)) => format!("{start}/{name}"),
+                    None => name.to_owned(),
+                };
+                problem.help(format!("did you mean \"{near}\"?")).edit(path.span, format!("\"{near}\""))
+            }
+            None => problem.help("the path counts from the folder of this file; start it with `/` to count from the project's root"),
+        }
     }
 
     fn uses(&self, wave: &[ModuleId]) -> Vec<OpenUse> {

@@ -55,6 +55,8 @@ pub(crate) enum Type {
     Map(Arc<Type>),
     Record(Arc<IndexMap<String, Type>>),
     Optional(Arc<Type>),
+    /// Elements of a data file that have no type in common.
+    Mixed,
     /// A stage of the pipeline: one step, or a matrix of them.
     Stage(ItemRef),
     /// One row of a matrix.
@@ -229,6 +231,7 @@ impl fmt::Display for Type {
                 return write!(formatter, "{{{}}}", fields.join(", "));
             }
             Self::Optional(inner) => return write!(formatter, "{inner}?"),
+            Self::Mixed => "mixed data",
             Self::Stage(_) => "stage",
             Self::Row(_) => "row of a stage",
             Self::AllRows(_) => "all rows of a stage",

@@ -11,6 +11,23 @@ pub(crate) struct Module {
     /// What stands in the file, in its order. Items that could not be parsed are `Broken`; a stage with a
     /// broken clause is kept without that clause.
     pub(crate) items: Vec<Item>,
+    /// The data files that its expressions name.
+    pub(crate) data: Vec<DataFile>,
+}
+
+/// A data file that an expression names: `json("package.json")`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DataFile {
+    pub(crate) format: DataFormat,
+    /// The path as written, without quotes; the span covers them.
+    pub(crate) path: Name,
+}
+
+/// The formats of data files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum DataFormat {
+    Json,
+    Toml,
 }
 
 /// A word with its place.
@@ -208,6 +225,21 @@ pub(crate) enum TypeKind {
 pub(crate) struct Expr {
     pub(crate) span: Span,
     pub(crate) kind: ExprKind,
+}
+
+impl Expr {
+    /// Returns the text of a string without holes.
+    pub(crate) fn constant(&self) -> Option<String> {
+        let ExprKind::String(literal) = &self.kind else { return None };
+        literal
+            .pieces
+            .iter()
+            .map(|piece| match piece {
+                Piece::Text { text, .. } => Some(text.as_str()),
+                Piece::Hole { .. } => None,
+            })
+            .collect()
+    }
 }
 
 /// The forms of an expression.

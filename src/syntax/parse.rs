@@ -50,9 +50,9 @@ pub(crate) fn parse(source: SourceId, text: &str) -> (ast::Module, Vec<Diagnosti
     reported.append(&mut habits.findings);
     reported.sort_by_key(|diagnostic| diagnostic.span);
     let file = File { source, text, blanked: &blanked, tokens: &lexed.tokens };
-    let (items, mut diagnostics) = item::items(file, outline, reported);
+    let item::Parsed { items, data, found: mut diagnostics } = item::items(file, outline, reported);
     diagnostics.sort_by_key(|diagnostic| diagnostic.span);
-    (ast::Module { source, items }, diagnostics)
+    (ast::Module { source, items, data }, diagnostics)
 }
 
 /// A text that has been cut into tokens and made ready for the grammar.

@@ -36,6 +36,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("sha2", &["src/digest.rs"]),
     ("signal_hook", &["src/bin/kiln/signals.rs"]),
     ("strsim", &["src/lang/nearest.rs", "src/syntax/parse"]),
+    ("toml", &["src/lang/data.rs"]),
     ("time", &["src/facts.rs"]),
 ];
 

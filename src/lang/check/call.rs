@@ -4,11 +4,11 @@ use super::cure::{loosely, quoted};
 use super::expr::list_of;
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::lang::builtins::{self, Accepts, Builtin, Count, Slot};
+use crate::lang::builtins::{self, Accepts, Builtin, Count, Function, Slot};
 use crate::lang::nearest::nearest;
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
-use crate::syntax::ast::{Argument, Expr, ExprKind, ItemKind, Parameter};
+use crate::syntax::ast::{Argument, DataFormat, Expr, ExprKind, ItemKind, Parameter};
 
 impl<'p> Checker<'p> {
     pub(super) fn call(
@@ -90,6 +90,8 @@ impl<'p> Checker<'p> {
         for (at, argument) in arguments.iter().enumerate() {
             let found = self.expr(&argument.value, scope);
             match slot(builtin, at, argument) {
+                // What is no path is told with the rest of the call.
+                Some(place) if is_data(builtin) => given[place] += 1,
                 Some(place) => {
                     given[place] += 1;
                     self.slot(builtin, &builtin.slots[place], &found, argument, given[place]);
@@ -110,7 +112,58 @@ impl<'p> Checker<'p> {
                     .help(format!("its form is {}", builtin.signature)),
             );
         }
-        builtins::result(builtin.function, &types)
+        match builtin.function {
+            Function::Json => self.data(DataFormat::Json, builtin, arguments, &types, scope),
+            Function::Toml => self.data(DataFormat::Toml, builtin, arguments, &types, scope),
+            function => builtins::result(function, &types),
+        }
+    }
+
+    /// Reports what is no path of a data file, though it names a file.
+    fn no_data_path(&mut self, builtin: &Builtin, value: &'p Expr, ty: &Type) {
+        let name = builtin.name;
+        let message =
+            format!("`{name}` reads its file before anything else, so its path is written out");
+        let problem = Diagnostic::error(Code::WRONG_ARGUMENTS, value.span, message);
+        let inner = match &value.kind {
+            ExprKind::Call { arguments, .. } => arguments.first(),
+            _ => None,
+        };
+        let path = inner.filter(|inner| inner.value.constant().is_some());
+        self.report(match path {
+            Some(path) => {
+                let path = self.program.sources.text(path.value.span);
+                problem.help(format!("write: {name}({path})")).edit(value.span, path)
+            }
+            None if *ty == Type::File => {
+                problem.help("let the scripts that use it read what a stage makes")
+            }
+            None => problem.help(format!("write: {name}(\"path\")")),
+        });
+    }
+
+    /// Returns the type of what a data file holds.
+    fn data(
+        &mut self,
+        format: DataFormat,
+        builtin: &Builtin,
+        arguments: &'p [Argument],
+        types: &[Type],
+        scope: &Scope,
+    ) -> Type {
+        let ([Argument { value, .. }], [ty]) = (arguments, types) else { return Type::Unknown };
+        let Some(path) = value.constant() else {
+            if *ty != Type::Unknown {
+                self.no_data_path(builtin, value, ty);
+            }
+            return Type::Unknown;
+        };
+        let key = (scope.item.module, format, path);
+        match self.program.data.get(&key) {
+            Some(Some(data)) => data.ty.clone(),
+            // It was reported, or the call could not be parsed as one.
+            Some(None) | None => Type::Unknown,
+        }
     }
 
     fn slot(
@@ -334,4 +387,8 @@ fn arguments_words(count: usize) -> String {
         1 => "one argument".to_owned(),
         count => format!("{count} arguments"),
     }
+}
+
+fn is_data(builtin: &Builtin) -> bool {
+    matches!(builtin.function, Function::Json | Function::Toml)
 }

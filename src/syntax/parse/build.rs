@@ -7,7 +7,7 @@ use super::{Pair, Rule};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::source::{SourceId, Span};
 use crate::syntax::ast::{
-    Axis, Clause, ClauseKind, Expr, Function, ItemKind, Let, Name, Param, Parameter,
+    Axis, Clause, ClauseKind, DataFile, Expr, Function, ItemKind, Let, Name, Param, Parameter,
     ScriptLanguage, Stage, StageKind, TypeExpr, TypeKind, Use,
 };
 
@@ -20,13 +20,15 @@ pub(super) struct Builder<'a> {
     pub(super) offset: usize,
     /// What the grammar allows and the language does not.
     pub(super) diagnostics: Vec<Diagnostic>,
+    /// The data files that expressions name.
+    pub(super) data: Vec<DataFile>,
     /// How many expressions stand around the one being built.
     pub(super) height: usize,
 }
 
 impl<'a> Builder<'a> {
     pub(super) fn new(source: SourceId, text: &'a str, offset: usize) -> Self {
-        Self { source, text, offset, diagnostics: Vec::new(), height: 0 }
+        Self { source, text, offset, diagnostics: Vec::new(), data: Vec::new(), height: 0 }
     }
 
     /// Where a pair stands, without the blanks behind it: pest skips them before it looks for a part that

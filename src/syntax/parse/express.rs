@@ -6,7 +6,8 @@ use super::{MAX_HEIGHT, Pair, Rule, habits};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::source::Span;
 use crate::syntax::ast::{
-    Argument, Axis, BinaryOperator, Expr, ExprKind, Name, Piece, UnaryOperator,
+    Argument, Axis, BinaryOperator, DataFile, DataFormat, Expr, ExprKind, Name, Piece,
+    UnaryOperator,
 };
 
 /// An operator of a row and its strength.
@@ -219,7 +220,8 @@ impl Builder<'_> {
 
     fn call(&mut self, callee: Expr, pair: Pair<'_, Rule>) -> Expr {
         let span = callee.span.to(self.span(&pair));
-        let arguments = pair.into_inner().map(|part| self.argument(part)).collect();
+        let arguments: Vec<_> = pair.into_inner().map(|part| self.argument(part)).collect();
+        self.data.extend(data_file(&callee, &arguments));
         Expr { span, kind: ExprKind::Call { callee: Box::new(callee), arguments } }
     }
 
@@ -328,4 +330,16 @@ fn operator(text: &str) -> Operator {
         "%" => B::Remainder,
         _ => B::In,
     })
+}
+
+/// Returns the data file that a call names, if it is such a call.
+fn data_file(callee: &Expr, arguments: &[Argument]) -> Option<DataFile> {
+    let format = match &callee.kind {
+        ExprKind::Name(name) if name == "json" => DataFormat::Json,
+        ExprKind::Name(name) if name == "toml" => DataFormat::Toml,
+        _ => return None,
+    };
+    let [Argument { name: None, value }] = arguments else { return None };
+    let path = Name { text: value.constant()?, span: value.span };
+    Some(DataFile { format, path })
 }

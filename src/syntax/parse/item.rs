@@ -8,7 +8,7 @@ use super::explain::{Part, PartKind};
 use super::{File, Limit, Rule, failure, habits, run};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::source::Span;
-use crate::syntax::ast::{Item, ItemKind, Name, Stage};
+use crate::syntax::ast::{DataFile, Item, ItemKind, Name, Stage};
 use crate::syntax::outline::{ITEM_WORDS, ItemOutline, Outline, Unbalanced, findings_in};
 use crate::syntax::scan::TokenKind;
 
@@ -25,26 +25,30 @@ const LATER_ITEMS: [(&str, &str); 6] = [
 /// Languages of scripts that later versions know.
 const LATER_LANGUAGES: [&str; 2] = ["python", "node"];
 
+/// What a file holds.
+#[derive(Default)]
+pub(super) struct Parsed {
+    pub(super) items: Vec<Item>,
+    /// The data files that its expressions name.
+    pub(super) data: Vec<DataFile>,
+    pub(super) found: Vec<Diagnostic>,
+}
+
 /// Returns the items of a file and all findings. `reported` are those about its tokens, by place.
-pub(super) fn items(
-    file: File<'_>,
-    outline: Outline,
-    reported: Vec<Diagnostic>,
-) -> (Vec<Item>, Vec<Diagnostic>) {
-    let mut parser =
-        ItemParser { file, reported, skipped: Vec::new(), found: Vec::new(), items: Vec::new() };
+pub(super) fn items(file: File<'_>, outline: Outline, reported: Vec<Diagnostic>) -> Parsed {
+    let mut parser = ItemParser { file, reported, skipped: Vec::new(), parsed: Parsed::default() };
     for (at, item) in outline.items.into_iter().enumerate() {
         if at > 0 || !parser.version(&item) {
             parser.item(item);
         }
     }
-    let ItemParser { reported, skipped, mut found, items, .. } = parser;
+    let ItemParser { reported, skipped, mut parsed, .. } = parser;
     let is_skipped = |place: Span| {
         let at = skipped.partition_point(|item| item.end < place.start);
         skipped.get(at).is_some_and(|item| covers(*item, place))
     };
-    found.extend(reported.into_iter().filter(|finding| !is_skipped(finding.span)));
-    (items, found)
+    parsed.found.extend(reported.into_iter().filter(|finding| !is_skipped(finding.span)));
+    parsed
 }
 
 struct ItemParser<'a> {
@@ -53,8 +57,7 @@ struct ItemParser<'a> {
     reported: Vec<Diagnostic>,
     /// Items of which one finding says all, by place.
     skipped: Vec<Span>,
-    found: Vec<Diagnostic>,
-    items: Vec<Item>,
+    parsed: Parsed,
 }
 
 impl<'a> ItemParser<'a> {
@@ -91,7 +94,7 @@ impl<'a> ItemParser<'a> {
             let finding = Diagnostic::error(Code::LANGUAGE_VERSION, span, message)
                 .help("write `kiln 1`, or run the file with a newer Kiln")
                 .edit(span, "1");
-            self.found.push(finding);
+            self.parsed.found.push(finding);
         }
         true
     }
@@ -105,7 +108,7 @@ impl<'a> ItemParser<'a> {
             name.map(|&at| Name { text: self.word(at).into(), span: self.span(&(at..at + 1)) });
         if let Some(finding) = self.not_here(words) {
             self.skipped.push(self.span(&item.tokens));
-            self.found.push(finding);
+            self.parsed.found.push(finding);
             return self.push(&item, is_pub, ItemKind::Broken(name));
         }
         let reported = self.reported_in(&item.tokens);
@@ -138,7 +141,7 @@ impl<'a> ItemParser<'a> {
         });
         let doc = lines.collect::<Vec<_>>().join("\n");
         let doc = (!doc.is_empty()).then_some(doc);
-        self.items.push(Item { doc, is_pub, span: self.span(&item.tokens), kind });
+        self.parsed.items.push(Item { doc, is_pub, span: self.span(&item.tokens), kind });
     }
 
     /// Returns the finding for an item that is none of this version, if it is one.
@@ -195,6 +198,12 @@ impl<'a> ItemParser<'a> {
         (range.start, &self.file.blanked[range])
     }
 
+    /// Takes over what was found while something was built.
+    fn take(&mut self, mut builder: Builder<'_>) {
+        self.parsed.found.append(&mut builder.diagnostics);
+        self.parsed.data.append(&mut builder.data);
+    }
+
     fn builder(&self, offset: usize) -> Builder<'a> {
         Builder::new(self.file.source, self.file.text, offset)
     }
@@ -205,7 +214,7 @@ impl<'a> ItemParser<'a> {
         let pair = run(Rule::item, text)?.next()?;
         let mut builder = self.builder(offset);
         let kind = builder.item(pair);
-        self.found.append(&mut builder.diagnostics);
+        self.take(builder);
         Some(kind)
     }
 
@@ -215,7 +224,7 @@ impl<'a> ItemParser<'a> {
         let body = item.body.filter(|_| {
             words.first().is_some_and(|&at| matches!(self.word(at), "build" | "test"))
         })?;
-        let reported = self.found.len();
+        let reported = self.parsed.found.len();
         let head = item.tokens.start..self.last_before(body) + 1;
         let mut bracket = item.bracket.take();
         let mut stage = self.stage_head(head, &mut bracket);
@@ -235,7 +244,7 @@ impl<'a> ItemParser<'a> {
             stage.body = self.span(&(body..end));
         }
         self.after_body(item, end, bracket);
-        let is_silent = self.found.len() == reported && !self.is_reported(&item.tokens);
+        let is_silent = self.parsed.found.len() == reported && !self.is_reported(&item.tokens);
         if is_silent {
             self.explain(item.tokens.clone(), Rule::item, PartKind::StageHead, None);
         }
@@ -274,7 +283,7 @@ impl<'a> ItemParser<'a> {
         };
         let mut builder = self.builder(offset);
         let stage = builder.stage_head(pair);
-        self.found.append(&mut builder.diagnostics);
+        self.take(builder);
         Some(stage)
     }
 
@@ -295,10 +304,10 @@ impl<'a> ItemParser<'a> {
             self.explain(tokens.clone(), Rule::clause_alone, PartKind::Clause, here);
             return None;
         };
-        self.found.extend(here.map(|here| here.diagnostic));
+        self.parsed.found.extend(here.map(|here| here.diagnostic));
         let mut builder = self.builder(offset);
         let clause = builder.clause(pair);
-        self.found.append(&mut builder.diagnostics);
+        self.take(builder);
         clause
     }
 
@@ -311,7 +320,7 @@ impl<'a> ItemParser<'a> {
         }
         let finding = self.foreign_word(first, second);
         let is_found = finding.is_some();
-        self.found.extend(finding);
+        self.parsed.found.extend(finding);
         is_found
     }
 
@@ -387,7 +396,7 @@ impl<'a> ItemParser<'a> {
     fn after_body(&mut self, item: &ItemOutline, end: usize, bracket: Option<Unbalanced>) {
         let rest = (end..item.tokens.end).find(|&at| !self.file.tokens[at].is_trivia());
         let Some(rest) = rest.filter(|_| item.body_end.is_some()) else {
-            self.found.extend(bracket.map(|bracket| bracket.diagnostic));
+            self.parsed.found.extend(bracket.map(|bracket| bracket.diagnostic));
             return;
         };
         if self.is_reported(&(rest..item.tokens.end)) {
@@ -397,7 +406,7 @@ impl<'a> ItemParser<'a> {
         let found = self.word(rest);
         let bracket = match bracket {
             Some(bracket) if bracket.diagnostic.span.start == self.file.tokens[rest].start => {
-                self.found.push(bracket.diagnostic.also(close, "the stage ended here"));
+                self.parsed.found.push(bracket.diagnostic.also(close, "the stage ended here"));
                 return;
             }
             bracket => bracket,
@@ -410,7 +419,7 @@ impl<'a> ItemParser<'a> {
             finding = Diagnostic { code: Code::UNBALANCED_BRACKET, ..finding };
             finding = finding.also(bracket.diagnostic.span, "so this one closes nothing");
         }
-        self.found.push(finding);
+        self.parsed.found.push(finding);
     }
 
     /// Takes the unbalanced bracket if it stands in `tokens`, or ends them.
@@ -447,7 +456,7 @@ impl<'a> ItemParser<'a> {
         bracket: Option<Unbalanced>,
     ) {
         if self.is_reported(&tokens) {
-            self.found.extend(bracket.map(|bracket| bracket.diagnostic));
+            self.parsed.found.extend(bracket.map(|bracket| bracket.diagnostic));
             return;
         }
         let (offset, text) = self.slice(&tokens);
@@ -455,12 +464,12 @@ impl<'a> ItemParser<'a> {
         failure.at += offset;
         let span = self.span(&tokens);
         if let Some(limit) = &failure.limit {
-            self.found.push(over_limit(limit, Span { end: span.start + 1, ..span }));
+            self.parsed.found.push(over_limit(limit, Span { end: span.start + 1, ..span }));
             return;
         }
         let File { source, text, tokens: all, .. } = self.file;
         let finding = Part { source, text, tokens: all, range: tokens, kind }.explain(&failure);
-        self.found.push(match bracket {
+        self.parsed.found.push(match bracket {
             None => finding,
             Some(bracket) if finding.span.start < bracket.diagnostic.span.start => {
                 let (at, text) = match bracket.diagnostic.labels.first() {
