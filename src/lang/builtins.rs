@@ -298,7 +298,7 @@ pub(crate) fn get(name: &str) -> &'static Builtin {
     if name == HOST_TOOL { &HOST_TOOL_FUNCTION } else { find(name).expect("types name functions") }
 }
 
-/// Returns what `kiln explain` says of a function, field or fact of the language.
+/// Returns what `kiln explain` says of a function, field, fact or group of facts.
 pub(crate) fn reference(name: &str) -> Option<String> {
     let function = find(name).or_else(|| (name == HOST_TOOL).then_some(&HOST_TOOL_FUNCTION));
     let function = function.map(|function| format!("{}\n\n{}", function.signature, function.doc));
@@ -307,7 +307,7 @@ pub(crate) fn reference(name: &str) -> Option<String> {
     });
     let fact = name.strip_prefix("host.").and_then(facts::find);
     let fact = fact.map(|fact| format!("{name}: {}\n\n{}", fact.written, fact.doc));
-    function.or(field).or(fact)
+    function.or(field).or(fact).or_else(|| facts::group(name))
 }
 
 /// Returns all names of the language that an expression may use.

@@ -127,6 +127,16 @@ pub(crate) fn members(group: &str) -> Vec<&'static str> {
     members
 }
 
+/// Returns all facts of a group with their types, a line each: of `host.git`, say.
+pub(crate) fn group(name: &str) -> Option<String> {
+    let group = name.strip_prefix("host.").filter(|group| GROUPS.contains(group))?;
+    let facts = FACTS.iter().filter(|entry| {
+        entry.fact.name().strip_prefix(group).is_some_and(|rest| rest.starts_with('.'))
+    });
+    let line = |entry: &FactEntry| format!("{}: {}", entry.fact.full_name(), entry.written);
+    Some(facts.map(line).collect::<Vec<_>>().join("\n"))
+}
+
 /// Returns the last word of the fact that says what another tool calls `name`.
 pub(crate) fn synonym(name: &str) -> Option<&'static str> {
     let (_, own) = SYNONYMS.iter().find(|(word, _)| *word == name)?;
@@ -171,5 +181,7 @@ mod tests {
         assert_eq!(members(""), ["arch", "ci", "date", "git", "os", "tool"]);
         assert_eq!(members("git."), ["branch", "commit", "dirty", "short", "tag"]);
         assert_eq!(synonym("git.sha"), Some("commit"));
+        assert_eq!(group("host.git").unwrap().lines().next(), Some("host.git.branch: string?"));
+        assert_eq!(group("host.g"), None);
     }
 }
