@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use indexmap::{IndexMap, IndexSet};
 
-use claim::{Claim, Part};
+use claim::Claim;
 use condition::Uncertain;
 
 use super::module::Program;
@@ -84,9 +84,11 @@ struct Checker<'p> {
     /// What the values of lets say.
     values_of_lets: HashMap<ItemRef, Option<Claim>>,
     /// What holds if the condition that is a let's value does, or does not.
-    claims_of_lets: HashMap<(ItemRef, bool), Vec<Part>>,
+    claims_of_lets: HashMap<(ItemRef, bool), Vec<Claim>>,
     /// How many parts of conditions have been looked at.
     parts: usize,
+    /// How many parts of values have been learned.
+    learned: usize,
     /// Whether what is found was reported before, or will be.
     is_silent: bool,
 }
@@ -159,6 +161,7 @@ impl<'p> Checker<'p> {
             values_of_lets: HashMap::new(),
             claims_of_lets: HashMap::new(),
             parts: 0,
+            learned: 0,
             is_silent: false,
         }
     }

@@ -14,7 +14,10 @@ use crate::syntax::ast::{BinaryOperator, Expr, ExprKind, ItemKind, Name, Piece, 
 const MAX_FOLLOWED: usize = 200;
 
 /// How many parts of conditions may be looked at, all together.
-const MAX_PARTS: usize = 500_000;
+const MAX_PARTS: usize = 2_000_000;
+
+/// How many parts of values may be learned, all together.
+const MAX_LEARNED: usize = 500_000;
 
 /// What an expression says, whatever names it says it with; of a condition, whether that holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,23 +27,14 @@ pub(super) struct Claim {
     holds: bool,
 }
 
-/// A claim that holds where a condition does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Part {
-    pub(super) claim: Claim,
-    /// Whether it only follows from the others.
-    pub(super) follows: bool,
-}
-
-impl Part {
-    fn of(claim: Claim) -> Self {
-        Self { claim, follows: false }
-    }
-}
-
 impl Claim {
     fn not(self) -> Self {
         Self { holds: !self.holds, ..self }
+    }
+
+    /// What is claimed if the condition holds, or does not.
+    fn if_it(self, holds: bool) -> Self {
+        if holds { self } else { self.not() }
     }
 
     /// What holds of a value that is not `none`.
@@ -48,19 +42,9 @@ impl Claim {
         equal(value, none()).not()
     }
 
-    /// What cannot be told, and is never known to hold.
-    fn untold() -> Self {
-        joined("untold", &[])
-    }
-
     /// Whether it holds of itself.
     pub(super) fn is_truth(self) -> bool {
         self == truth()
-    }
-
-    /// Whether it can be told what it says.
-    pub(super) fn is_told(self) -> bool {
-        self.digest != Self::untold().digest
     }
 }
 
@@ -149,14 +133,14 @@ fn equal(left: Claim, right: Claim) -> Claim {
 }
 
 impl<'p> Checker<'p> {
-    /// Returns the parts of what holds if a condition does, or does not.
+    /// Returns what holds if a condition does, or does not.
     pub(super) fn claims(
         &mut self,
         condition: &'p Expr,
         holds: bool,
         names: &Names,
         followed: usize,
-    ) -> Vec<Part> {
+    ) -> Vec<Claim> {
         use BinaryOperator as Op;
         match &condition.kind {
             ExprKind::Binary { operator: operator @ (Op::And | Op::Or), left, right, .. }
@@ -170,53 +154,83 @@ impl<'p> Checker<'p> {
                 return self.claims(operand, !holds, names, followed);
             }
             ExprKind::Name(_) | ExprKind::Member { .. } => {
-                if let Some(item) = self.bound(condition, names) {
+                if let Some((item, _)) = self.bound(condition, names) {
                     return self.claims_of_let(item, holds, followed);
                 }
             }
             _ => {}
         }
-        let whole = self.claim(condition, names, followed).unwrap_or_else(Claim::untold);
-        let mut claims = vec![Part::of(if holds { whole } else { whole.not() })];
-        match &condition.kind {
-            // What equals something that is there is there.
-            ExprKind::Binary {
-                operator: operator @ (Op::Equal | Op::NotEqual),
-                left,
-                right,
-                ..
-            } if holds == (*operator == Op::Equal) => {
-                for (side, other) in [(left, right), (right, left)] {
-                    if is_certain(other)
-                        && let Some(side) = self.claim(side, names, followed)
-                    {
-                        claims.push(Part { claim: Claim::is_there(side), follows: true });
-                    }
+        let whole = self.claim(condition, names, followed);
+        let mut claims: Vec<_> = whole.map(|claim| claim.if_it(holds)).into_iter().collect();
+        // What equals something that is there is there.
+        if let ExprKind::Binary { operator, left, right, .. } = &condition.kind
+            && *operator == (if holds { Op::Equal } else { Op::NotEqual })
+        {
+            for (side, other) in [(left, right), (right, left)] {
+                if is_certain(other) {
+                    let side = self.claim(side, names, followed);
+                    claims.extend(side.map(Claim::is_there));
                 }
             }
-            _ => {}
         }
         claims
     }
 
-    /// Returns the parts of what holds if the condition that an item is bound to does, or does not.
-    fn claims_of_let(&mut self, item: ItemRef, holds: bool, followed: usize) -> Vec<Part> {
-        let untold = || vec![Part::of(Claim::untold())];
-        let ItemKind::Let(binding) = &self.tree(item).kind else { return untold() };
+    /// Returns what holds if the condition that an item is bound to does, or does not: the whole, and
+    /// its parts.
+    fn claims_of_let(&mut self, item: ItemRef, holds: bool, followed: usize) -> Vec<Claim> {
+        let ItemKind::Let(binding) = &self.tree(item).kind else { return Vec::new() };
         if let Some(known) = self.claims_of_lets.get(&(item, holds)) {
-            return known.clone();
+            self.learned += known.len();
+            // The whole is enough for those that ask for the same.
+            let most = if self.learned > MAX_LEARNED { 1 } else { known.len() };
+            return known[..most.min(known.len())].to_vec();
         }
         // A circle says nothing; nor does what is followed for too long.
-        self.claims_of_lets.insert((item, holds), untold());
-        if followed >= MAX_FOLLOWED {
-            return untold();
+        self.claims_of_lets.insert((item, holds), Vec::new());
+        let whole = self.claim_of_item(item, followed).map(|claim| claim.if_it(holds));
+        let mut claims: IndexSet<_> = whole.into_iter().collect();
+        if followed < MAX_FOLLOWED {
+            let names = Names::of_module(item.module);
+            claims.extend(self.claims(&binding.value, holds, &names, followed + 1));
         }
-        let names = Names::of_module(item.module);
-        let claims = self.claims(&binding.value, holds, &names, followed + 1);
-        let claims: IndexSet<_> = claims.into_iter().collect();
         let claims: Vec<_> = claims.into_iter().collect();
         self.claims_of_lets.insert((item, holds), claims.clone());
         claims
+    }
+
+    /// Returns whether it is among the known that a condition holds, or does not.
+    pub(super) fn is_known(
+        &mut self,
+        condition: &'p Expr,
+        holds: bool,
+        (names, known): (&Names, &IndexSet<Claim>),
+        followed: usize,
+    ) -> bool {
+        use BinaryOperator as Op;
+        match &condition.kind {
+            ExprKind::Binary { operator: operator @ (Op::And | Op::Or), left, right, .. }
+                if holds == (*operator == Op::And) =>
+            {
+                return self.is_known(left, holds, (names, known), followed)
+                    && self.is_known(right, holds, (names, known), followed);
+            }
+            ExprKind::Unary { operator: UnaryOperator::Not, operand } => {
+                return self.is_known(operand, !holds, (names, known), followed);
+            }
+            _ => {}
+        }
+        let claim = self.claim(condition, names, followed).map(|claim| claim.if_it(holds));
+        if claim.is_some_and(|claim| claim.is_truth() || known.contains(&claim)) {
+            return true;
+        }
+        match self.bound(condition, names) {
+            Some((item, value)) if followed < MAX_FOLLOWED && self.parts <= MAX_PARTS => {
+                let names = Names::of_module(item.module);
+                self.is_known(value, holds, (&names, known), followed + 1)
+            }
+            _ => false,
+        }
     }
 
     /// Returns what an expression says; `None` if that cannot be told.
@@ -365,15 +379,18 @@ impl<'p> Checker<'p> {
         }
     }
 
-    /// Returns the value that a name means, if it is bound by `let`.
-    fn bound(&self, expr: &Expr, names: &Names) -> Option<ItemRef> {
+    /// Returns the item that a name means and its value, if it is bound by `let`.
+    fn bound(&self, expr: &Expr, names: &Names) -> Option<(ItemRef, &'p Expr)> {
         if let ExprKind::Name(name) = &expr.kind
             && names.get(name).is_some()
         {
             return None;
         }
         let item = self.item_of(expr, names.module)?;
-        matches!(self.tree(item).kind, ItemKind::Let(_)).then_some(item)
+        match &self.tree(item).kind {
+            ItemKind::Let(binding) => Some((item, &binding.value)),
+            _ => None,
+        }
     }
 }
 

@@ -3,12 +3,12 @@
 
 use indexmap::IndexMap;
 
-use super::claim::{Claim, Meaning, Names, Part, claim_of_local};
+use super::claim::{Claim, Meaning, Names, claim_of_local};
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::ty::{ItemRef, ModuleId, Type};
 use crate::source::Span;
-use crate::syntax::ast::{Argument, BinaryOperator, Expr, ExprKind, ItemKind, Parameter, Stage};
+use crate::syntax::ast::{Argument, BinaryOperator, Expr, ExprKind, ItemKind, Parameter};
 
 impl<'p> Checker<'p> {
     /// Checks something in whose place `condition` is known to hold, or not to.
@@ -29,18 +29,21 @@ impl<'p> Checker<'p> {
     /// Notes that `condition` holds, or not, in all that is checked in `scope` from here on.
     pub(super) fn learn(&mut self, condition: &'p Expr, holds: bool, scope: &mut Scope) {
         let names = Names::of_scope(scope);
-        let claims = self.claims(condition, holds, &names, 0);
-        know(claims, scope);
+        scope.known.extend(self.claims(condition, holds, &names, 0));
     }
 
     /// Notes that the conditions of a stage hold: its own and those of the templates it is made from.
-    pub(super) fn learn_own(&mut self, item: ItemRef, stage: &'p Stage, scope: &mut Scope) {
-        if let Some(condition) = &stage.condition {
-            self.learn(condition, true, scope);
+    pub(super) fn learn_own(&mut self, item: ItemRef, scope: &mut Scope) {
+        let chain = self.chain_of(item);
+        let mut names = Names::of_scope(scope);
+        for (at, (item, _)) in chain.iter().enumerate() {
+            if at > 0 {
+                names = self.names_in_template(&chain[at - 1..], &names);
+            }
+            if let Some(condition) = self.stage_tree(*item).condition.as_deref() {
+                scope.known.extend(self.claims(condition, true, &names, 0));
+            }
         }
-        let names = Names::of_scope(scope);
-        let claims = self.claims_of_templates(item, names);
-        know(claims, scope);
     }
 
     /// Returns the type of an expression that may be `none`, if it is known not to be here.
@@ -69,16 +72,19 @@ impl<'p> Checker<'p> {
         let mut conditions =
             chain.iter().filter_map(|(item, _)| self.stage_tree(*item).condition.as_deref());
         let first = conditions.next()?;
-        let names = self.names_of_row(stage, base, scope);
-        let mut claims = match &self.stage_tree(stage).condition {
-            Some(condition) => self.claims(condition, true, &names, 0),
-            None => Vec::new(),
-        };
-        claims.extend(self.claims_of_templates(stage, names));
-        let is_open = |Part { claim, follows }: &Part| {
-            !follows && !claim.is_truth() && !scope.known.contains(claim)
-        };
-        claims.iter().any(is_open).then_some(first)
+        let mut names = self.names_of_row(stage, base, scope);
+        for (at, (item, _)) in chain.iter().enumerate() {
+            if at > 0 {
+                names = self.names_in_template(&chain[at - 1..], &names);
+            }
+            let condition = self.stage_tree(*item).condition.as_deref();
+            if condition
+                .is_some_and(|condition| !self.is_known(condition, true, (&names, &scope.known), 0))
+            {
+                return Some(first);
+            }
+        }
+        None
     }
 
     /// Returns the stage and the templates it is made from, each with the arguments that it gives to
@@ -101,21 +107,12 @@ impl<'p> Checker<'p> {
         chain
     }
 
-    /// Returns what the conditions of a stage's templates claim, for a user that knows the stage's own
-    /// names as `names`.
-    fn claims_of_templates(&mut self, stage: ItemRef, mut names: Names) -> Vec<Part> {
-        let mut claims = Vec::new();
-        let chain = self.chain_of(stage);
-        for link in chain.windows(2) {
-            let ((_, arguments), (template, _)) = (link[0], link[1]);
-            let tree = self.stage_tree(template);
-            let parameters = tree.parameters.as_deref().unwrap_or_default();
-            names = self.names_of_call(template.module, parameters, arguments, &names);
-            if let Some(condition) = &tree.condition {
-                claims.extend(self.claims(condition, true, &names, 0));
-            }
-        }
-        claims
+    /// Returns what the parameters of the second of `chain` stand for, where the names of the first mean
+    /// `names`.
+    fn names_in_template(&mut self, chain: &[(ItemRef, &'p [Argument])], names: &Names) -> Names {
+        let ((_, arguments), (template, _)) = (chain[0], chain[1]);
+        let parameters = self.stage_tree(template).parameters.as_deref().unwrap_or_default();
+        self.names_of_call(template.module, parameters, arguments, names)
     }
 
     fn names_of_call(
@@ -306,8 +303,4 @@ pub(super) struct Uncertain<'p> {
     user: ItemRef,
     stage: ItemRef,
     condition: &'p Expr,
-}
-
-fn know(parts: Vec<Part>, scope: &mut Scope) {
-    scope.known.extend(parts.into_iter().map(|part| part.claim).filter(|claim| claim.is_told()));
 }

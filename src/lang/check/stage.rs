@@ -22,7 +22,7 @@ impl<'p> Checker<'p> {
         if let Some(condition) = &stage.condition {
             self.condition(condition, &mut scope);
         }
-        self.learn_own(item, stage, &mut scope);
+        self.learn_own(item, &mut scope);
         let mut runs = false;
         if let Some(from) = &stage.from
             && let Some((template, arguments)) = self.template(item, from, &mut scope)

@@ -7,6 +7,9 @@ use crate::lang::ty::{ItemRef, ModuleId};
 use crate::lang::value::Value;
 use crate::syntax::ast::{BinaryOperator, Expr, ExprKind, ItemKind};
 
+/// How many values are followed to say why a condition does not hold.
+const MAX_FOLLOWED: usize = 8;
+
 impl<'p> Evaluator<'p> {
     /// Returns whether rows of a stage may be no steps.
     pub(super) fn is_conditional(&self, stage: ItemRef) -> bool {
@@ -21,7 +24,7 @@ impl<'p> Evaluator<'p> {
                 let mut frame = self.frame_of(stage, row, owner)?;
                 self.spend(condition.span)?;
                 if !self.truth(condition, &mut frame)? {
-                    row.skipped = Some(self.why_not(condition, &mut frame)?);
+                    row.skipped = Some(self.why_not(condition, &mut frame, 0)?);
                 }
             }
         }
@@ -29,13 +32,18 @@ impl<'p> Evaluator<'p> {
     }
 
     /// Returns why a condition does not hold, in words: the part that decides, and what it found.
-    fn why_not(&mut self, condition: &'p Expr, frame: &mut Frame<'p>) -> Evaluated<String> {
-        let text = self.program.sources.text(condition.span).to_owned();
+    fn why_not(
+        &mut self,
+        condition: &'p Expr,
+        frame: &mut Frame<'p>,
+        followed: usize,
+    ) -> Evaluated<String> {
+        let text = self.program.sources.text(condition.span);
         match &condition.kind {
             ExprKind::Binary { operator: BinaryOperator::And, left, right, .. } => {
                 match self.truth(left, frame)? {
-                    true => self.why_not(right, frame),
-                    false => self.why_not(left, frame),
+                    true => self.why_not(right, frame, followed),
+                    false => self.why_not(left, frame, followed),
                 }
             }
             ExprKind::Binary { operator: BinaryOperator::Or, .. } => {
@@ -54,11 +62,11 @@ impl<'p> Evaluator<'p> {
                 Ok(format!("`{text}` does not hold{found}"))
             }
             ExprKind::Name(name) => match self.binding(name, frame) {
-                Some((module, value)) => {
+                Some((module, value)) if followed < MAX_FOLLOWED => {
                     let mut frame = Frame::new(self.program, module);
-                    self.deeper(value.span, |evaluator| evaluator.why_not(value, &mut frame))
+                    self.why_not(value, &mut frame, followed + 1)
                 }
-                None => Ok(format!("`{text}` is false")),
+                _ => Ok(format!("`{text}` is false")),
             },
             _ => Ok(format!("`{text}` is false")),
         }
