@@ -5,7 +5,7 @@ use indexmap::{IndexMap, IndexSet};
 
 use super::{Checker, Scope};
 use crate::digest::{Digest, Hasher};
-use crate::lang::builtins;
+use crate::lang::builtins::{self, Function};
 use crate::lang::ty::{ItemRef, ModuleId};
 use crate::source::Span;
 use crate::syntax::ast::{BinaryOperator, Expr, ExprKind, ItemKind, Name, Piece, UnaryOperator};
@@ -53,7 +53,9 @@ impl Claim {
 pub(super) enum Meaning {
     Plain(Claim),
     /// A row of an axis over records: what its fields stand for.
-    Record(IndexMap<String, Claim>),
+    Record(IndexMap<String, Option<Claim>>),
+    /// Something that cannot be told.
+    Untold,
 }
 
 /// What the names of an expression mean.
@@ -83,7 +85,7 @@ impl Names {
 }
 
 /// A local is like nothing else.
-pub(super) fn claim_of_local(span: Span) -> Claim {
+fn claim_of_local(span: Span) -> Claim {
     let mut hasher = tagged("local");
     hasher.field(&span.source.0.to_le_bytes());
     hasher.field(&span.start.to_le_bytes());
@@ -311,12 +313,12 @@ impl<'p> Checker<'p> {
         let ExprKind::Name(name) = &expr.kind else { return None };
         match names.get(name) {
             Some(Meaning::Plain(claim)) => return Some(*claim),
-            Some(Meaning::Record(_)) => return None,
+            Some(Meaning::Record(_) | Meaning::Untold) => return None,
             None => {}
         }
         match self.item_of(expr, names.module) {
             Some(item) => self.claim_of_item(item, followed),
-            None => builtins::find(name).map(|builtin| literal("builtin", builtin.name.as_bytes())),
+            None => claim_of_builtin(name, names.module),
         }
     }
 
@@ -331,7 +333,7 @@ impl<'p> Checker<'p> {
         if let ExprKind::Name(local) = &base.kind
             && let Some(Meaning::Record(fields)) = names.get(local)
         {
-            return fields.get(&name.text).copied();
+            return fields.get(&name.text).copied().flatten();
         }
         if let Some(item) = self.item_of(expr, names.module) {
             return self.claim_of_item(item, followed);
@@ -392,6 +394,20 @@ impl<'p> Checker<'p> {
             _ => None,
         }
     }
+}
+
+/// What a name of the language says. What paths mean depends on where a step runs, and what a data
+/// file is on the file that names it.
+fn claim_of_builtin(name: &str, module: ModuleId) -> Option<Claim> {
+    let builtin = builtins::find(name)?;
+    let mut hasher = tagged("builtin");
+    hasher.field(builtin.name.as_bytes());
+    match builtin.function {
+        Function::Dir | Function::File | Function::Files | Function::Tree => return None,
+        Function::Json | Function::Toml => hasher.field(&module.0.to_le_bytes()),
+        _ => {}
+    }
+    Some(plain(hasher))
 }
 
 fn literal(kind: &str, bytes: &[u8]) -> Claim {

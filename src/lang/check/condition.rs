@@ -3,7 +3,7 @@
 
 use indexmap::IndexMap;
 
-use super::claim::{Claim, Meaning, Names, claim_of_local};
+use super::claim::{Claim, Meaning, Names};
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::ty::{ItemRef, ModuleId, Type};
@@ -134,8 +134,8 @@ impl<'p> Checker<'p> {
                 (None, Some(default)) => self.claim(default, &Names::of_module(module), 0),
                 (None, None) => None,
             };
-            let claim = claim.unwrap_or_else(|| claim_of_local(parameter.name.span));
-            names.locals.push((parameter.name.text.clone(), Meaning::Plain(claim)));
+            let meaning = claim.map_or(Meaning::Untold, Meaning::Plain);
+            names.locals.push((parameter.name.text.clone(), meaning));
         }
         names
     }
@@ -143,18 +143,20 @@ impl<'p> Checker<'p> {
     /// Returns what the axes of a stage stand for in the row that `base` names.
     fn names_of_row(&mut self, stage: ItemRef, base: &'p Expr, scope: &Scope) -> Names {
         let mut names = Names::of_module(stage.module);
-        let ExprKind::Row { axes: given, .. } = &base.kind else { return names };
+        let axes = self.stage_tree(stage).axes.iter().map(|axis| axis.name.text.clone());
+        let ExprKind::Row { axes: given, .. } = &base.kind else {
+            names.locals.extend(axes.map(|name| (name, Meaning::Untold)));
+            return names;
+        };
         let user = Names::of_scope(scope);
         let mut values = IndexMap::new();
         for (name, value) in given {
-            if let Some(claim) = self.claim(value, &user, 0) {
-                values.insert(name.text.clone(), claim);
-            }
+            values.insert(name.text.clone(), self.claim(value, &user, 0));
         }
-        for axis in &self.stage_tree(stage).axes {
-            let name = axis.name.text.clone();
+        for name in axes {
             let meaning = match values.get(&name) {
-                Some(claim) => Meaning::Plain(*claim),
+                Some(claim) => claim.map_or(Meaning::Untold, Meaning::Plain),
+                // The fields of its records are what a row is named by.
                 None => Meaning::Record(values.clone()),
             };
             names.locals.push((name, meaning));
