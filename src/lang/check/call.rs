@@ -5,6 +5,7 @@ use super::expr::list_of;
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::builtins::{self, Accepts, Builtin, Count, Slot};
+use crate::lang::meaning::Meaning;
 use crate::lang::nearest::nearest;
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
@@ -91,6 +92,10 @@ impl<'p> Checker<'p> {
             let found = self.expr(&argument.value, scope);
             match slot(builtin, at, argument) {
                 Some(place) => {
+                    if let Some(name) = &argument.name {
+                        let slot = builtin.slots[place].name;
+                        self.note(name.span, &found, || Meaning::Argument(builtin.name, slot));
+                    }
                     given[place] += 1;
                     self.slot(builtin, &builtin.slots[place], &found, argument, given[place]);
                 }
@@ -209,6 +214,9 @@ impl<'p> Checker<'p> {
                 continue;
             }
             let wanted = self.silently(|checker| checker.written(&parameter.ty));
+            if let Some(name) = &argument.name {
+                self.note(name.span, &wanted, || Meaning::Local(parameter.name.span));
+            }
             let declared = Some((parameter.ty.span, "its type is declared here"));
             let what = format!("`{}` of `{name}`", parameter.name.text);
             self.expect(&found, &wanted, argument.value.span, &what, declared);
