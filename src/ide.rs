@@ -2,18 +2,24 @@
 //! project path and bytes. Knows the language; does not know any editor or its protocol.
 
 mod analysis;
+mod complete;
 mod desk;
 mod drafts;
 mod hover;
 mod outline;
 mod place;
+mod rename;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use std::ops::Range;
 
 use crate::diagnostic::{Code, Severity};
 
+pub use complete::Completion;
 pub use desk::Desk;
+pub use rename::RenameError;
 
 /// A range of bytes in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -201,7 +201,6 @@ impl Analysis {
     }
 
     /// Returns all places that mean what is declared at `span`, that one among them, by place.
-    #[expect(dead_code, reason = "completion and renaming ask for it")]
     pub(super) fn mentions_of(&self, span: Span) -> Vec<Span> {
         let is_same = |mention: &&Mention| {
             let thing = Thing::Name(mention.meaning.clone(), Type::Unknown);

@@ -16,8 +16,10 @@ use crate::syntax::parse::PARSE_STACK_BYTES;
 use crate::syntax::{fmt, parse, scan};
 
 use super::analysis::Analysis;
-use super::drafts::Drafts;
-use super::{Finding, Hover, Lens, Place, Symbol, hover, outline};
+use super::complete::complete;
+use super::drafts::{Changed, Drafts};
+use super::rename::RenameError;
+use super::{Change, Completion, Finding, Hover, Lens, Place, Symbol, hover, outline};
 
 /// A project on an editor's desk.
 #[derive(Debug)]
@@ -118,11 +120,42 @@ impl Desk {
             .find_map(|root| self.load(&root).filter(|analysis| analysis.source(file).is_some()))
     }
 
+    /// Checks that changes make no new mistake.
+    ///
+    /// # Errors
+    /// The first mistake they make.
+    pub(super) fn try_out(&self, changes: &[Change], new: &str) -> Result<(), RenameError> {
+        let mut texts: BTreeMap<&str, String> = BTreeMap::new();
+        for change in changes.iter().rev() {
+            let file = change.place.file.as_str();
+            let text = texts.entry(file).or_insert_with(|| self.text(file).unwrap_or_default());
+            text.replace_range(change.place.range.clone(), &change.text);
+        }
+        let files = Changed { files: &self.drafts, texts: &texts };
+        for before in &self.analyses {
+            let after = self.pool.install(|| self.analysis(&files, &before.root));
+            let Some(after) = after else { continue };
+            let known: Vec<_> = before.loaded.diagnostics.iter().map(|it| it.code).collect();
+            let found = after.loaded.diagnostics;
+            if found.len() > known.len()
+                && let Some(found) = found.iter().find(|found| !known.contains(&found.code))
+            {
+                return Err(RenameError::Breaks(new.to_owned(), found.message.clone()));
+            }
+        }
+        Ok(())
+    }
+
     fn load(&self, root: &str) -> Option<Analysis> {
+        self.pool.install(|| self.analysis(&self.drafts, root))
+    }
+
+    /// The thread needs the stack of the pool's.
+    fn analysis(&self, files: &dyn Files, root: &str) -> Option<Analysis> {
         let params = IndexMap::new();
         let wanted =
             Wanted { params: &params, facts: &self.facts, depth: Depth::Check, explained: true };
-        self.pool.install(|| Analysis::new(&self.drafts, root, wanted)).ok()
+        Analysis::new(files, root, wanted).ok()
     }
 
     /// Returns the analysis that answers for a file.
@@ -165,6 +198,14 @@ impl Desk {
     pub fn hover(&self, file: &str, offset: usize) -> Option<Hover> {
         let (analysis, source) = self.of(file)?;
         hover::hover(analysis, source, offset)
+    }
+
+    /// Returns what could be written at a place.
+    pub fn complete(&self, file: &str, offset: usize) -> Vec<Completion> {
+        let Some((analysis, _)) = self.of(file) else { return Vec::new() };
+        let Some(text) = self.text(file) else { return Vec::new() };
+        let offset = text.floor_char_boundary(offset);
+        self.pool.install(|| complete(&self.drafts, &analysis.root, file, &text, offset))
     }
 
     /// Returns the items of a file.

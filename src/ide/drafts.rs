@@ -113,3 +113,26 @@ impl Files for Drafts {
         kind
     }
 }
+
+/// The files of a project, some of them with other texts.
+pub(super) struct Changed<'a> {
+    pub(super) files: &'a dyn Files,
+    pub(super) texts: &'a BTreeMap<&'a str, String>,
+}
+
+impl Files for Changed<'_> {
+    fn read(&self, path: &str, limit: usize) -> Result<Vec<u8>, FilesError> {
+        match self.texts.get(path) {
+            Some(text) => Ok(text.clone().into_bytes()),
+            None => self.files.read(path, limit),
+        }
+    }
+
+    fn list(&self, folder: &str) -> Result<Vec<Entry>, FilesError> {
+        self.files.list(folder)
+    }
+
+    fn kind(&self, path: &str) -> Option<EntryKind> {
+        self.files.kind(path)
+    }
+}

@@ -22,7 +22,7 @@ pub(super) fn hover(analysis: &Analysis, source: SourceId, offset: usize) -> Opt
 /// Returns what there is to know of a thing, in Markdown.
 pub(super) fn describe(analysis: &Analysis, name: &str, thing: &Thing) -> Option<String> {
     Some(match thing {
-        Thing::Name(Meaning::Item(item), ty) => item_page(analysis, *item, ty),
+        Thing::Name(Meaning::Item(item), ty) => item_page(analysis, *item, ty)?,
         Thing::Name(Meaning::Local(span), ty) => local_page(analysis, *span, ty),
         Thing::Name(Meaning::Out(span), ty) => out_page(analysis, *span, ty),
         Thing::Name(Meaning::OwnOuts, _) => page(
@@ -79,7 +79,7 @@ pub(super) fn signature(analysis: &Analysis, item: &Item) -> String {
     }
 }
 
-fn item_page(analysis: &Analysis, item: ItemRef, ty: &Type) -> String {
+fn item_page(analysis: &Analysis, item: ItemRef, ty: &Type) -> Option<String> {
     let tree = analysis.item(item);
     let mut code = signature(analysis, tree);
     match &tree.kind {
@@ -87,9 +87,10 @@ fn item_page(analysis: &Analysis, item: ItemRef, ty: &Type) -> String {
             code = format!("{code}: {ty}");
         }
         ItemKind::Stage(stage) => code.push_str(&outs(analysis, stage)),
+        ItemKind::Broken(_) => return None,
         _ => {}
     }
-    page(&code, tree.doc.as_deref().unwrap_or_default())
+    Some(page(&code, tree.doc.as_deref().unwrap_or_default()))
 }
 
 /// The outs of a stage, a line each.

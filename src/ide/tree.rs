@@ -187,44 +187,33 @@ pub(super) fn path(module: &Module, offset: usize) -> Vec<Node<'_>> {
     path
 }
 
-/// A name that stands inside an item, where it can be seen from a place.
-#[expect(dead_code, reason = "completion and renaming ask for it")]
-pub(super) struct LocalName<'a> {
-    pub(super) name: &'a Name,
-    /// What it is: "parameter", "axis", "name".
-    pub(super) what: &'static str,
-}
-
 /// Returns the names that the parts of a path declare for what stands at `offset`, outermost first.
-#[expect(dead_code, reason = "completion and renaming ask for it")]
-pub(super) fn locals<'a>(path: &[Node<'a>], offset: usize) -> Vec<LocalName<'a>> {
-    let is_before = |name: &Name| (name.span.end as usize) < offset;
+pub(super) fn locals<'a>(path: &[Node<'a>], offset: usize) -> Vec<&'a Name> {
     let mut locals = Vec::new();
     for node in path {
-        let (parameters, axes, what) = match node {
+        let (parameters, axes) = match node {
             Node::Item(Item { kind: ItemKind::Function(function), .. }) => {
-                (Some(&function.parameters), None, "axis")
+                (Some(&function.parameters), None)
             }
             Node::Item(Item { kind: ItemKind::Stage(stage), .. }) => {
-                (stage.parameters.as_ref(), Some(&stage.axes), "axis")
+                (stage.parameters.as_ref(), Some(&stage.axes))
             }
             Node::Expr(Expr {
                 kind: ExprKind::ListFor { axes, .. } | ExprKind::MapFor { axes, .. },
                 ..
-            }) => (None, Some(axes), "name"),
+            }) => (None, Some(axes)),
             _ => continue,
         };
         let parameters = parameters.into_iter().flatten().map(|parameter| &parameter.name);
-        let parameters = parameters.filter(|name| is_before(name));
-        locals.extend(parameters.map(|name| LocalName { name, what: "parameter" }));
+        locals.extend(parameters.filter(|name| (name.span.end as usize) < offset));
         // What a comprehension makes stands before its names and sees all of them; the values of an
         // axis see the axes before it.
-        let inside = |axis: &Axis| {
-            axis.name.span.start as usize <= offset && offset <= axis.values.span.end as usize
+        let holds = |axis: &Axis| {
+            let span = Node::Axis(axis).span();
+            span.start as usize <= offset && offset <= span.end as usize
         };
-        let current = axes.into_iter().flatten().position(inside);
-        let axes = axes.into_iter().flatten().take(current.unwrap_or(usize::MAX));
-        locals.extend(axes.map(|axis| LocalName { name: &axis.name, what }));
+        let current = axes.into_iter().flatten().position(holds).unwrap_or(usize::MAX);
+        locals.extend(axes.into_iter().flatten().take(current).map(|axis| &axis.name));
     }
     locals
 }

@@ -13,6 +13,8 @@ mod script;
 mod stage;
 mod types;
 
+pub(crate) use types::type_names;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 

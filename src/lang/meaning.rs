@@ -71,14 +71,12 @@ impl Meanings {
     }
 
     /// Returns the name that stands at exactly that place.
-    #[expect(dead_code, reason = "completion and renaming ask for it")]
     pub(crate) fn at(&self, span: Span) -> Option<&Mention> {
         let at = self.mentions.binary_search_by_key(&span, |mention| mention.span);
         at.ok().map(|at| &self.mentions[at])
     }
 
     /// Returns the type of the expression that stands at exactly that place.
-    #[expect(dead_code, reason = "completion and renaming ask for it")]
     pub(crate) fn type_of(&self, span: Span) -> Option<&Type> {
         let at = self.types.binary_search_by_key(&span, |(span, _)| *span);
         at.ok().map(|at| &self.types[at].1)

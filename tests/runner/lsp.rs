@@ -301,6 +301,52 @@ fn a_cure_makes_its_mistake_go_away() {
 }
 
 #[test]
+fn names_are_completed_found_and_changed() {
+    let snippets =
+        json!({"textDocument": {"completion": {"completionItem": {"snippetSupport": true}}}});
+    let mut editor = Editor::new(shop(), &snippets);
+    editor.open("pipeline.pipe", &PIPELINE.replace("app.bni", "app."));
+    let place = position(PIPELINE, "{{app.$0");
+    let offers = editor.at("textDocument/completion", "pipeline.pipe", &place);
+    assert_eq!(offers[0]["label"], "bin");
+    assert_eq!(offers[0]["detail"], "file");
+    assert_eq!(offers[0]["textEdit"]["range"]["start"], place);
+    assert_eq!(offers.as_array().unwrap().len(), 1);
+    let text = PIPELINE.replace("app.bni", "app.bin");
+    editor.change("pipeline.pipe", 2, &text);
+    let place = position(&text, "= lib$0.");
+    let offers = editor.at("textDocument/completion", "pipeline.pipe", &place);
+    let offers = offers.as_array().unwrap();
+    let files = offers.iter().find(|offer| offer["label"] == "files").unwrap();
+    assert_eq!(files["textEdit"]["newText"], "files($0)");
+    assert_eq!(files["insertTextFormat"], 2);
+
+    let place = position(&text, "lib.gr$0eeting");
+    let context = json!({"position": place, "context": {"includeDeclaration": true}});
+    let places = editor.of("textDocument/references", "pipeline.pipe", &context);
+    let uris: Vec<_> = places.as_array().unwrap().iter().map(|it| it["uri"].clone()).collect();
+    assert_eq!(uris, [editor.uri("lib/pipeline.pipe"), editor.uri("pipeline.pipe")]);
+    let place = position(&text, "out bi$0n");
+    let marks = editor.at("textDocument/documentHighlight", "pipeline.pipe", &place);
+    assert_eq!(marks.as_array().unwrap().len(), 3);
+
+    let range = editor.at("textDocument/prepareRename", "pipeline.pipe", &place);
+    assert_eq!(range["start"], position(&text, "out $0bin"));
+    let new = json!({"position": place, "newName": "exe"});
+    let edit = editor.of("textDocument/rename", "pipeline.pipe", &new);
+    let uri = editor.uri("pipeline.pipe");
+    let edits = &edit["changes"][&uri];
+    assert_eq!(edits.as_array().unwrap().len(), 3);
+    assert_eq!(edits[0]["range"]["start"], position(&text, "{{out.$0bin}}"));
+    let uri = json!({"textDocument": {"uri": uri}, "position": place, "newName": "if"});
+    let refusal = editor.response("textDocument/rename", uri);
+    assert_eq!(refusal["error"]["code"], -32803);
+    let message = "`if` is taken: it is a name of the language itself";
+    assert_eq!(refusal["error"]["message"], message);
+    editor.close();
+}
+
+#[test]
 fn a_file_is_formatted_by_the_smallest_edit() {
     let mut editor = Editor::new(Project::new(), &json!({}));
     let text = "let a = 1\nlet  b=2\nbuild x {\n  run sh \"{{a}} {{b}}\"\n}\n";

@@ -45,7 +45,7 @@ pub(crate) fn run() -> Exit {
     let mut server = Server {
         wire: Wire::stdio(),
         phase: Phase::Fresh,
-        documents: Documents::new(Encoding::Utf16),
+        documents: Documents::new(Encoding::Utf16, false),
     };
     loop {
         let incoming = match server.documents.is_changed() {
@@ -112,7 +112,11 @@ impl Server {
         let general = params.capabilities.general.as_ref();
         let offered = general.and_then(|it| it.position_encodings.as_deref()).unwrap_or_default();
         let encoding = Encoding::of(offered);
-        self.documents = Documents::new(encoding);
+        let snippets = params
+            .capabilities
+            .text_document
+            .and_then(|it| it.completion?.completion_item?.snippet_support);
+        self.documents = Documents::new(encoding, snippets.unwrap_or_default());
         self.phase = Phase::Open;
         let server = json!({"name": "kiln", "version": env!("CARGO_PKG_VERSION")});
         let capabilities = answer::capabilities(encoding);

@@ -2,20 +2,24 @@
 
 use std::ops::Range;
 
-use kiln::ide::Finding;
+use kiln::ide::{Finding, RenameError};
 use lsp_server::{ErrorCode, Request, Response, ResponseError};
 use lsp_types::request::{
-    CodeActionRequest, CodeLensRequest, DocumentSymbolRequest, Formatting, GotoDefinition,
-    HoverRequest, Request as Method,
+    CodeActionRequest, CodeLensRequest, Completion, DocumentHighlightRequest,
+    DocumentSymbolRequest, Formatting, GotoDefinition, HoverRequest, PrepareRenameRequest,
+    References, Rename, Request as Method,
 };
 use lsp_types::{
     CodeAction, CodeActionKind, CodeActionOptions, CodeActionOrCommand, CodeActionParams,
     CodeActionProviderCapability, CodeLens, CodeLensOptions, CodeLensParams, Command,
-    DocumentFormattingParams, DocumentSymbolParams, DocumentSymbolResponse, GotoDefinitionParams,
-    GotoDefinitionResponse, Hover, HoverContents, HoverParams, HoverProviderCapability,
-    MarkupContent, MarkupKind, OneOf, SaveOptions, ServerCapabilities, TextDocumentPositionParams,
-    TextDocumentSyncCapability, TextDocumentSyncKind, TextDocumentSyncOptions,
-    TextDocumentSyncSaveOptions, TextEdit,
+    CompletionOptions, CompletionParams, CompletionResponse, DocumentFormattingParams,
+    DocumentHighlight, DocumentHighlightParams, DocumentSymbolParams, DocumentSymbolResponse,
+    GotoDefinitionParams, GotoDefinitionResponse, Hover, HoverContents, HoverParams,
+    HoverProviderCapability, Location, MarkupContent, MarkupKind, OneOf, PrepareRenameResponse,
+    ReferenceParams, RenameOptions, RenameParams, SaveOptions, ServerCapabilities,
+    TextDocumentPositionParams, TextDocumentSyncCapability, TextDocumentSyncKind,
+    TextDocumentSyncOptions, TextDocumentSyncSaveOptions, TextEdit, WorkDoneProgressOptions,
+    WorkspaceEdit,
 };
 use serde_json::{Value, json};
 
@@ -44,6 +48,16 @@ pub(super) fn capabilities(encoding: Encoding) -> ServerCapabilities {
             code_action_kinds: Some(vec![CodeActionKind::QUICKFIX]),
             ..CodeActionOptions::default()
         })),
+        completion_provider: Some(CompletionOptions {
+            trigger_characters: Some([".", "\"", "/", "[", "(", "{"].map(str::to_owned).to_vec()),
+            ..CompletionOptions::default()
+        }),
+        references_provider: Some(OneOf::Left(true)),
+        document_highlight_provider: Some(OneOf::Left(true)),
+        rename_provider: Some(OneOf::Right(RenameOptions {
+            prepare_provider: Some(true),
+            work_done_progress_options: WorkDoneProgressOptions::default(),
+        })),
         code_lens_provider: Some(CodeLensOptions { resolve_provider: Some(false) }),
         ..ServerCapabilities::default()
     }
@@ -54,6 +68,15 @@ pub(super) fn answer(documents: &Documents, request: Request) -> Response {
     match request.method.as_str() {
         HoverRequest::METHOD => with::<HoverRequest>(documents, request, hover),
         GotoDefinition::METHOD => with::<GotoDefinition>(documents, request, definition),
+        Completion::METHOD => with::<Completion>(documents, request, complete),
+        References::METHOD => with::<References>(documents, request, references),
+        DocumentHighlightRequest::METHOD => {
+            with::<DocumentHighlightRequest>(documents, request, highlights)
+        }
+        PrepareRenameRequest::METHOD => {
+            with::<PrepareRenameRequest>(documents, request, prepare_rename)
+        }
+        Rename::METHOD => with::<Rename>(documents, request, rename),
         DocumentSymbolRequest::METHOD => with::<DocumentSymbolRequest>(documents, request, symbols),
         Formatting::METHOD => with::<Formatting>(documents, request, format),
         CodeActionRequest::METHOD => with::<CodeActionRequest>(documents, request, actions),
@@ -100,6 +123,60 @@ fn definition(
         let location = convert::location(documents, asked.desk, asked.root, &place);
         Some(GotoDefinitionResponse::Scalar(location))
     }))
+}
+
+fn complete(documents: &Documents, params: CompletionParams) -> Answer<Option<CompletionResponse>> {
+    Ok(at(documents, &params.text_document_position).map(|(asked, offset)| {
+        let offers = asked.desk.complete(asked.file, offset);
+        let snippets = documents.takes_snippets();
+        let items = offers.iter().enumerate();
+        let items = items.map(|(at, offer)| convert::completion(asked.lines, snippets, at, offer));
+        CompletionResponse::Array(items.collect())
+    }))
+}
+
+fn references(documents: &Documents, params: ReferenceParams) -> Answer<Option<Vec<Location>>> {
+    let with_declaration = params.context.include_declaration;
+    Ok(at(documents, &params.text_document_position).map(|(asked, offset)| {
+        let places = asked.desk.references(asked.file, offset, with_declaration);
+        let places = places.iter();
+        places.map(|it| convert::location(documents, asked.desk, asked.root, it)).collect()
+    }))
+}
+
+fn highlights(
+    documents: &Documents,
+    params: DocumentHighlightParams,
+) -> Answer<Option<Vec<DocumentHighlight>>> {
+    Ok(at(documents, &params.text_document_position_params).map(|(asked, offset)| {
+        let places = asked.desk.references(asked.file, offset, true).into_iter();
+        let own = places.filter(|place| place.file == asked.file);
+        own.map(|place| DocumentHighlight { range: asked.lines.range(place.range), kind: None })
+            .collect()
+    }))
+}
+
+fn prepare_rename(
+    documents: &Documents,
+    params: TextDocumentPositionParams,
+) -> Answer<Option<PrepareRenameResponse>> {
+    let Some((asked, offset)) = at(documents, &params) else { return Ok(None) };
+    let place = asked.desk.prepare_rename(asked.file, offset).map_err(|it| failed(&it))?;
+    Ok(Some(PrepareRenameResponse::Range(asked.lines.range(place.range))))
+}
+
+fn rename(documents: &Documents, params: RenameParams) -> Answer<Option<WorkspaceEdit>> {
+    let found = at(documents, &params.text_document_position);
+    let Some((asked, offset)) = found else { return Ok(None) };
+    let changes = asked.desk.rename(asked.file, offset, &params.new_name);
+    let changes = changes.map_err(|it| failed(&it))?;
+    Ok(Some(convert::edit(documents, asked.desk, asked.root, &changes)))
+}
+
+/// What was asked for makes sense, and cannot be had.
+fn failed(error: &RenameError) -> ResponseError {
+    let code = ErrorCode::RequestFailed as i32;
+    ResponseError { code, message: error.to_string(), data: None }
 }
 
 fn symbols(

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use kiln::diagnostic::{Code, Severity};
-use kiln::ide::{Change, Desk, Finding, Kind, Place, Symbol};
+use kiln::ide::{Change, Completion, Desk, Finding, Kind, Place, Symbol};
 use lsp_types::{
-    Diagnostic, DiagnosticRelatedInformation, DiagnosticSeverity, DiagnosticTag, DocumentSymbol,
-    Location, NumberOrString, SymbolKind, TextEdit, Uri, WorkspaceEdit,
+    CompletionItem, CompletionItemKind, CompletionTextEdit, Diagnostic,
+    DiagnosticRelatedInformation, DiagnosticSeverity, DiagnosticTag, DocumentSymbol, Documentation,
+    InsertTextFormat, Location, MarkupContent, MarkupKind, NumberOrString, SymbolKind, TextEdit,
+    Uri, WorkspaceEdit,
 };
 
 use super::documents::Documents;
@@ -63,6 +65,53 @@ pub(super) fn edit(
         by_file.entry(uri).or_default().push(TextEdit { range, new_text: change.text.clone() });
     }
     WorkspaceEdit { changes: Some(by_file), ..WorkspaceEdit::default() }
+}
+
+/// `at` is its place among all that is offered, which stay in that order below those that fit
+/// better.
+pub(super) fn completion(
+    lines: &Lines,
+    snippets: bool,
+    at: usize,
+    offer: &Completion,
+) -> CompletionItem {
+    let is_called = offer.is_called && !lines.text()[offer.replace.end..].starts_with('(');
+    let is_snippet = is_called && snippets;
+    let text = if is_snippet { format!("{}($0)", offer.insert) } else { offer.insert.clone() };
+    let range = lines.range(offer.replace.clone());
+    let is_likely = offer.is_likely;
+    CompletionItem {
+        label: offer.label.clone(),
+        kind: Some(completion_kind(offer.kind)),
+        detail: (!offer.detail.is_empty()).then(|| offer.detail.clone()),
+        documentation: (!offer.doc.is_empty()).then(|| {
+            let value = offer.doc.clone();
+            Documentation::MarkupContent(MarkupContent { kind: MarkupKind::Markdown, value })
+        }),
+        filter_text: offer.filter.clone(),
+        sort_text: Some(format!("{}{at:04}", if is_likely { 'a' } else { 'b' })),
+        insert_text_format: is_snippet.then_some(InsertTextFormat::SNIPPET),
+        text_edit: Some(CompletionTextEdit::Edit(TextEdit { range, new_text: text })),
+        ..CompletionItem::default()
+    }
+}
+
+fn completion_kind(kind: Kind) -> CompletionItemKind {
+    match kind {
+        Kind::Module => CompletionItemKind::MODULE,
+        Kind::Param => CompletionItemKind::PROPERTY,
+        Kind::Value | Kind::Fact => CompletionItemKind::CONSTANT,
+        Kind::Function => CompletionItemKind::FUNCTION,
+        Kind::Stage => CompletionItemKind::CLASS,
+        Kind::Template => CompletionItemKind::INTERFACE,
+        Kind::Out | Kind::Field => CompletionItemKind::FIELD,
+        Kind::Local => CompletionItemKind::VARIABLE,
+        Kind::Type => CompletionItemKind::STRUCT,
+        Kind::Text => CompletionItemKind::ENUM_MEMBER,
+        Kind::Keyword => CompletionItemKind::KEYWORD,
+        Kind::File => CompletionItemKind::FILE,
+        Kind::Folder => CompletionItemKind::FOLDER,
+    }
 }
 
 #[expect(deprecated, reason = "the protocol's type has a field that no one may leave out")]

@@ -29,6 +29,8 @@ pub(super) struct Documents {
     /// What was last said of each file about which anything was.
     published: BTreeMap<PathBuf, PublishDiagnosticsParams>,
     is_changed: bool,
+    /// Whether what is completed may hold a place for the cursor.
+    snippets: bool,
 }
 
 struct Document {
@@ -50,14 +52,20 @@ pub(super) struct Asked<'a> {
 }
 
 impl Documents {
-    pub(super) fn new(encoding: Encoding) -> Self {
+    pub(super) fn new(encoding: Encoding, snippets: bool) -> Self {
         Self {
             encoding,
             desks: BTreeMap::new(),
             open: BTreeMap::new(),
             published: BTreeMap::new(),
             is_changed: false,
+            snippets,
         }
+    }
+
+    /// Returns whether the editor can put its cursor within what it completes.
+    pub(super) fn takes_snippets(&self) -> bool {
+        self.snippets
     }
 
     /// Returns whether anything has changed since mistakes were last looked for.
