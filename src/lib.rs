@@ -28,6 +28,7 @@ mod engine;
 pub mod event;
 mod facts;
 mod files;
+pub mod ide;
 #[cfg(feature = "internals")]
 pub mod internals;
 mod lang;

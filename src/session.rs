@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 
 use crate::diagnostic::{Code, Diagnostic, Severity};
-use crate::files::{self, Disk, Files, FilesError, Globber, Memory};
-use crate::lang::{check, eval, module};
+use crate::files::{self, Disk, Files, FilesError, Memory};
+use crate::lang::pipeline::{self, Loaded, Wanted};
+use crate::lang::{eval, module};
 use crate::plan::Plan;
 use crate::plan::graph::Graph;
 use crate::plan::step::{SkippedStep, StepId};
@@ -35,9 +36,7 @@ pub use crate::engine::key::Level;
 pub use crate::sandbox::WEAK_BREAKS;
 
 pub use crate::lang::catalog::{Catalog, CatalogParam, CatalogStage};
-
-/// The folder that outs are written to, beside the pipeline's file.
-pub const OUT_FOLDER: &str = "out";
+pub use crate::lang::pipeline::{Depth, OUT_FOLDER};
 
 /// A project and the pipeline in it that is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,15 +110,6 @@ impl Project {
     }
 }
 
-/// How far to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
-    /// Find all mistakes. Params that have no value are no mistake.
-    Check,
-    /// Make a plan.
-    Plan,
-}
-
 /// What became of a pipeline's files.
 #[derive(Debug)]
 pub struct Pipeline {
@@ -186,27 +176,8 @@ fn load_from(
     facts: &Facts,
     depth: Depth,
 ) -> Result<Pipeline, LoadError> {
-    let (program, mut diagnostics) = module::load(disk, file)?;
-    let (checked, found) = check::check(&program);
-    diagnostics.extend(found);
-    let catalog = crate::lang::catalog::catalog(&program);
-    let has_errors = diagnostics.iter().any(|found| found.severity == Severity::Error);
-    let lacks_params = catalog
-        .params
-        .iter()
-        .any(|param| param.default.is_none() && !params.contains_key(&param.name));
-    let is_complete = depth == Depth::Plan || !lacks_params;
-    let outs = program.modules.iter().map(|module| files::join(module.folder(), OUT_FOLDER));
-    let globber = Globber::new(disk, outs.collect());
-    let plan = if !has_errors && is_complete {
-        let (plan, found) = eval::evaluate(&program, &checked, &globber, facts, params);
-        diagnostics.extend(found);
-        plan
-    } else {
-        diagnostics.extend(eval::survey(&program, &checked, &globber, facts, params));
-        None
-    };
-    tidy(&mut diagnostics);
+    let wanted = Wanted { params, facts, depth, explained: false };
+    let Loaded { program, diagnostics, catalog, plan, .. } = pipeline::load(disk, file, wanted)?;
     Ok(Pipeline { sources: program.sources, diagnostics, catalog, plan })
 }
 
@@ -236,17 +207,6 @@ pub fn format(name: &str, bytes: Vec<u8>) -> Formatted {
         let text = diagnostics.is_empty().then(|| fmt::format(&text));
         Formatted { sources, diagnostics, text }
     })
-}
-
-/// Puts findings in the order of their places, and takes away those that others may have caused.
-fn tidy(diagnostics: &mut Vec<Diagnostic>) {
-    // What a mistake hides may be what uses a name.
-    if diagnostics.iter().any(|found| found.severity == Severity::Error) {
-        diagnostics.retain(|found| found.code != Code::UNUSED);
-    }
-    diagnostics.iter_mut().for_each(Diagnostic::shorten);
-    diagnostics.sort_by_key(|found| (found.span, found.code));
-    diagnostics.dedup();
 }
 
 /// Trees of the language are walked by recursion, within limits that fit such a stack.

@@ -3,7 +3,7 @@
 
 pub(crate) mod ast;
 pub(crate) mod fmt;
-mod outline;
+pub(crate) mod outline;
 pub(crate) mod parse;
 pub(crate) mod scan;
 pub(crate) mod shell;

@@ -9,11 +9,14 @@ mod expr;
 mod habits;
 mod matrix;
 mod name;
+mod note;
 mod operator;
 mod outs;
 mod script;
 mod stage;
 mod types;
+
+pub(crate) use types::type_names;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -23,6 +26,7 @@ use indexmap::{IndexMap, IndexSet};
 use claim::Claim;
 use condition::Uncertain;
 
+use super::meaning::{Meaning, Meanings};
 use super::module::Program;
 use super::scope::{Locals, Symbols, declared};
 use super::ty::{ItemRef, ModuleId, Type};
@@ -45,7 +49,24 @@ pub(crate) struct Checked {
 
 /// Checks all modules of `program`.
 pub(crate) fn check(program: &Program) -> (Checked, Vec<Diagnostic>) {
+    let (checked, _, diagnostics) = check_all(program, None);
+    (checked, diagnostics)
+}
+
+/// As [`check`], and returns what all names and expressions mean.
+pub(crate) fn check_and_explain(program: &Program) -> (Checked, Meanings, Vec<Diagnostic>) {
+    let (checked, meanings, diagnostics) = check_all(program, Some(Meanings::default()));
+    let mut meanings = meanings.unwrap_or_default();
+    meanings.sort();
+    (checked, meanings, diagnostics)
+}
+
+fn check_all(
+    program: &Program,
+    meanings: Option<Meanings>,
+) -> (Checked, Option<Meanings>, Vec<Diagnostic>) {
     let mut checker = Checker::new(program);
+    checker.meanings = meanings;
     for (module, tree) in program.iter() {
         for (item, tree) in tree.ast.items.iter().enumerate() {
             checker.item(ItemRef { module, item }, tree);
@@ -53,7 +74,7 @@ pub(crate) fn check(program: &Program) -> (Checked, Vec<Diagnostic>) {
     }
     checker.recursion();
     checker.unused();
-    (Checked { symbols: checker.symbols }, checker.diagnostics)
+    (Checked { symbols: checker.symbols }, checker.meanings, checker.diagnostics)
 }
 
 /// Walks all items once. Types of items are found when they are first asked for.
@@ -91,6 +112,8 @@ struct Checker<'p> {
     learned: usize,
     /// Whether what is found was reported before, or will be.
     is_silent: bool,
+    /// What names mean, if that is wanted.
+    meanings: Option<Meanings>,
 }
 
 /// An out as declared.
@@ -106,6 +129,8 @@ struct OutInfo {
 struct AxisInfo {
     name: String,
     ty: Type,
+    /// Where it is declared; `None` for a field of a record.
+    span: Option<Span>,
 }
 
 /// What an expression can see.
@@ -163,6 +188,7 @@ impl<'p> Checker<'p> {
             parts: 0,
             learned: 0,
             is_silent: false,
+            meanings: None,
         }
     }
 
@@ -257,6 +283,9 @@ impl<'p> Checker<'p> {
             _ => unreachable!("only params and lets have values"),
         });
         self.chain -= 1;
+        if let Some((_, name)) = declared(self.tree(item)) {
+            self.note(name, &ty, || Meaning::Item(item));
+        }
         self.types.insert(item, Some(ty.clone()));
         ty
     }

@@ -15,6 +15,7 @@ mod floors;
 mod fmt;
 mod golden;
 mod kiln;
+mod lsp;
 mod past;
 mod real;
 mod run;

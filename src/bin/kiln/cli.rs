@@ -54,6 +54,8 @@ pub(crate) enum Command {
     Fmt(FmtArgs),
     /// Explain a code such as K0201, a function such as `files` or a field such as `timeout`.
     Explain(ExplainArgs),
+    /// Answer an editor: a language server on the standard streams.
+    Lsp(LspArgs),
     /// Look after the cache.
     Cache(CacheCommand),
     /// Show what this machine can do, and what cures what it cannot.
@@ -236,6 +238,13 @@ pub(crate) struct ExplainArgs {
     /// The code or name [default: list all codes].
     #[arg(value_name = "NAME")]
     pub(crate) code: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LspArgs {
+    /// What editors pass to a server that can do more than one thing; this one can do no other.
+    #[arg(long, hide = true)]
+    pub(crate) stdio: bool,
 }
 
 fn name_and_value(text: &str) -> Result<(String, String), String> {

@@ -26,6 +26,7 @@ use kiln::session::{self, Depth, Facts, FindError, Pipeline, Project, Selection}
 
 use crate::cli::{CacheArgs, Cli, Command, PipelineArgs, Ui};
 use crate::exit::Exit;
+use crate::lsp;
 use crate::ui;
 use crate::ui::amount::shell_word;
 
@@ -44,6 +45,7 @@ pub(crate) fn run(arguments: Cli) -> Exit {
         Command::Cache(arguments) => cache::run(&arguments, form),
         Command::Doctor(arguments) => doctor::run(&arguments, form),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Lsp(_) => Ok(lsp::run()),
     };
     ui::end(done.unwrap_or_else(|exit| exit))
 }
@@ -140,7 +142,7 @@ fn known_store(arguments: &CacheArgs) -> Result<Option<PathBuf>, Exit> {
 }
 
 /// Returns Kiln's own environment, but for names that no program could ask for.
-fn environment() -> BTreeMap<String, OsString> {
+pub(crate) fn environment() -> BTreeMap<String, OsString> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
         .collect()

@@ -9,6 +9,7 @@
 mod cli;
 mod commands;
 mod exit;
+mod lsp;
 mod signals;
 mod ui;
 

@@ -5,6 +5,7 @@ use super::expr::list_of;
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::builtins::{self, Accepts, Builtin, Count, Function, Slot};
+use crate::lang::meaning::Meaning;
 use crate::lang::nearest::nearest;
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
@@ -93,6 +94,10 @@ impl<'p> Checker<'p> {
                 // What is no path is told with the rest of the call.
                 Some(place) if is_data(builtin) => given[place] += 1,
                 Some(place) => {
+                    if let Some(name) = &argument.name {
+                        let slot = builtin.slots[place].name;
+                        self.note(name.span, &found, || Meaning::Argument(builtin.name, slot));
+                    }
                     given[place] += 1;
                     self.slot(builtin, &builtin.slots[place], &found, argument, given[place]);
                 }
@@ -262,6 +267,9 @@ impl<'p> Checker<'p> {
                 continue;
             }
             let wanted = self.silently(|checker| checker.written(&parameter.ty));
+            if let Some(name) = &argument.name {
+                self.note(name.span, &wanted, || Meaning::Local(parameter.name.span));
+            }
             let declared = Some((parameter.ty.span, "its type is declared here"));
             let what = format!("`{}` of `{name}`", parameter.name.text);
             self.expect(&found, &wanted, argument.value.span, &what, declared);

@@ -8,6 +8,7 @@ use super::cure::{loosely, quoted, reads_as};
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::builtins;
+use crate::lang::meaning::Meaning;
 use crate::lang::scope::declared;
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
@@ -18,6 +19,12 @@ use crate::syntax::ast::{
 impl<'p> Checker<'p> {
     /// Returns the type of an expression and reports its mistakes.
     pub(super) fn expr(&mut self, expr: &'p Expr, scope: &mut Scope) -> Type {
+        let ty = self.expr_of(expr, scope);
+        self.note_type(expr.span, &ty);
+        ty
+    }
+
+    fn expr_of(&mut self, expr: &'p Expr, scope: &mut Scope) -> Type {
         match &expr.kind {
             ExprKind::None => Type::None,
             ExprKind::Bool(_) => Type::Bool,
@@ -419,6 +426,7 @@ impl<'p> Checker<'p> {
             };
             self.report(problem);
         }
+        self.note(name.span, &ty, || Meaning::Local(name.span));
         scope.locals.push(name.text.clone(), ty, Some(name.span));
     }
 }

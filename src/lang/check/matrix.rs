@@ -6,6 +6,7 @@ use super::cure::{loosely, quoted};
 use super::expr::list_of;
 use super::{AxisInfo, Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::lang::meaning::Meaning;
 use crate::lang::nearest::nearest;
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
@@ -77,7 +78,7 @@ impl<'p> Checker<'p> {
         };
         for (name, value) in records.into_iter().flatten() {
             let found = self.silently(|checker| checker.expr(value, scope));
-            match axes.iter().find(|axis| axis.name == name.text) {
+            match self.axis_named(&axes, name) {
                 Some(axis) if comparable_axis(&found, &axis.ty) => {}
                 Some(axis) => {
                     let message = format!("`except` drops no row of `{stage}`");
@@ -96,23 +97,26 @@ impl<'p> Checker<'p> {
         // While they are being found, a mention of the stage in its own axes sees none.
         self.axes.insert(stage, Arc::default());
         let tree = self.stage_tree(stage);
-        let axes = self.silently(|checker| {
-            let mut scope = Scope::new(stage);
-            let mut axes = Vec::new();
-            for axis in &tree.axes {
-                let ty = checker.elements(&axis.values, &mut scope);
-                match &ty {
-                    Type::Record(fields) => axes.extend(
-                        fields
-                            .iter()
-                            .map(|(name, ty)| AxisInfo { name: name.clone(), ty: ty.clone() }),
-                    ),
-                    ty => axes.push(AxisInfo { name: axis.name.text.clone(), ty: ty.clone() }),
+        let axes =
+            self.silently(|checker| {
+                let mut scope = Scope::new(stage);
+                let mut axes = Vec::new();
+                for axis in &tree.axes {
+                    let ty = checker.elements(&axis.values, &mut scope);
+                    match &ty {
+                        Type::Record(fields) => axes.extend(fields.iter().map(|(name, ty)| {
+                            AxisInfo { name: name.clone(), ty: ty.clone(), span: None }
+                        })),
+                        ty => axes.push(AxisInfo {
+                            name: axis.name.text.clone(),
+                            ty: ty.clone(),
+                            span: Some(axis.name.span),
+                        }),
+                    }
+                    scope.locals.push(axis.name.text.clone(), ty, Some(axis.name.span));
                 }
-                scope.locals.push(axis.name.text.clone(), ty, Some(axis.name.span));
-            }
-            axes
-        });
+                axes
+            });
         let axes = Arc::new(axes);
         self.axes.insert(stage, Arc::clone(&axes));
         axes
@@ -149,7 +153,7 @@ impl<'p> Checker<'p> {
             );
         }
         for ((name, value), found) in given.iter().zip(&values).filter(|_| !axes.is_empty()) {
-            match axes.iter().find(|axis| axis.name == name.text) {
+            match self.axis_named(&axes, name) {
                 Some(axis) if comparable_axis(found, &axis.ty) => {}
                 Some(axis) => {
                     is_row = false;
@@ -177,6 +181,13 @@ impl<'p> Checker<'p> {
             );
         }
         if is_row { Type::Row(stage) } else { Type::Unknown }
+    }
+
+    /// Returns the axis that a row or an `except` names.
+    fn axis_named<'a>(&mut self, axes: &'a [AxisInfo], name: &Name) -> Option<&'a AxisInfo> {
+        let axis = axes.iter().find(|axis| axis.name == name.text)?;
+        self.note(name.span, &axis.ty, || axis.span.map_or(Meaning::Member, Meaning::Local));
+        Some(axis)
     }
 
     fn no_axis(&mut self, stage: &str, axes: &[AxisInfo], name: &Name) {

@@ -5,6 +5,7 @@ use super::expr::list_of;
 use super::{Checker, MAX_GUESSES, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::builtins::{self, Function, facts};
+use crate::lang::meaning::Meaning;
 use crate::lang::nearest::nearest;
 use crate::lang::scope::declared;
 use crate::lang::ty::{ItemRef, Type};
@@ -17,21 +18,32 @@ const SHELL_NAMES: &[&str] = &["HOME", "PATH", "PWD", "USER", "TMPDIR", "LANG", 
 impl<'p> Checker<'p> {
     pub(super) fn name(&mut self, name: &str, span: Span, scope: &mut Scope) -> Type {
         if let Some(local) = scope.locals.get(name) {
-            return local.ty.clone();
+            let (ty, declared) = (local.ty.clone(), local.span);
+            self.note(span, &ty, || declared.map_or(Meaning::OwnOuts, Meaning::Local));
+            return ty;
         }
         let module = scope.item.module;
         if let Some(item) = self.symbols[module.index()].get(name) {
             return self.mention(scope.item, ItemRef { module, item }, span);
         }
         match builtins::find(name) {
-            Some(builtin) if builtin.function == Function::Host => Type::Host,
-            Some(builtin) => Type::Builtin(builtin.name),
+            Some(builtin) if builtin.function == Function::Host => {
+                self.note(span, &Type::Host, || Meaning::Host);
+                Type::Host
+            }
+            Some(builtin) => self.builtin(builtin.name, span),
             None => {
                 let problem = self.unknown_name(name, span, scope);
                 self.report(problem);
                 Type::Unknown
             }
         }
+    }
+
+    fn builtin(&mut self, name: &'static str, span: Span) -> Type {
+        let ty = Type::Builtin(name);
+        self.note(span, &ty, || Meaning::Builtin(name));
+        ty
     }
 
     /// Notes that `user` mentions `item`, and returns its type.
@@ -43,7 +55,9 @@ impl<'p> Checker<'p> {
         if is_value(&self.tree(user).kind) && is_value(&self.tree(item).kind) {
             self.mentions.entry(user).or_default().push((item, span));
         }
-        self.type_of(item, span)
+        let ty = self.type_of(item, span);
+        self.note(span, &ty, || Meaning::Item(item));
+        ty
     }
 
     fn unknown_name(&mut self, name: &str, span: Span, scope: &Scope) -> Diagnostic {
@@ -178,23 +192,36 @@ impl<'p> Checker<'p> {
                 }
             }
             Type::Record(fields) => match fields.get(&name.text) {
-                Some(ty) => ty.clone(),
+                Some(ty) => {
+                    self.note(name.span, ty, || Meaning::Member);
+                    ty.clone()
+                }
                 None => self.no_member(ty, name),
             },
             Type::File | Type::Junit | Type::Dir => match name.text.as_str() {
-                "name" | "stem" | "parent" | "path" => Type::String,
+                "name" | "stem" | "parent" | "path" => {
+                    self.note(name.span, &Type::String, || Meaning::Member);
+                    Type::String
+                }
                 _ => self.no_member(ty, name),
             },
-            Type::Host if name.text == "tool" => Type::Builtin(builtins::HOST_TOOL),
+            Type::Host if name.text == "tool" => self.builtin(builtins::HOST_TOOL, name.span),
             Type::Host => match facts::GROUPS.iter().find(|group| **group == name.text) {
-                Some(group) => Type::Facts(group),
+                Some(group) => {
+                    self.note(name.span, &Type::Facts(group), || Meaning::Facts(group));
+                    Type::Facts(group)
+                }
                 None => self.fact("", name),
             },
             Type::Facts(group) => self.fact(&format!("{group}."), name),
             Type::Outs => {
                 scope.written.insert(name.text.clone());
                 match scope.outs.get(&name.text) {
-                    Some(out) => out.ty.certain().clone(),
+                    Some(out) => {
+                        let (ty, declared) = (out.ty.certain().clone(), out.span);
+                        self.note(name.span, &ty, || Meaning::Out(declared));
+                        ty
+                    }
                     None => self.no_out(scope.item, true, name),
                 }
             }
@@ -218,6 +245,7 @@ impl<'p> Checker<'p> {
     fn fact(&mut self, group: &str, name: &Name) -> Type {
         let full = format!("{group}{}", name.text);
         if let Some(fact) = facts::find(&full) {
+            self.note(name.span, &fact.ty(), || Meaning::Fact(full));
             return fact.ty();
         }
         if facts::is_later(&full) {

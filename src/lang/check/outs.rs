@@ -8,6 +8,7 @@ use super::cure::quoted;
 use super::expr::list_of;
 use super::{Checker, OutInfo, Scope};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::lang::meaning::Meaning;
 use crate::lang::nearest::nearest;
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
@@ -85,7 +86,9 @@ impl<'p> Checker<'p> {
         path: Option<&'p Expr>,
         scope: &mut Scope,
     ) {
-        match self.written(ty).certain() {
+        let written = self.written(ty);
+        self.note(name.span, &written, || Meaning::Out(name.span));
+        match written.certain() {
             Type::File | Type::Dir | Type::Junit | Type::Unknown => {}
             Type::Image => {
                 let message = "outs of type `image` are not in this version of Kiln";
@@ -142,12 +145,13 @@ impl<'p> Checker<'p> {
             return self.out_of(stage, name);
         }
         if name.text == "all" {
-            return Type::AllRows(stage);
+            let ty = Type::AllRows(stage);
+            self.note(name.span, &ty, || Meaning::AllRows);
+            return ty;
         }
         let outs = self.outs_of(stage);
-        if !outs.contains_key(&name.text) {
-            return self.no_out(stage, false, name);
-        }
+        let Some(out) = outs.get(&name.text) else { return self.no_out(stage, false, name) };
+        self.note(name.span, &out.ty, || Meaning::Out(out.span));
         let text = self.program.sources.text(base.span);
         let axes: Vec<_> =
             self.axes_of(stage).iter().map(|axis| format!("{}: …", axis.name)).collect();
@@ -165,7 +169,10 @@ impl<'p> Checker<'p> {
     pub(super) fn out_of(&mut self, stage: ItemRef, name: &Name) -> Type {
         let outs = self.outs_of(stage);
         match outs.get(&name.text) {
-            Some(out) => out.ty.clone(),
+            Some(out) => {
+                self.note(name.span, &out.ty, || Meaning::Out(out.span));
+                out.ty.clone()
+            }
             None if name.text == "all" => {
                 let stage = &self.stage_tree(stage).name.text;
                 let message = format!("`{stage}` is one step, so it has no `all`");

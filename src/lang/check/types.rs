@@ -26,6 +26,14 @@ const NAMED: &[(&str, Type)] = &[
     ("verdict", Type::Verdict),
 ];
 
+/// Returns the words that a type may be or begin with, in their order.
+pub(crate) fn type_names() -> Vec<&'static str> {
+    let mut names: Vec<_> =
+        NAMED.iter().map(|(name, _)| *name).chain(["files", "list", "map"]).collect();
+    names.sort_unstable();
+    names
+}
+
 /// The types that later versions have.
 const LATER: &[&str] = &["float", "secret", "service", "target"];
 
@@ -71,7 +79,7 @@ impl<'p> Checker<'p> {
             self.report(Diagnostic::error(Code::NOT_IN_THIS_VERSION, span, message));
             return Type::Unknown;
         }
-        let known = NAMED.iter().map(|(name, _)| *name).chain(["files", "list", "map"]);
+        let known = type_names().into_iter();
         let mut problem =
             Diagnostic::error(Code::UNKNOWN_NAME, span, format!("there is no type `{name}`"));
         let cure = match name {

@@ -1,0 +1,156 @@
+//! Words of the language at a cursor: those that begin an item or a clause, fields, types. They need
+//! no tree, so they are offered in the most broken text, too.
+
+use crate::lang::builtins::fields;
+use crate::lang::check::type_names;
+
+use super::super::{Kind, hover};
+use super::Completion;
+use super::cursor::{Cursor, Open};
+
+/// The words that begin an item: each with what follows it, and what it declares.
+const ITEMS: [(&str, &str, &str); 7] = [
+    ("build", "name { … }", "A stage that makes artifacts."),
+    ("fn", "name(a: type) -> type = …", "A pure function."),
+    ("let", "name = …", "A value."),
+    ("param", "name: type = …", "A value that is set from outside: `-p name=…`."),
+    ("pub", "…", "What other files may use."),
+    ("test", "name { … }", "A stage that gives a verdict."),
+    ("use", "\"./path\" as name", "The `pub` names of another file or folder."),
+];
+
+/// The words that begin a clause.
+const CLAUSES: [(&str, &str, &str); 4] = [
+    ("env", "NAME = …", "A variable of the environment."),
+    ("in", "… at \"path\"", "Files that the step sees: sources, or what another stage made."),
+    (
+        "out",
+        "name: type = \"path\"",
+        "What the stage makes. Without a path, the script writes to `{{out.name}}`.",
+    ),
+    ("run", "sh \"…\"", "What runs: a script for `sh` or `bash`, or a list of arguments."),
+];
+
+/// The types that an out may have.
+const OUT_TYPES: [&str; 3] = ["dir", "file", "junit"];
+
+/// Returns the words that fit where a line of a file or of a stage begins, and behind `run`; `None`
+/// elsewhere.
+pub(super) fn at_start(cursor: &Cursor<'_>) -> Option<Vec<Completion>> {
+    let before = cursor.line_before().trim_end();
+    match (cursor.open.as_slice(), before) {
+        ([], "" | "pub") => {
+            let items = ITEMS.iter().filter(|(word, ..)| before.is_empty() || *word != "pub");
+            Some(items.map(|it| keyword(cursor, it)).collect())
+        }
+        ([Open::Bracket(b'}')], "") if is_in_stage(cursor) => Some(clauses(cursor)),
+        ([Open::Bracket(b'}')], "run") => {
+            let forms = [
+                ("bash", "\"…\"", "A script for `bash -euo pipefail`."),
+                ("sh", "\"…\"", "A script for `sh -eu`."),
+            ];
+            Some(forms.iter().map(|form| keyword(cursor, form)).collect())
+        }
+        _ if declares(before) => Some(Vec::new()),
+        _ => None,
+    }
+}
+
+/// Whether a new name is being written: no one can know it.
+fn declares(before: &str) -> bool {
+    let before = before.strip_prefix("pub ").unwrap_or(before).trim_start();
+    matches!(before, "let" | "param" | "fn" | "build" | "test" | "out" | "env" | "for (")
+}
+
+/// Whether the outermost bracket is the body of a stage: that of a record follows `=`.
+fn is_in_stage(cursor: &Cursor<'_>) -> bool {
+    let before = &cursor.text[..cursor.word.start];
+    let heads = before.lines().rev().filter(|line| !line.starts_with([' ', '\t', '}', '#']));
+    let mut heads = heads.map(|line| line.strip_prefix("pub ").unwrap_or(line).trim_start());
+    let head = heads.find(|line| !line.is_empty()).unwrap_or_default();
+    ["build ", "test "].iter().any(|word| head.starts_with(word))
+}
+
+/// Returns the words that fit behind a finished part of a line.
+pub(super) fn within(cursor: &Cursor<'_>) -> Option<Vec<Completion>> {
+    let before = cursor.line_before();
+    let first = before.split_whitespace().next()?;
+    let form = match (cursor.open.as_slice(), first) {
+        ([], "use") => ("as", "name", "The name of the module in this file."),
+        ([], "build" | "test") => ("for", "(x in …)", "A matrix: a step for each value."),
+        ([Open::Bracket(b'}')], "in") => ("at", "\"path\"", "Where it stands in the step."),
+        _ => return None,
+    };
+    Some(vec![keyword(cursor, &form)])
+}
+
+/// Returns the words that begin a clause, and the fields.
+pub(super) fn clauses(cursor: &Cursor<'_>) -> Vec<Completion> {
+    let has_value = cursor.line_after().trim_start().starts_with('=');
+    let mut offers: Vec<_> = CLAUSES.iter().map(|form| keyword(cursor, form)).collect();
+    offers.extend(fields::FIELDS.iter().map(|field| Completion {
+        kind: Kind::Field,
+        detail: field.written.to_owned(),
+        doc: hover::field_page(field.name).unwrap_or_default(),
+        insert: if has_value { field.name.to_owned() } else { format!("{} = ", field.name) },
+        ..plain(cursor, field.name)
+    }));
+    offers
+}
+
+/// Returns the types; of an out only those that it may have.
+pub(super) fn types(cursor: &Cursor<'_>, is_out: bool) -> Vec<Completion> {
+    let names = type_names().into_iter().filter(|name| !is_out || OUT_TYPES.contains(name));
+    let offer = |name: &'static str| Completion {
+        kind: Kind::Type,
+        doc: hover::type_doc(name).unwrap_or_default().to_owned(),
+        insert: match name {
+            "list" => "list<".to_owned(),
+            "map" => "map<string, ".to_owned(),
+            name => name.to_owned(),
+        },
+        ..plain(cursor, name)
+    };
+    names.map(offer).collect()
+}
+
+fn keyword(cursor: &Cursor<'_>, (word, form, doc): &(&str, &str, &str)) -> Completion {
+    Completion {
+        kind: Kind::Keyword,
+        detail: format!("{word} {form}"),
+        doc: (*doc).to_owned(),
+        insert: if cursor.line_after().starts_with(' ') {
+            (*word).to_owned()
+        } else {
+            format!("{word} ")
+        },
+        ..plain(cursor, word)
+    }
+}
+
+/// Returns an offer of which nothing is known but its name.
+pub(super) fn plain(cursor: &Cursor<'_>, name: &str) -> Completion {
+    Completion {
+        label: name.to_owned(),
+        kind: Kind::Keyword,
+        detail: String::new(),
+        doc: String::new(),
+        insert: name.to_owned(),
+        is_called: false,
+        replace: cursor.word.clone(),
+        filter: None,
+        is_likely: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_has_its_words() {
+        for name in type_names() {
+            assert!(hover::type_doc(name).is_some(), "{name}");
+        }
+    }
+}
