@@ -1,3 +1,5 @@
+mod colours;
+
 use super::*;
 use crate::facts::Facts;
 
