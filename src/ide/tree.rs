@@ -78,8 +78,9 @@ fn item_children<'a>(item: &'a Item, each: &mut dyn FnMut(Node<'a>)) {
         ItemKind::Stage(stage) => {
             stage.parameters.iter().flatten().for_each(|it| each(Node::Parameter(it)));
             stage.axes.iter().for_each(|axis| each(Node::Axis(axis)));
-            let heads = [&stage.except, &stage.max, &stage.from];
-            heads.into_iter().flatten().for_each(|expr| each(Node::Expr(expr)));
+            let heads = [stage.except.as_ref(), stage.max.as_ref(), stage.condition.as_deref()];
+            let heads = heads.into_iter().chain([stage.from.as_ref()]);
+            heads.flatten().for_each(|expr| each(Node::Expr(expr)));
             stage.clauses.iter().for_each(|clause| each(Node::Clause(clause)));
         }
     }

@@ -75,13 +75,16 @@ fn is_in_stage(cursor: &Cursor<'_>) -> bool {
 pub(super) fn within(cursor: &Cursor<'_>) -> Option<Vec<Completion>> {
     let before = cursor.line_before();
     let first = before.split_whitespace().next()?;
-    let form = match (cursor.open.as_slice(), first) {
-        ([], "use") => ("as", "name", "The name of the module in this file."),
-        ([], "build" | "test") => ("for", "(x in …)", "A matrix: a step for each value."),
-        ([Open::Bracket(b'}')], "in") => ("at", "\"path\"", "Where it stands in the step."),
+    let forms: &[_] = match (cursor.open.as_slice(), first) {
+        ([], "use") => &[("as", "name", "The name of the module in this file.")],
+        ([], "build" | "test") => &[
+            ("for", "(x in …)", "A matrix: a step for each value."),
+            ("when", "condition", "What must hold for it to run."),
+        ],
+        ([Open::Bracket(b'}')], "in") => &[("at", "\"path\"", "Where it stands in the step.")],
         _ => return None,
     };
-    Some(vec![keyword(cursor, &form)])
+    Some(forms.iter().map(|form| keyword(cursor, form)).collect())
 }
 
 /// Returns the words that begin a clause, and the fields.
