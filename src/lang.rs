@@ -11,5 +11,6 @@ pub(crate) mod module;
 pub(crate) mod nearest;
 pub(crate) mod pipeline;
 pub(crate) mod scope;
+pub(crate) mod template;
 pub(crate) mod ty;
 pub(crate) mod value;

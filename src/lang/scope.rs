@@ -3,11 +3,11 @@
 
 use indexmap::IndexMap;
 
-use super::module::{Module, alias};
-use super::ty::Type;
+use super::module::{Module, Program, alias};
+use super::ty::{ItemRef, ModuleId, Type};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::source::Span;
-use crate::syntax::ast::{Item, ItemKind};
+use crate::syntax::ast::{Expr, ExprKind, Item, ItemKind};
 
 /// The top-level names of a module: name → place in its items.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +49,30 @@ impl Symbols {
     /// Returns all names in their order.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.names.keys().map(String::as_str)
+    }
+}
+
+/// Returns the item that an expression in `module` names, if it is a top-level name of that module or
+/// of one that it uses. `symbols` are those of all modules.
+pub(crate) fn item_of(
+    program: &Program,
+    symbols: &[Symbols],
+    module: ModuleId,
+    expr: &Expr,
+) -> Option<ItemRef> {
+    let find = |module: ModuleId, name: &str| {
+        let item = symbols[module.index()].get(name)?;
+        Some(ItemRef { module, item })
+    };
+    match &expr.kind {
+        ExprKind::Name(name) => find(module, name),
+        ExprKind::Member { base, name, .. } => {
+            let ItemRef { item, .. } = item_of(program, symbols, module, base)?;
+            let user = program.module(module);
+            let ItemKind::Use(used) = &user.ast.items[item].kind else { return None };
+            find(user.imports.get(&alias(used)?)?.module?, &name.text)
+        }
+        _ => None,
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::lang::builtins::{self, Count, facts};
 use crate::lang::meaning::Meaning;
 use crate::lang::scope::declared;
+use crate::lang::template::{self, MAX_TEMPLATES};
 use crate::lang::ty::{ItemRef, ModuleId, Type};
 use crate::source::Span;
 use crate::syntax::ast::{
@@ -14,9 +15,6 @@ use super::super::tree::{self, Node};
 use super::super::{Kind, hover, outline};
 use super::words::plain;
 use super::{Completion, Spot, is_mark};
-
-/// How many templates may be made from one another, as the checker has it.
-const MAX_TEMPLATES: usize = 64;
 
 impl Spot<'_> {
     fn noted(&self, span: Span) -> Type {
@@ -249,7 +247,7 @@ impl Spot<'_> {
     }
 
     fn template_of(&self, stage: &Stage) -> Option<&Stage> {
-        let ExprKind::Call { callee, .. } = &stage.from.as_ref()?.kind else { return None };
+        let (callee, _) = template::call(stage)?;
         let Type::Template(item) = self.type_of(callee) else { return None };
         match &self.analysis.item(item).kind {
             ItemKind::Stage(template) => Some(template),

@@ -6,6 +6,7 @@ use indexmap::{IndexMap, IndexSet};
 use super::{Checker, Scope};
 use crate::digest::{Digest, Hasher};
 use crate::lang::builtins::{self, Function};
+use crate::lang::scope::item_of;
 use crate::lang::ty::{ItemRef, ModuleId};
 use crate::source::Span;
 use crate::syntax::ast::{BinaryOperator, Expr, ExprKind, ItemKind, Name, Piece, UnaryOperator};
@@ -363,22 +364,8 @@ impl<'p> Checker<'p> {
         Some(plain(hasher))
     }
 
-    /// Returns the item that a name, or a name of a module, means.
-    pub(super) fn item_of(&self, expr: &Expr, module: ModuleId) -> Option<ItemRef> {
-        let find = |module: ModuleId, name: &str| {
-            let item = self.symbols[module.index()].get(name)?;
-            Some(ItemRef { module, item })
-        };
-        match &expr.kind {
-            ExprKind::Name(name) => find(module, name),
-            ExprKind::Member { base, name, .. } => {
-                let used = self.item_of(base, module)?;
-                let ItemKind::Use(used) = &self.tree(used).kind else { return None };
-                let alias = crate::lang::module::alias(used)?;
-                find(self.program.module(module).imports.get(&alias)?.module?, &name.text)
-            }
-            _ => None,
-        }
+    fn item_of(&self, expr: &Expr, module: ModuleId) -> Option<ItemRef> {
+        item_of(self.program, &self.symbols, module, expr)
     }
 
     /// Returns the item that a name means and its value, if it is bound by `let`.

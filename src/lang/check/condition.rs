@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use super::claim::{Claim, Meaning, Names};
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::lang::template;
 use crate::lang::ty::{ItemRef, ModuleId, Type};
 use crate::source::Span;
 use crate::syntax::ast::{Argument, BinaryOperator, Expr, ExprKind, ItemKind, Parameter};
@@ -36,7 +37,7 @@ impl<'p> Checker<'p> {
     pub(super) fn learn_own(&mut self, item: ItemRef, scope: &mut Scope) {
         let chain = self.chain_of(item);
         let mut names = Names::of_scope(scope);
-        for (at, (item, _)) in chain.iter().enumerate() {
+        for (at, item) in chain.iter().enumerate() {
             if at > 0 {
                 names = self.names_in_template(&chain[at - 1..], &names);
             }
@@ -70,10 +71,10 @@ impl<'p> Checker<'p> {
     ) -> Option<&'p Expr> {
         let chain = self.chain_of(stage);
         let mut conditions =
-            chain.iter().filter_map(|(item, _)| self.stage_tree(*item).condition.as_deref());
+            chain.iter().filter_map(|item| self.stage_tree(*item).condition.as_deref());
         let first = conditions.next()?;
         let mut names = self.names_of_row(stage, base, scope);
-        for (at, (item, _)) in chain.iter().enumerate() {
+        for (at, item) in chain.iter().enumerate() {
             if at > 0 {
                 names = self.names_in_template(&chain[at - 1..], &names);
             }
@@ -87,32 +88,18 @@ impl<'p> Checker<'p> {
         None
     }
 
-    /// Returns the stage and the templates it is made from, each with the arguments that it gives to
-    /// the next.
-    pub(super) fn chain_of(&mut self, stage: ItemRef) -> Vec<(ItemRef, &'p [Argument])> {
-        /// The checker of outs reports longer ones.
-        const MOST: usize = 64;
-        let mut chain = Vec::new();
-        let mut next = Some(stage);
-        while let Some(item) = next.filter(|_| chain.len() < MOST) {
-            let from = self.stage_tree(item).from.as_ref();
-            let (callee, arguments) = match from.map(|from| &from.kind) {
-                Some(ExprKind::Call { callee, arguments }) => (Some(&**callee), &arguments[..]),
-                _ => (None, &[][..]),
-            };
-            chain.push((item, arguments));
-            let callee = callee.and_then(|callee| self.item_of(callee, item.module));
-            next = callee.filter(|item| matches!(&self.tree(*item).kind, ItemKind::Stage(_)));
-        }
-        chain
+    /// Returns the stage and the templates it is made from, each from the next.
+    pub(super) fn chain_of(&self, stage: ItemRef) -> Vec<ItemRef> {
+        template::chain(self.program, &self.symbols, stage)
     }
 
-    /// Returns what the parameters of the second of `chain` stand for, where the names of the first mean
-    /// `names`.
-    fn names_in_template(&mut self, chain: &[(ItemRef, &'p [Argument])], names: &Names) -> Names {
-        let ((_, arguments), (template, _)) = (chain[0], chain[1]);
-        let parameters = self.stage_tree(template).parameters.as_deref().unwrap_or_default();
-        self.names_of_call(template.module, parameters, arguments, names)
+    /// Returns what the parameters of the second of `chain`, the template of the first, stand for where
+    /// the names of the first mean `names`.
+    fn names_in_template(&mut self, chain: &[ItemRef], names: &Names) -> Names {
+        let (user, tree) = (self.stage_tree(chain[0]), self.stage_tree(chain[1]));
+        let arguments = template::call(user).map_or(&[][..], |(_, arguments)| arguments);
+        let parameters = tree.parameters.as_deref().unwrap_or_default();
+        self.names_of_call(chain[1].module, parameters, arguments, names)
     }
 
     fn names_of_call(

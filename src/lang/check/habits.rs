@@ -222,7 +222,7 @@ impl<'p> Checker<'p> {
         let chain = self.chain_of(scope.item);
         let is_template = self.stage_tree(scope.item).parameters.is_some();
         is_template
-            || chain.iter().any(|(item, _)| {
+            || chain.iter().any(|item| {
                 self.stage_tree(*item).clauses.iter().any(|clause| match &clause.kind {
                     ClauseKind::Field { name, value } if name.text == "network" => !matches!(
                         self.program.sources.text(value.span),

@@ -10,12 +10,10 @@ use super::{Checker, OutInfo, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::meaning::Meaning;
 use crate::lang::nearest::nearest;
+use crate::lang::template::{self, MAX_TEMPLATES};
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
-use crate::syntax::ast::{ClauseKind, Expr, ExprKind, Name, Stage, TypeExpr};
-
-/// How many templates may be made from one another in a row.
-const MAX_TEMPLATES: usize = 64;
+use crate::syntax::ast::{ClauseKind, Expr, Name, Stage, TypeExpr};
 
 impl<'p> Checker<'p> {
     /// Returns the outs of a stage, those of its template first.
@@ -35,7 +33,7 @@ impl<'p> Checker<'p> {
         let tree = self.stage_tree(stage);
         let mut outs = IndexMap::new();
         way.push(stage);
-        if let Some(Expr { kind: ExprKind::Call { callee, .. }, .. }) = &tree.from
+        if let Some((callee, _)) = template::call(tree)
             && let Type::Template(template) =
                 self.silently(|checker| checker.expr(callee, &mut Scope::new(stage)))
             && !self.circle_of_templates(way, template, callee.span)

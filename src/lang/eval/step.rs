@@ -9,6 +9,7 @@ use super::text::Inputs;
 use super::{Evaluated, Evaluator, Frame, Needs, StepIds, Stop};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::files;
+use crate::lang::template;
 use crate::lang::ty::{ItemRef, Type};
 use crate::lang::value::{RowRef, Value};
 use crate::plan::artifact::Out;
@@ -16,12 +17,7 @@ use crate::plan::step::{
     Command, Limits, Network, Place, Root, SkippedStep, Step, StepId, StepKind, Text, Tool,
 };
 use crate::source::Span;
-use crate::syntax::ast::{
-    Clause, ClauseKind, Expr, ExprKind, ItemKind, Name, StageKind, TypeExpr, TypeKind,
-};
-
-/// How many templates may be made from one another; the checker has the same limit.
-const MAX_TEMPLATES: usize = 64;
+use crate::syntax::ast::{Clause, ClauseKind, Expr, ExprKind, Name, StageKind, TypeExpr, TypeKind};
 
 /// A clause and whose it is: the stage's own or one of its templates'.
 type OwnedClause<'p> = (ItemRef, &'p Clause);
@@ -29,36 +25,7 @@ type OwnedClause<'p> = (ItemRef, &'p Clause);
 impl<'p> Evaluator<'p> {
     /// Returns the stage and the templates it is made from, the stage first.
     pub(super) fn template_chain(&self, stage: ItemRef) -> Vec<ItemRef> {
-        let mut chain = vec![stage];
-        while chain.len() <= MAX_TEMPLATES {
-            let last = chain[chain.len() - 1];
-            let Some(Expr { kind: ExprKind::Call { callee, .. }, .. }) = &self.stage(last).from
-            else {
-                break;
-            };
-            let Some(template) = self.template(last, callee) else { break };
-            chain.push(template);
-        }
-        chain
-    }
-
-    fn template(&self, user: ItemRef, callee: &Expr) -> Option<ItemRef> {
-        let (module, name) = match &callee.kind {
-            ExprKind::Name(name) => (user.module, name),
-            ExprKind::Member { base, name, .. } => match &base.kind {
-                ExprKind::Name(alias) => {
-                    let import = self.program.module(user.module).imports.get(alias)?;
-                    (import.module?, &name.text)
-                }
-                _ => return None,
-            },
-            _ => return None,
-        };
-        let item = self.checked.symbols[module.index()].get(name)?;
-        let item = ItemRef { module, item };
-        let is_template =
-            matches!(&self.tree(item).kind, ItemKind::Stage(stage) if stage.parameters.is_some());
-        is_template.then_some(item)
+        template::chain(self.program, &self.checked.symbols, stage)
     }
 
     /// Returns what the clauses of `owner`, the stage or one of its templates, can see in a row.
@@ -76,11 +43,8 @@ impl<'p> Evaluator<'p> {
             if link[0] == owner {
                 break;
             }
-            let (user, template) = (self.stage(link[0]), self.stage(link[1]));
-            let Some(Expr { kind: ExprKind::Call { arguments, .. }, .. }) = &user.from else {
-                return Err(Stop);
-            };
-            let parameters = template.parameters.as_deref().unwrap_or_default();
+            let (_, arguments) = template::call(self.stage(link[0])).ok_or(Stop)?;
+            let parameters = self.stage(link[1]).parameters.as_deref().unwrap_or_default();
             let locals = self.bind(link[1], parameters, arguments, &mut frame)?;
             let folder = frame.folder;
             // A template sees its own names, and works in the folder of the stage.
