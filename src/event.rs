@@ -452,14 +452,20 @@ impl Failure {
 }
 
 impl StepFinished {
-    /// Returns the end of a step that never began.
-    pub(crate) fn skipped(skipped: &SkippedStep) -> Self {
+    /// Returns the end of a step of which no more is known.
+    pub(crate) fn new(
+        step: String,
+        stage: String,
+        kind: StepKind,
+        place: Place,
+        outcome: Outcome,
+    ) -> Self {
         Self {
-            step: skipped.name.clone(),
-            stage: skipped.stage.clone(),
-            kind: skipped.kind,
-            place: skipped.place.clone(),
-            outcome: Outcome::Skipped,
+            step,
+            stage,
+            kind,
+            place,
+            outcome,
             key: None,
             millis: 0,
             why: Vec::new(),
@@ -472,9 +478,15 @@ impl StepFinished {
             log: None,
             log_bytes: None,
             blocks: 0,
-            condition: Some(skipped.why.clone()),
+            condition: None,
             outs: Vec::new(),
         }
+    }
+
+    /// Returns the end of a step that never began, since the condition of its stage does not hold.
+    pub(crate) fn skipped(skipped: &SkippedStep) -> Self {
+        let SkippedStep { name, stage, kind, place, why } = skipped.clone();
+        Self { condition: Some(why), ..Self::new(name, stage, kind, place, Outcome::Skipped) }
     }
 }
 
@@ -606,7 +618,7 @@ mod tests {
             log: Some(Digest::of(b"")),
             log_bytes: Some(0),
             blocks: 2,
-            condition: None,
+            condition: Some("`x` is false".into()),
             outs: vec![WrittenOut { name: "bin".into(), path: "out/lib/bin".into() }],
         }
     }

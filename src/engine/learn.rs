@@ -74,27 +74,14 @@ pub(crate) fn serve(
 }
 
 fn finished(step: CleanStep) -> StepFinished {
-    let written = step.written.into_iter().map(|(name, path)| WrittenOut { name, path });
+    let CleanStep { name, stage, kind, place, key, log, written } = step;
+    let written = written.into_iter().map(|(name, path)| WrittenOut { name, path });
     StepFinished {
-        step: step.name,
-        stage: step.stage,
-        kind: step.kind,
-        place: step.place,
-        outcome: Outcome::Cached,
-        key: Some(step.key),
-        millis: 0,
-        why: Vec::new(),
-        blocked_by: Vec::new(),
-        failure: None,
-        attempts: None,
-        flaky: false,
-        tolerated: false,
-        peak_memory_bytes: None,
-        log: step.log.map(|(digest, _)| digest),
-        log_bytes: step.log.map(|(_, size)| size),
-        blocks: 0,
-        condition: None,
+        key: Some(key),
+        log: log.map(|(digest, _)| digest),
+        log_bytes: log.map(|(_, size)| size),
         outs: written.collect(),
+        ..StepFinished::new(name, stage, kind, place, Outcome::Cached)
     }
 }
 

@@ -333,11 +333,6 @@ impl Course<'_, '_> {
             done.outcome == Outcome::Blocked && done.blocked_by.is_some() && !self.machine_failed;
         let blocker = done.blocked_by.map(|id| self.shop.plan.step(id).name.clone());
         let finished = StepFinished {
-            step: step.name.clone(),
-            stage: step.stage.clone(),
-            kind: step.kind,
-            place: step.place.clone(),
-            outcome: done.outcome,
             key: done.key,
             millis: millis(time),
             why: done.why.clone(),
@@ -350,8 +345,14 @@ impl Course<'_, '_> {
             log: done.log.map(|blob| blob.digest),
             log_bytes: done.log.map(|blob| blob.size),
             blocks,
-            condition: None,
             outs: done.written.clone(),
+            ..StepFinished::new(
+                step.name.clone(),
+                step.stage.clone(),
+                step.kind,
+                step.place.clone(),
+                done.outcome,
+            )
         };
         self.counts.add(&finished);
         (self.emit)(Event::StepFinished(Box::new(finished)));
