@@ -11,16 +11,15 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use crate::diagnostic::{Code, Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::files::{self, Disk, Files, FilesError, Memory};
 use crate::lang::pipeline::{self, Loaded, Wanted};
 use crate::lang::{eval, module};
 use crate::plan::Plan;
 use crate::plan::graph::Graph;
 use crate::plan::step::{SkippedStep, StepId};
-use crate::source::{SourceId, Sources};
-use crate::syntax::parse::PARSE_STACK_BYTES;
-use crate::syntax::{fmt, parse, scan};
+use crate::source::Sources;
+use crate::syntax::fmt;
 
 pub use machine::{Check, Found, FoundTool, Machine, Report, StoreState, examine};
 pub use run::{
@@ -151,7 +150,7 @@ pub fn load(
     on_large_stack(|| load_from(&disk, &project.file, params, facts, depth))
 }
 
-/// As [`load`], from texts in memory: what an editor or a benchmark has.
+/// As [`load`], from texts in memory: what a benchmark or a fuzz target has.
 ///
 /// # Errors
 /// If `file` is none of the texts.
@@ -196,27 +195,20 @@ pub struct Formatted {
 /// not matter.
 pub fn format(name: &str, bytes: Vec<u8>) -> Formatted {
     on_large_stack(|| {
-        let mut sources = Sources::default();
-        let (text, mut diagnostics) = match scan::decode(SourceId(0), bytes) {
-            Ok(text) => (text, Vec::new()),
-            Err(problem) => (String::new(), vec![*problem]),
+        let (old, formatted) = fmt::format_file(bytes);
+        let (text, diagnostics) = match formatted {
+            Ok(text) => (Some(text), Vec::new()),
+            Err(diagnostics) => (None, diagnostics),
         };
-        let source = sources.add(name, text.clone());
-        diagnostics.extend(parse::parse(source, &text).1);
-        diagnostics.retain(|found| found.code != Code::NOT_IN_THIS_VERSION);
-        let text = diagnostics.is_empty().then(|| fmt::format(&text));
+        let mut sources = Sources::default();
+        sources.add(name, old);
         Formatted { sources, diagnostics, text }
     })
 }
 
-/// Trees of the language are walked by recursion, within limits that fit such a stack.
+/// Does something on threads whose stacks fit the trees of the language.
 pub(crate) fn on_large_stack<T: Send>(act: impl FnOnce() -> T + Send) -> T {
-    const THREADS: usize = 0; // As many as there are processors.
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(THREADS)
-        .stack_size(4 * PARSE_STACK_BYTES)
-        .build();
-    pool.expect("threads can be started").install(act)
+    pipeline::threads().install(act)
 }
 
 /// A name on the command line that means no step.

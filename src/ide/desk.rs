@@ -6,14 +6,12 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use crate::diagnostic::Code;
 use crate::facts::Facts;
 use crate::files::{self, EntryKind, Files};
 use crate::lang::module::PACKAGE_FILE;
-use crate::lang::pipeline::{Depth, Wanted};
+use crate::lang::pipeline::{self, Depth, Wanted};
 use crate::source::{MAX_SOURCE_BYTES, SourceId};
-use crate::syntax::parse::PARSE_STACK_BYTES;
-use crate::syntax::{fmt, parse, scan};
+use crate::syntax::fmt;
 
 use super::analysis::Analysis;
 use super::complete::complete;
@@ -26,8 +24,7 @@ use super::{Change, Completion, Finding, Hover, Lens, Place, Symbol, hover, outl
 pub struct Desk {
     pub(super) drafts: Drafts,
     facts: Facts,
-    /// Trees of the language are walked by recursion, within limits that fit the stacks of these
-    /// threads.
+    /// Threads that the language runs on.
     pool: rayon::ThreadPool,
     pub(super) analyses: Vec<Analysis>,
     is_stale: bool,
@@ -39,11 +36,10 @@ impl Desk {
     /// # Panics
     /// If the machine has no more threads to give.
     pub fn new(root: PathBuf, facts: Facts) -> Self {
-        let pool = rayon::ThreadPoolBuilder::new().stack_size(4 * PARSE_STACK_BYTES).build();
         Self {
             drafts: Drafts::new(root),
             facts,
-            pool: pool.expect("threads can be started"),
+            pool: pipeline::threads(),
             analyses: Vec::new(),
             is_stale: false,
         }
@@ -221,12 +217,7 @@ impl Desk {
     /// Returns the text of a file in the one style; `None` if mistakes of its text keep it from that.
     pub fn format(&self, file: &str) -> Option<String> {
         let bytes = self.text(file)?.into_bytes();
-        self.pool.install(|| {
-            let text = scan::decode(SourceId(0), bytes).ok()?;
-            let (_, found) = parse::parse(SourceId(0), &text);
-            let is_sound = found.iter().all(|it| it.code == Code::NOT_IN_THIS_VERSION);
-            is_sound.then(|| fmt::format(&text))
-        })
+        self.pool.install(|| fmt::format_file(bytes).1.ok())
     }
 }
 

@@ -6,7 +6,7 @@ use crate::lang::builtins;
 use crate::lang::scope::declared;
 use crate::source::Span;
 use crate::syntax::ast::{ClauseKind, ItemKind};
-use crate::syntax::scan::is_word;
+use crate::syntax::scan::{RESERVED, is_word};
 
 use super::analysis::{Analysis, Thing};
 use super::desk::Desk;
@@ -15,9 +15,6 @@ use super::tree::{self, Node};
 use super::{Change, Place};
 use crate::lang::meaning::Meaning;
 use crate::lang::ty::{ItemRef, Type};
-
-/// The words that an expression gives a meaning (`reserved` of the grammar).
-const RESERVED: [&str; 8] = ["if", "then", "else", "for", "in", "true", "false", "none"];
 
 /// Why something is not renamed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

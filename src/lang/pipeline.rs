@@ -12,6 +12,7 @@ use crate::facts::Facts;
 use crate::files::{self, Files, FilesError, Globber};
 use crate::plan::Plan;
 use crate::plan::graph::Graph;
+use crate::syntax::parse::PARSE_STACK_BYTES;
 
 /// The folder that outs are written to, beside the pipeline's file.
 pub const OUT_FOLDER: &str = "out";
@@ -50,8 +51,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) explained: bool,
 }
 
-/// Loads, checks and evaluates the pipeline of `file`, a project path. The thread needs a stack of
-/// four times [`PARSE_STACK_BYTES`](crate::syntax::parse::PARSE_STACK_BYTES).
+/// Loads, checks and evaluates the pipeline of `file`, a project path. The thread is to be
+/// one of [`threads`].
 ///
 /// # Errors
 /// If the file itself cannot be read. Everything else is a diagnostic.
@@ -86,6 +87,13 @@ pub(crate) fn load(disk: &dyn Files, file: &str, wanted: Wanted<'_>) -> Result<L
     };
     tidy(&mut diagnostics);
     Ok(Loaded { program, meanings, diagnostics, catalog, plan })
+}
+
+/// Returns as many threads as there are processors, each with the stack that [`load`] needs: trees of
+/// the language are walked by recursion, within limits that fit it.
+pub(crate) fn threads() -> rayon::ThreadPool {
+    let pool = rayon::ThreadPoolBuilder::new().stack_size(4 * PARSE_STACK_BYTES).build();
+    pool.expect("threads can be started")
 }
 
 /// Puts findings in the order of their places, and takes away those that others may have caused.

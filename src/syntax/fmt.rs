@@ -25,8 +25,23 @@ mod string;
 #[cfg(test)]
 mod tests;
 
+use crate::diagnostic::{Code, Diagnostic};
 use crate::source::SourceId;
-use crate::syntax::scan;
+use crate::syntax::{parse, scan};
+
+/// Returns the text of a file, and that text in the one way to write it, or what keeps it from that:
+/// mistakes of its text, by places in source 0. What this version does not have is no mistake.
+pub(crate) fn format_file(bytes: Vec<u8>) -> (String, Result<String, Vec<Diagnostic>>) {
+    let source = SourceId(0);
+    let (text, mut found) = match scan::decode(source, bytes) {
+        Ok(text) => (text, Vec::new()),
+        Err(problem) => (String::new(), vec![*problem]),
+    };
+    found.extend(parse::parse(source, &text).1);
+    found.retain(|found| found.code != Code::NOT_IN_THIS_VERSION);
+    let formatted = if found.is_empty() { Ok(format(&text)) } else { Err(found) };
+    (text, formatted)
+}
 
 /// Returns the text in the one way to write it, in linear time. Formatting that again changes nothing.
 ///

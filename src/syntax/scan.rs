@@ -416,6 +416,10 @@ pub(crate) fn is_word_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
+/// The words that an expression gives a meaning, so that nothing can be called so: `reserved` of the
+/// grammar.
+pub(crate) const RESERVED: [&str; 8] = ["if", "then", "else", "for", "in", "true", "false", "none"];
+
 /// Claims that `text` is one word of the language; keywords are words, too.
 pub(crate) fn is_word(text: &str) -> bool {
     text.bytes().all(is_word_byte) && text.bytes().next().is_some_and(|byte| !byte.is_ascii_digit())

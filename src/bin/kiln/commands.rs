@@ -57,10 +57,11 @@ pub(crate) fn run(arguments: Cli) -> Exit {
 fn load(arguments: &PipelineArgs, depth: Depth, form: Ui) -> Result<Pipeline, Exit> {
     let project = project(arguments.file.as_deref())?;
     let params = params(&project, arguments)?;
-    let pipeline = session::load(&project, &params, &facts(&project), depth).map_err(|error| {
-        ui::complain(&error.to_string(), None);
-        Exit::Machine
-    })?;
+    let pipeline =
+        session::load(&project, &params, &facts(&project.root), depth).map_err(|error| {
+            ui::complain(&error.to_string(), None);
+            Exit::Machine
+        })?;
     ui::diagnostics(&pipeline.sources, &pipeline.diagnostics, form);
     if pipeline.has_errors() { Err(Exit::Pipeline) } else { Ok(pipeline) }
 }
@@ -142,15 +143,15 @@ fn known_store(arguments: &CacheArgs) -> Result<Option<PathBuf>, Exit> {
 }
 
 /// Returns Kiln's own environment, but for names that no program could ask for.
-pub(crate) fn environment() -> BTreeMap<String, OsString> {
+fn environment() -> BTreeMap<String, OsString> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
         .collect()
 }
 
-/// Returns the facts that a pipeline of `project` may ask for.
-fn facts(project: &Project) -> Facts {
-    Facts::of_machine(&project.root, environment(), SystemTime::now())
+/// Returns the facts that pipelines of the project at `root` may ask for.
+pub(crate) fn facts(root: &Path) -> Facts {
+    Facts::of_machine(root, environment(), SystemTime::now())
 }
 
 /// The params of the command line, and below them those of the environment.

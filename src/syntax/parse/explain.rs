@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::Failure;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::source::{SourceId, Span};
-use crate::syntax::scan::{self, Token, TokenKind};
+use crate::syntax::scan::{self, RESERVED, Token, TokenKind};
 
 /// The most things a message says were expected.
 const MAX_ALTERNATIVES: usize = 4;
@@ -402,7 +402,7 @@ impl Part<'_> {
         let before = before
             .filter(|_| !expected.operator && !expected.value && expected.words.is_empty())?;
         let word = self.word(before);
-        if !["if", "then", "else", "for", "in", "true", "false", "none"].contains(&word) {
+        if !RESERVED.contains(&word) {
             return None;
         }
         let span = self.token_span(before);

@@ -23,7 +23,7 @@ use crate::ui::screen::Screen;
 pub(crate) fn run(arguments: &RunArgs, form: Ui) -> Result<Exit, Exit> {
     let project = super::project(arguments.pipeline.file.as_deref())?;
     let params = super::params(&project, &arguments.pipeline)?;
-    let mut workspace = Workspace::open(&project, &params, super::facts(&project));
+    let mut workspace = Workspace::open(&project, &params, super::facts(&project.root));
     let mut unkept = Record::unkept();
     let mut options = options(arguments, unkept.run())?;
     let mut at_once = AtOnce::new(form, scene(arguments, &project)?);

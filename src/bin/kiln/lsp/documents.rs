@@ -4,10 +4,8 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use kiln::ide::{Desk, Finding};
-use kiln::session::Facts;
 use lsp_server::Notification;
 use lsp_types::{
     DidChangeTextDocumentParams, DidCloseTextDocumentParams, DidOpenTextDocumentParams,
@@ -18,7 +16,7 @@ use serde::de::DeserializeOwned;
 use super::convert;
 use super::encoding::{Encoding, Lines};
 use super::uri;
-use crate::commands::environment;
+use crate::commands::facts;
 
 /// All that is open.
 pub(super) struct Documents {
@@ -210,10 +208,6 @@ impl Documents {
         let Document { lines, root, file, .. } = document;
         Some(Asked { desk, root, file, lines })
     }
-}
-
-fn facts(root: &Path) -> Facts {
-    Facts::of_machine(root, environment(), SystemTime::now())
 }
 
 fn params<T: DeserializeOwned>(note: Notification) -> Result<T, String> {
