@@ -5,6 +5,7 @@ pub(crate) mod facts;
 pub(crate) mod fields;
 
 use super::ty::Type;
+use crate::syntax::ast::DataFormat;
 
 /// A function of the language.
 #[derive(Debug)]
@@ -40,6 +41,17 @@ pub(crate) enum Function {
     Tree,
     Host,
     HostTool,
+}
+
+impl Function {
+    /// Returns the format of the data file that it reads, if it reads one.
+    pub(crate) fn data_format(self) -> Option<DataFormat> {
+        match self {
+            Self::Json => Some(DataFormat::Json),
+            Self::Toml => Some(DataFormat::Toml),
+            _ => None,
+        }
+    }
 }
 
 /// A parameter of a [`Builtin`].

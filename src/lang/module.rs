@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use rayon::prelude::*;
 
 use crate::diagnostic::{Code, Diagnostic, Severity};
-use crate::files::{self, EntryKind, Files, FilesError};
+use crate::files::{self, Entry, EntryKind, Files, FilesError};
 use crate::source::{MAX_SOURCE_BYTES, SourceId, Sources, Span};
 use crate::syntax::ast::{self, DataFile, DataFormat, ItemKind, Name, Use};
 use crate::syntax::{parse, scan};
@@ -208,7 +208,10 @@ impl Loader<'_> {
             let problem = error(Code::UNREADABLE, fault.to_string());
             match self.project.kind(&at) {
                 Some(_) => problem.help("name a file of at most 4 MiB that may be read"),
-                None => self.near_file(problem, path, &at),
+                None => {
+                    let is_file = |entry: &Entry| entry.kind == EntryKind::File;
+                    self.near(problem, (&path.text, path.span), &at, "", is_file)
+                }
             }
         })?;
         Data::parse(format, &bytes).map_err(|words| {
@@ -221,18 +224,26 @@ impl Loader<'_> {
         })
     }
 
-    /// Adds the nearest file of the folder that a path names.
-    fn near_file(&self, problem: Diagnostic, path: &Name, at: &str) -> Diagnostic {
-        let entries = self.project.list(files::parent(at)).unwrap_or_default();
-        let wanted = at.rsplit('/').next().unwrap_or_default();
-        let names = entries.iter().filter(|entry| entry.kind == EntryKind::File);
-        match super::nearest::nearest(wanted, names.map(|entry| entry.name.as_str())) {
+    /// Adds the nearest to `path` among what stands in its folder and `fits`. The path is written as
+    /// `text`, in quotes at `span`; one without a folder begins with `start`.
+    fn near(
+        &self,
+        problem: Diagnostic,
+        (text, span): (&str, Span),
+        path: &str,
+        start: &str,
+        fits: fn(&Entry) -> bool,
+    ) -> Diagnostic {
+        let entries = self.project.list(files::parent(path)).unwrap_or_default();
+        let names = entries.iter().filter(|entry| fits(entry)).map(|entry| entry.name.as_str());
+        let wanted = path.rsplit('/').next().unwrap_or_default();
+        match super::nearest::nearest(wanted, names) {
             Some(name) => {
-                let near = match path.text.rsplit_once('/') {
-                    Some((start, _)) => format!("{start}/{name}"),
-                    None => name.to_owned(),
+                let near = match text.rsplit_once('/') {
+                    Some((folder, _)) => format!("{folder}/{name}"),
+                    None => format!("{start}{name}"),
                 };
-                problem.help(format!("did you mean \"{near}\"?")).edit(path.span, format!("\"{near}\""))
+                problem.help(format!("did you mean \"{near}\"?")).edit(span, format!("\"{near}\""))
             }
             None => problem.help("the path counts from the folder of this file; start it with `/` to count from the project's root"),
         }
@@ -361,21 +372,9 @@ impl Loader<'_> {
     fn not_found(&self, span: Span, text: &str, path: &str) -> Diagnostic {
         let problem =
             Diagnostic::error(Code::MODULE_NOT_FOUND, span, format!("nothing stands at `{text}`"));
-        let entries = self.project.list(files::parent(path)).unwrap_or_default();
-        let names = entries
-            .iter()
-            .filter(|entry| entry.kind == EntryKind::Folder || entry.name.ends_with(".pipe"));
-        let wanted = path.rsplit('/').next().unwrap_or_default();
-        match super::nearest::nearest(wanted, names.map(|entry| entry.name.as_str())) {
-            Some(name) => {
-                let near = match text.rsplit_once('/') {
-                    Some((start, _)) => format!("{start}/{name}"),
-                    None => format!("./{name}"),
-                };
-                problem.help(format!("did you mean \"{near}\"?")).edit(span, format!("\"{near}\""))
-            }
-            None => problem.help("the path counts from the folder of this file; start it with `/` to count from the project's root"),
-        }
+        let is_module =
+            |entry: &Entry| entry.kind == EntryKind::Folder || entry.name.ends_with(".pipe");
+        self.near(problem, (text, span), path, "./", is_module)
     }
 }
 

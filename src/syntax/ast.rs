@@ -228,6 +228,19 @@ pub(crate) struct Expr {
 }
 
 impl Expr {
+    /// Returns whether it is a value of one word or a text: never `none`, whatever a hole holds.
+    pub(crate) fn is_literal(&self) -> bool {
+        matches!(
+            self.kind,
+            ExprKind::Bool(_)
+                | ExprKind::Int(_)
+                | ExprKind::Duration(_)
+                | ExprKind::Size(_)
+                | ExprKind::Percent(_)
+                | ExprKind::String(_)
+        )
+    }
+
     /// Returns the text of a string without holes.
     pub(crate) fn constant(&self) -> Option<String> {
         let ExprKind::String(literal) = &self.kind else { return None };

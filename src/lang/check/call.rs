@@ -4,7 +4,7 @@ use super::cure::{loosely, quoted};
 use super::expr::list_of;
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::lang::builtins::{self, Accepts, Builtin, Count, Function, Slot};
+use crate::lang::builtins::{self, Accepts, Builtin, Count, Slot};
 use crate::lang::meaning::Meaning;
 use crate::lang::nearest::nearest;
 use crate::lang::ty::{ItemRef, Type};
@@ -92,7 +92,7 @@ impl<'p> Checker<'p> {
             let found = self.expr(&argument.value, scope);
             match slot(builtin, at, argument) {
                 // What is no path is told with the rest of the call.
-                Some(place) if is_data(builtin) => given[place] += 1,
+                Some(place) if builtin.function.data_format().is_some() => given[place] += 1,
                 Some(place) => {
                     if let Some(name) = &argument.name {
                         let slot = builtin.slots[place].name;
@@ -117,10 +117,9 @@ impl<'p> Checker<'p> {
                     .help(format!("its form is {}", builtin.signature)),
             );
         }
-        match builtin.function {
-            Function::Json => self.data(DataFormat::Json, builtin, arguments, &types, scope),
-            Function::Toml => self.data(DataFormat::Toml, builtin, arguments, &types, scope),
-            function => builtins::result(function, &types),
+        match builtin.function.data_format() {
+            Some(format) => self.data(format, builtin, arguments, &types, scope),
+            None => builtins::result(builtin.function, &types),
         }
     }
 
@@ -395,8 +394,4 @@ fn arguments_words(count: usize) -> String {
         1 => "one argument".to_owned(),
         count => format!("{count} arguments"),
     }
-}
-
-fn is_data(builtin: &Builtin) -> bool {
-    matches!(builtin.function, Function::Json | Function::Toml)
 }

@@ -170,7 +170,7 @@ impl<'p> Checker<'p> {
             && *operator == (if holds { Op::Equal } else { Op::NotEqual })
         {
             for (side, other) in [(left, right), (right, left)] {
-                if is_certain(other) {
+                if other.is_literal() {
                     let side = self.claim(side, names, followed);
                     claims.extend(side.map(Claim::is_there));
                 }
@@ -416,17 +416,4 @@ fn binary(operator: BinaryOperator, left: Claim, right: Claim) -> Claim {
         Op::LessEqual => joined("<", &[right, left]).not(),
         other => joined(&super::operator::symbol(other), &[left, right]),
     }
-}
-
-/// Claims that an expression is never `none`, whatever it mentions.
-fn is_certain(expr: &Expr) -> bool {
-    matches!(
-        expr.kind,
-        ExprKind::Bool(_)
-            | ExprKind::Int(_)
-            | ExprKind::Duration(_)
-            | ExprKind::Size(_)
-            | ExprKind::Percent(_)
-            | ExprKind::String(_)
-    )
 }

@@ -9,7 +9,7 @@ use crate::lang::ty::{ItemRef, Type};
 use crate::lang::value::Value;
 use crate::plan::step::Tool;
 use crate::source::Span;
-use crate::syntax::ast::{Argument, DataFormat, Expr, ItemKind, Parameter};
+use crate::syntax::ast::{Argument, Expr, ItemKind, Parameter};
 
 impl<'p> Evaluator<'p> {
     pub(super) fn call(
@@ -79,7 +79,7 @@ impl<'p> Evaluator<'p> {
         if builtin.function == Function::Files {
             return self.files(arguments, span, frame);
         }
-        if let Some(format) = data_format(builtin.function) {
+        if let Some(format) = builtin.function.data_format() {
             let path = arguments.first().and_then(|argument| argument.value.constant());
             let key = (frame.module, format, path.ok_or(Stop)?);
             let data = self.program.data.get(&key).and_then(Option::as_ref).ok_or(Stop)?;
@@ -224,13 +224,5 @@ impl<'p> Evaluator<'p> {
             Value::Folder(path) => Ok(Value::Tool(Arc::new(Tool::Tree { path: path.to_string() }))),
             _ => Err(Stop),
         }
-    }
-}
-
-fn data_format(function: Function) -> Option<DataFormat> {
-    match function {
-        Function::Json => Some(DataFormat::Json),
-        Function::Toml => Some(DataFormat::Toml),
-        _ => None,
     }
 }

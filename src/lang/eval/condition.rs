@@ -51,7 +51,7 @@ impl<'p> Evaluator<'p> {
             }
             ExprKind::Binary { left, right, .. } => {
                 let mut found = Vec::new();
-                for side in [left, right].into_iter().filter(|side| !is_literal(side)) {
+                for side in [left, right].into_iter().filter(|side| !is_written_out(side)) {
                     let value = self.expr(side, frame)?;
                     found.extend(self.found(side, &value, frame.folder));
                 }
@@ -94,16 +94,7 @@ impl<'p> Evaluator<'p> {
     }
 }
 
-fn is_literal(expr: &Expr) -> bool {
-    matches!(
-        expr.kind,
-        ExprKind::None
-            | ExprKind::Bool(_)
-            | ExprKind::Int(_)
-            | ExprKind::Duration(_)
-            | ExprKind::Size(_)
-            | ExprKind::Percent(_)
-            | ExprKind::String(_)
-            | ExprKind::List(_)
-    )
+/// Whether a reader of the condition sees the value already.
+fn is_written_out(expr: &Expr) -> bool {
+    expr.is_literal() || matches!(expr.kind, ExprKind::None | ExprKind::List(_))
 }
