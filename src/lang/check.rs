@@ -25,6 +25,7 @@ use indexmap::{IndexMap, IndexSet};
 
 use claim::Claim;
 use condition::Uncertain;
+use habits::Surroundings;
 
 use super::meaning::{Meaning, Meanings};
 use super::module::Program;
@@ -138,6 +139,8 @@ struct Scope {
     /// The item it stands in.
     item: ItemRef,
     locals: Locals,
+    /// What a step has around its commands, once it was asked for.
+    surroundings: Option<Surroundings>,
     /// What is known to hold there.
     known: IndexSet<Claim>,
     /// The outs of the stage it stands in; `out` names them.
@@ -153,6 +156,7 @@ impl Scope {
         Self {
             item,
             locals: Locals::default(),
+            surroundings: None,
             known: IndexSet::new(),
             outs: Arc::default(),
             written: BTreeSet::new(),

@@ -154,6 +154,13 @@ pub(crate) struct Stage {
     pub(crate) body: Span,
 }
 
+impl Stage {
+    /// Claims that it has no condition, neither its own nor that of a template.
+    pub(crate) fn always_runs(&self) -> bool {
+        self.condition.is_none() && self.from.is_none()
+    }
+}
+
 /// `x in values` of a matrix or a comprehension.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Axis {

@@ -35,6 +35,9 @@ impl<'p> Checker<'p> {
 
     /// Notes that the conditions of a stage hold: its own and those of the templates it is made from.
     pub(super) fn learn_own(&mut self, item: ItemRef, scope: &mut Scope) {
+        if self.stage_tree(item).always_runs() {
+            return;
+        }
         let chain = self.chain_of(item);
         let mut names = Names::of_scope(scope);
         for (at, item) in chain.iter().enumerate() {
@@ -69,6 +72,9 @@ impl<'p> Checker<'p> {
         base: &'p Expr,
         scope: &Scope,
     ) -> Option<&'p Expr> {
+        if self.stage_tree(stage).always_runs() {
+            return None;
+        }
         let chain = self.chain_of(stage);
         let mut conditions =
             chain.iter().filter_map(|item| self.stage_tree(*item).condition.as_deref());

@@ -1,13 +1,14 @@
 //! Checking scripts for habits that a cached step breaks: asking the clock, the network, the history
 //! or chance, and acting on the outside. Knows programs by name; does not know what else they do.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::source::Span;
-use crate::syntax::ast::{ClauseKind, Expr, ExprKind, ItemKind, Piece, StageKind};
-use crate::syntax::shell::{self, Role};
+use crate::syntax::ast::{Clause, ClauseKind, Expr, ExprKind, StageKind};
+use crate::syntax::shell::{self, Role, Word};
 
 /// Variables of the shell that are never the same twice.
 const CHANGING: [(&str, &str); 4] = [
@@ -78,7 +79,28 @@ struct Command<'a> {
     rest: &'a str,
 }
 
+/// What a step has around its commands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Surroundings {
+    may_have_network: bool,
+    has_history: bool,
+}
+
 impl Command<'_> {
+    /// Returns whether a program can be part of a habit at all: most are not.
+    fn is_watched(program: &str) -> bool {
+        let of_tables = FETCHING.iter().chain(PUBLISHING).map(|(program, _)| *program);
+        of_tables.chain(["curl", "date", "git", "go", "wget"]).any(|watched| watched == program)
+    }
+
+    /// Returns it as a message names it.
+    fn named(&self) -> String {
+        match self.verb() {
+            Some(verb) if !is_far(verb) => format!("{} {verb}", self.program),
+            _ => self.program.to_owned(),
+        }
+    }
+
     /// Returns its first word that is no option.
     fn verb(&self) -> Option<&str> {
         self.arguments.iter().find(|argument| !argument.starts_with('-')).copied()
@@ -135,9 +157,11 @@ fn is_far(text: &str) -> bool {
 
 impl<'p> Checker<'p> {
     /// Warns of what a script does that a cached step breaks.
-    pub(super) fn script_habits(&mut self, script: &shell::Script, scope: &Scope) {
+    pub(super) fn script_habits(&mut self, script: &shell::Script, scope: &mut Scope) {
         let mut commands: BTreeMap<u32, Command<'_>> = BTreeMap::new();
-        for word in script.words.iter().filter(|word| word.role == Role::Command) {
+        let is_watched =
+            |word: &&Word| word.role == Role::Command && Command::is_watched(&word.value);
+        for word in script.words.iter().filter(is_watched) {
             let rest = line_from(&self.program.sources.get(word.span.source).text, word.span);
             let (program, span) = (word.value.as_str(), word.span);
             let command = Command { program, arguments: Vec::new(), span, rest };
@@ -162,53 +186,62 @@ impl<'p> Checker<'p> {
     }
 
     /// Warns of an argument list that does what a cached step breaks.
-    pub(super) fn argv_habits(&mut self, argv: &'p Expr, scope: &Scope) {
+    pub(super) fn argv_habits(&mut self, argv: &'p Expr, scope: &mut Scope) {
         let ExprKind::List(elements) = &argv.kind else { return };
-        let text = |element: &'p Expr| match &element.kind {
-            ExprKind::String(literal) => match &literal.pieces[..] {
-                [Piece::Text { text, .. }] => Some(text.as_str()),
-                _ => None,
-            },
-            _ => None,
-        };
         let Some((first, rest)) = elements.split_first() else { return };
-        let Some(program) = text(first) else { return };
-        let arguments = rest.iter().filter_map(text).collect();
-        let rest = self.program.sources.text(argv.span);
-        self.command_habits(&[Command { program, arguments, span: first.span, rest }], scope);
+        let Some(program) = first.constant().filter(|it| Command::is_watched(it)) else { return };
+        let arguments: Vec<_> = rest.iter().filter_map(Expr::constant).collect();
+        let command = Command {
+            program: &program,
+            arguments: arguments.iter().map(String::as_str).collect(),
+            span: first.span,
+            rest: self.program.sources.text(argv.span),
+        };
+        self.command_habits(&[command], scope);
     }
 
-    fn command_habits(&mut self, commands: &[Command<'_>], scope: &Scope) {
-        let ItemKind::Stage(stage) = &self.tree(scope.item).kind else { return };
-        let has_network = self.may_have_network(scope);
-        let has_history = commands.iter().any(|command| {
-            command.program == "git" && matches!(command.verb(), Some("init" | "clone"))
-        }) || self.has_input_at_git(scope);
+    fn command_habits(&mut self, commands: &[Command<'_>], scope: &mut Scope) {
+        let makes_history = LazyCell::new(|| {
+            let makes_one = |it: &Command<'_>| matches!(it.verb(), Some("init" | "clone"));
+            commands.iter().any(|it| it.program == "git" && makes_one(it))
+        });
         for command in commands {
-            let (program, span) = (command.program, command.span);
-            let name = match command.verb() {
-                Some(verb) if !is_far(verb) => format!("{program} {verb}"),
-                _ => program.to_owned(),
+            let habit = if command.is_one_of(PUBLISHING) {
+                let name = command.named();
+                Some((
+                    format!(
+                        "`{name}` acts on the outside, and a step whose result is kept does not run again"
+                    ),
+                    format!("do it after the run, with what is in out/: kiln run && {name} …"),
+                ))
+            } else if command.fetches() && !self.surroundings(scope).may_have_network {
+                Some((
+                    format!(
+                        "`{}` wants the network, which this step does not have",
+                        command.named()
+                    ),
+                    "fetch in a build of its own, with network = \"full\", and use its out"
+                        .to_owned(),
+                ))
+            } else if command.asks_the_clock() && !(self.is_test(scope) && command.measures()) {
+                Some((
+                    "`date` differs from run to run, and the result of one is kept".to_owned(),
+                    USE_THE_DAY.to_owned(),
+                ))
+            } else {
+                let asked = command.asks_the_history();
+                let asked = asked.filter(|_| !*makes_history);
+                let asked = asked.filter(|_| !self.surroundings(scope).has_history);
+                asked.map(|(_, fact)| {
+                    let name = command.named();
+                    (
+                        format!("`{name}` reads the history, which is not among the step's inputs"),
+                        format!("write {{{{{fact}}}}}"),
+                    )
+                })
             };
-            if command.is_one_of(PUBLISHING) {
-                let message = format!(
-                    "`{name}` acts on the outside, and a step whose result is kept does not run again"
-                );
-                let help = "do it after the run, with what is in out/";
-                self.habit(span, message, &format!("{help}: kiln run && {name} …"));
-            } else if command.fetches() && !has_network {
-                let message = format!("`{name}` wants the network, which this step does not have");
-                let help = "fetch in a build of its own, with network = \"full\", and use its out";
-                self.habit(span, message, help);
-            } else if command.asks_the_clock()
-                && !(stage.kind == StageKind::Test && command.measures())
-            {
-                let message = "`date` differs from run to run, and the result of one is kept";
-                self.habit(span, message.to_owned(), USE_THE_DAY);
-            } else if let Some((_, fact)) = command.asks_the_history().filter(|_| !has_history) {
-                let message =
-                    format!("`{name}` reads the history, which is not among the step's inputs");
-                self.habit(span, message, &format!("write {{{{{fact}}}}}"));
+            if let Some((message, help)) = habit {
+                self.habit(command.span, message, &help);
             }
         }
     }
@@ -217,29 +250,35 @@ impl<'p> Checker<'p> {
         self.report(Diagnostic::warning(Code::UNHERMETIC_HABIT, span, message).help(help));
     }
 
-    /// Whether the network of a step may be the machine's: a template's users may say so.
-    fn may_have_network(&mut self, scope: &Scope) -> bool {
-        let chain = self.chain_of(scope.item);
-        let is_template = self.stage_tree(scope.item).parameters.is_some();
-        is_template
-            || chain.iter().any(|item| {
-                self.stage_tree(*item).clauses.iter().any(|clause| match &clause.kind {
-                    ClauseKind::Field { name, value } if name.text == "network" => !matches!(
-                        self.program.sources.text(value.span),
-                        "\"none\"" | "\"loopback\""
-                    ),
-                    _ => false,
-                })
-            })
+    fn is_test(&self, scope: &Scope) -> bool {
+        self.stage_tree(scope.item).kind == StageKind::Test
     }
 
-    fn has_input_at_git(&self, scope: &Scope) -> bool {
-        self.stage_tree(scope.item).clauses.iter().any(|clause| match &clause.kind {
-            ClauseKind::In { at: Some(at), .. } => {
-                self.program.sources.text(at.span).contains(".git")
+    /// Returns what a step has around its commands. A template's users may say more than it does.
+    fn surroundings(&self, scope: &mut Scope) -> Surroundings {
+        if let Some(known) = scope.surroundings {
+            return known;
+        }
+        let text = |expr: &Expr| self.program.sources.text(expr.span);
+        let opens_network = |clause: &Clause| match &clause.kind {
+            ClauseKind::Field { name, value } if name.text == "network" => {
+                !matches!(text(value), "\"none\"" | "\"loopback\"")
             }
             _ => false,
-        })
+        };
+        let brings_history = |clause: &Clause| match &clause.kind {
+            ClauseKind::In { at: Some(at), .. } => text(at).contains(".git"),
+            _ => false,
+        };
+        let own = self.stage_tree(scope.item);
+        let mut chain = self.chain_of(scope.item).into_iter().map(|item| self.stage_tree(item));
+        let found = Surroundings {
+            may_have_network: own.parameters.is_some()
+                || chain.any(|stage| stage.clauses.iter().any(opens_network)),
+            has_history: own.clauses.iter().any(brings_history),
+        };
+        scope.surroundings = Some(found);
+        found
     }
 }
 

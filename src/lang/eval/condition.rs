@@ -4,16 +4,22 @@
 use super::rows::Row;
 use super::{Evaluated, Evaluator, Frame};
 use crate::lang::ty::{ItemRef, ModuleId};
-use crate::lang::value::Value;
+use crate::lang::value::{RowRef, Value};
 use crate::syntax::ast::{BinaryOperator, Expr, ExprKind, ItemKind};
 
 /// How many values are followed to say why a condition does not hold.
 const MAX_FOLLOWED: usize = 8;
 
 impl<'p> Evaluator<'p> {
-    /// Returns whether rows of a stage may be no steps.
-    pub(super) fn is_conditional(&self, stage: ItemRef) -> bool {
-        self.template_chain(stage).iter().any(|owner| self.stage(*owner).condition.is_some())
+    /// Returns whether a row is no step. The rows of a stage without a condition need not be known.
+    pub(super) fn is_skipped(&mut self, row: RowRef) -> Evaluated<bool> {
+        let has_condition = |owner: &ItemRef| self.stage(*owner).condition.is_some();
+        if self.stage(row.stage).always_runs()
+            || !self.template_chain(row.stage).iter().any(has_condition)
+        {
+            return Ok(false);
+        }
+        Ok(self.matrix(row.stage)?.rows[row.row as usize].skipped.is_some())
     }
 
     /// Notes of each row whether a condition of its stage, or of a template of it, does not hold.

@@ -310,9 +310,7 @@ impl<'p> Evaluator<'p> {
 
     /// Returns an out of a row; `none` if the row is no step.
     fn artifact(&mut self, row: RowRef, name: &Name) -> Evaluated<Value> {
-        if self.is_conditional(row.stage)
-            && self.matrix(row.stage)?.rows[row.row as usize].skipped.is_some()
-        {
+        if self.is_skipped(row)? {
             return Ok(Value::None);
         }
         let Some((kind, written)) = self.out_of(row.stage, &name.text) else { return Err(Stop) };

@@ -409,8 +409,7 @@ impl<'p> Evaluator<'p> {
     fn requirement(&mut self, stage: &Value, span: Span, builder: &mut Builder) -> Evaluated<()> {
         match stage {
             Value::Row(row) => {
-                let matrix = self.matrix(row.stage)?;
-                if matrix.rows[row.row as usize].skipped.is_none() {
+                if !self.is_skipped(*row)? {
                     builder.require.push((*row, span));
                 }
             }
