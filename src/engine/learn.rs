@@ -13,7 +13,7 @@ use crate::snapshot::{Clean, CleanStep, IngredientBook, Learned, Snapshot, StepM
 use super::attempt::Done;
 use super::host::Host;
 use super::key::Level;
-use super::run::Request;
+use super::run::{Machine, Request};
 use super::why::Sets;
 
 impl Request {
@@ -88,13 +88,12 @@ fn finished(step: CleanStep) -> StepFinished {
 /// Returns what is worth knowing of a run in the next one.
 pub(super) fn learned(
     plan: &Plan,
-    request: Digest,
-    host: &Host,
-    project: &Path,
+    request: &Request,
+    machine: &Machine<'_>,
     steps: &[(StepId, Done)],
     sets: Sets,
 ) -> Learned {
-    let mut learned = Learned { tools: host.found(), ..Learned::default() };
+    let mut learned = Learned { tools: machine.host.found(), ..Learned::default() };
     let mut book = IngredientBook { sets, ..IngredientBook::default() };
     for (id, done) in steps {
         let name = &plan.step(*id).name;
@@ -108,16 +107,15 @@ pub(super) fn learned(
         }
     }
     learned.ingredients = book;
-    learned.clean = clean(plan, request, host, project, steps);
+    learned.clean = clean(plan, request, machine, steps);
     learned
 }
 
 /// Returns the run as one that left nothing to do; `None` if it left something.
 fn clean(
     plan: &Plan,
-    request: Digest,
-    host: &Host,
-    project: &Path,
+    request: &Request,
+    machine: &Machine<'_>,
     steps: &[(StepId, Done)],
 ) -> Option<Clean> {
     let mut outs = Vec::new();
@@ -126,7 +124,7 @@ fn clean(
         let step = plan.step(*id);
         let key = done.key.filter(|_| done.has_passed())?;
         for out in &done.written {
-            stat_all(project, Path::new(&out.path), &mut outs)?;
+            stat_all(machine.project, Path::new(&out.path), &mut outs)?;
         }
         let written = done.written.iter().map(|out| (out.name.clone(), out.path.clone()));
         clean_steps.push(CleanStep {
@@ -139,13 +137,13 @@ fn clean(
             written: written.collect(),
         });
     }
-    let tools = host.found().into_iter().map(|(name, tool)| (name, tool.digest)).collect();
+    let tools = machine.host.found().into_iter().map(|(name, tool)| (name, tool.digest));
     Some(Clean {
-        request,
-        host: host.digest(),
-        tools,
+        request: request.digest(machine.level),
+        host: machine.host.digest(),
+        tools: tools.collect(),
         steps: clean_steps,
-        skipped: Vec::new(),
+        skipped: request.skipped.clone(),
         outs,
     })
 }

@@ -154,12 +154,7 @@ pub(crate) fn run(
     let exit = course.exit();
     let counts = course.counts;
     let steps = course.steps;
-    let digest = request.digest(machine.level);
-    let sets = shop.pantry.set_files();
-    let mut learned = learned(plan, digest, machine.host, machine.project, &steps, sets);
-    if let Some(clean) = &mut learned.clean {
-        clean.skipped.clone_from(&request.skipped);
-    }
+    let learned = learned(plan, request, machine, &steps, shop.pantry.set_files());
     emit(Event::RunFinished(RunFinished { exit, counts, millis: millis_since(start) }));
     RunResult { exit, learned }
 }
