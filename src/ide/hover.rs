@@ -1,4 +1,5 @@
-//! What there is to know of a name: its signature and its doc comment, in Markdown.
+//! What there is to know of a name: its signature and its doc comment, in Markdown. Knows words for
+//! each kind of thing; does not know how a name was found.
 
 use crate::lang::builtins::{self, facts, fields};
 use crate::lang::meaning::Meaning;

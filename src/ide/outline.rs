@@ -1,4 +1,5 @@
-//! What a file holds: its items, their outs, and the stages that can be run.
+//! What a file holds: its items, their outs, and the stages that can be run. Knows the tree of one
+//! file; does not know what its names mean.
 
 use crate::lang::scope::declared;
 use crate::source::SourceId;

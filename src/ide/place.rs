@@ -1,4 +1,5 @@
-//! Spans of a program as places that mean something outside of it.
+//! Spans of a program as places that mean something outside of it. Knows files and bytes; does not know
+//! what stands there.
 
 use crate::lang::module::Program;
 use crate::source::{SourceId, Span};

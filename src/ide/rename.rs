@@ -1,4 +1,5 @@
 //! Renaming: all places that mean the same get another name, unless that would mean something else.
+//! Knows what a name would hide or be hidden by; does not change a file.
 
 use std::collections::BTreeSet;
 

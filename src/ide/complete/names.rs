@@ -1,4 +1,5 @@
-//! Names at a cursor: those in scope, members of what stands before a dot, arguments, axes.
+//! Names at a cursor: those in scope, members of what stands before a dot, arguments, axes. Knows the
+//! tree and what its names mean; does not know how the text around the mark was made to parse.
 
 use crate::lang::builtins::{self, Count, facts};
 use crate::lang::meaning::Meaning;

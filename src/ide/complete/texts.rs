@@ -1,4 +1,5 @@
 //! What could stand in a string: one of the texts that fit, a key of a record, a path of the project.
+//! Knows which calls take paths; does not know what becomes of them.
 
 use std::ops::Range;
 

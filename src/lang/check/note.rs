@@ -1,4 +1,5 @@
-//! Noting what names and expressions mean, for those who asked for it; costs nothing else.
+//! Noting what names and expressions mean, for those who asked for it; costs nothing else. Knows where
+//! notes go; does not know who reads them.
 
 use super::Checker;
 use crate::lang::meaning::Meaning;

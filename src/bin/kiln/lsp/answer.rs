@@ -1,4 +1,5 @@
-//! Answers to requests: a function for each, from the protocol's words to `kiln::ide` and back.
+//! Answers to requests: a function for each, from the protocol's words to `kiln::ide` and back. Knows
+//! which question is asked of whom; does not know the language.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! What `kiln::ide` says in the words of the protocol.
+//! What `kiln::ide` says in the words of the protocol. Knows both forms; does not know who asked.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Paths as `file:` URIs and back.
+//! Paths as `file:` URIs and back. Knows how bytes are escaped; does not know which files there are.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
