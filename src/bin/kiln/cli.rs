@@ -52,7 +52,7 @@ pub(crate) enum Command {
     Why(WhyArgs),
     /// Write `.pipe` files in the one style.
     Fmt(FmtArgs),
-    /// Explain a code such as K0201, a function such as `files` or a field such as `timeout`.
+    /// Explain a code, function, field or fact: K0201, `files`, `timeout`, `host.os`.
     Explain(ExplainArgs),
     /// Answer an editor: a language server on the standard streams.
     Lsp(LspArgs),
