@@ -223,6 +223,8 @@ codes! {
     MAYBE_NONE = 0305;
     /// A stage with a condition used as if it always ran.
     CONDITIONAL_STAGE = 0306;
+    /// A service that is no such thing, or a stage that cannot have one.
+    BAD_SERVICE = 0307;
     // The graph.
     /// Stages that need each other in a circle.
     STAGE_CYCLE = 0401;

@@ -17,9 +17,11 @@ pub(crate) mod outs;
 pub(crate) mod reach;
 pub(crate) mod run;
 pub(crate) mod schedule;
+pub(crate) mod spec;
 pub(crate) mod stop;
 pub(crate) mod stores;
 pub(crate) mod tool_tree;
+pub(crate) mod voices;
 pub(crate) mod why;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

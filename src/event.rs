@@ -311,6 +311,8 @@ pub enum Cause {
     Input,
     /// An out is missing or is not what it must be.
     Out,
+    /// A service beside the step was not there for it.
+    Service,
     /// The machine, the sandbox, the store or the network failed. A retry is sensible.
     Machine,
     /// The run was interrupted.
@@ -345,6 +347,8 @@ pub enum What {
     Outs,
     /// A tool.
     Tool,
+    /// A service beside the step.
+    Service,
     /// A part of the machine's system directories.
     Host,
     /// The network, the platform, the sandbox or Kiln itself.

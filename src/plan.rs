@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use artifact::{FileSet, FileSetId};
-use step::{LateStage, Service, SkippedStep, Step, StepId};
+use step::{LateStage, Service, ServiceUse, SkippedStep, Step, StepId};
 
 /// The version of the JSON form. It grows when a field changes its meaning, not when one is added.
 pub const VERSION: u32 = 1;
@@ -47,6 +47,19 @@ impl Plan {
     /// If the id is of another plan.
     pub fn step(&self, id: StepId) -> &Step {
         &self.steps[id.index()]
+    }
+
+    /// Returns the services of `step`, each with the name by which the step knows it.
+    ///
+    /// # Panics
+    /// If the step is of another plan.
+    pub fn services_of<'a>(
+        &'a self,
+        step: &'a Step,
+    ) -> impl ExactSizeIterator<Item = (&'a str, &'a Service)> {
+        let service =
+            |used: &'a ServiceUse| (used.name.as_str(), &self.services[used.service as usize]);
+        step.services.iter().map(service)
     }
 
     /// Returns the steps with their ids, in order.

@@ -13,21 +13,21 @@ use crate::event::{
     Warning, What, WrittenOut,
 };
 use crate::plan::Plan;
-use crate::plan::step::{Network, Step, StepId, Text, TextPiece};
-use crate::planted::{Bug, is_planted};
-use crate::sandbox::{self, Exit, Sandbox, Scratch, Spec, Word};
+use crate::plan::step::{Step, StepId};
+use crate::sandbox::{self, Exit, Sandbox, Scratch};
 use crate::snapshot::{IngredientBook, Ingredients, Snapshot};
 
 use super::captures::{CaptureDir, CaptureDirs};
 use super::error::StepError;
 use super::failure;
 use super::inputs::{Laid, Pantry, Ready, Unlaid};
-use super::line::CURRENT;
 use super::locked;
 use super::log::{Log, MAX_LOG_BYTES, replay};
 use super::outs::{self, Made};
 use super::run::Message;
+use super::spec::spec;
 use super::stop::Stop;
+use super::voices::Voices;
 use super::why;
 
 /// How often a step is made ready again because what it is made of changed or was lost.
@@ -354,20 +354,24 @@ fn try_once<'a>(
 ) -> Result<Tried<'a>, StepError> {
     let store = shop.pantry.store();
     let capture = shop.captures.take(store.scratch())?;
-    let spec = spec(step, ready, laid, scratch, capture.path());
+    let spec = spec(shop.plan, step, ready, laid, scratch, capture.path());
     let mut log = Log::new();
+    let mut voices = Voices::new(step.services.iter().map(|used| used.name.as_str()));
     let show = |stream, bytes: &[u8]| {
         if !bytes.is_empty() {
             send(say, Event::StepOutput(StepOutput::new(&step.name, stream, bytes)));
         }
     };
-    let outcome = shop.sandbox.run(&spec, shop.stop.cancel(), &mut |stream, bytes| {
-        let stream = match stream {
-            sandbox::Stream::Stdout => Stream::Stdout,
-            sandbox::Stream::Stderr => Stream::Stderr,
-        };
-        show(stream, &log.add(stream, bytes));
-    })?;
+    let outcome =
+        shop.sandbox.run(&spec, shop.stop.cancel(), &mut |stream, bytes| match stream {
+            sandbox::Stream::Stdout => show(Stream::Stdout, &log.add(Stream::Stdout, bytes)),
+            sandbox::Stream::Stderr => show(Stream::Stderr, &log.add(Stream::Stderr, bytes)),
+            sandbox::Stream::Service(place) => {
+                let lines = voices.add(place, bytes);
+                show(Stream::Stderr, &log.add(Stream::Stderr, &lines));
+            }
+        })?;
+    show(Stream::Stderr, &log.add(Stream::Stderr, &voices.rest()));
     for (stream, half) in log.take_halves() {
         show(stream, &half);
     }
@@ -389,7 +393,7 @@ fn finish(shop: &Shop, step: &Step, ready: &Ready, tried: Tried<'_>) -> Result<D
         Exit::Code(0) => outs::missing(step, &made, &outcome.captured),
         exit => {
             let current = ready.line.has_current.then(|| current(&outcome, step, capture.path()));
-            Some(failure::of_exit(step, exit, current.flatten(), &outcome, &end))
+            Some(failure::of_exit(shop.plan, step, exit, current.flatten(), &outcome, &end))
         }
     };
     let run_millis = millis(outcome.elapsed);
@@ -471,80 +475,6 @@ fn write(
         done = bring(shop, id, false, say)?;
     }
     Ok(done)
-}
-
-fn spec(step: &Step, ready: &Ready, laid: &Laid, scratch: Scratch, capture: &Path) -> Spec {
-    let mut env: Vec<_> =
-        ready.line.env.iter().map(|(name, value)| (name.into(), word(value))).collect();
-    for (name, place) in [("HOME", sandbox::Place::Home), ("TMPDIR", sandbox::Place::Temp)] {
-        if !ready.line.env.contains_key(name) {
-            env.push((name.into(), place.into()));
-        }
-    }
-    let mounts = laid
-        .tools
-        .iter()
-        .map(|(at, folder)| sandbox::Mount { at: at.clone(), tree: folder.path().to_owned() });
-    Spec {
-        root: match &laid.root {
-            None => sandbox::Root::Host,
-            Some(folder) => sandbox::Root::Tree(folder.path().to_owned()),
-        },
-        lowers: laid.layers.iter().map(|folder| folder.path().to_owned()).collect(),
-        mounts: mounts.collect(),
-        host_paths: laid.host_paths.clone(),
-        argv: ready.line.argv.iter().map(word).collect(),
-        env,
-        cwd: step.folder.clone(),
-        network: match step.network {
-            Network::None => sandbox::Network::None,
-            Network::Loopback => sandbox::Network::Loopback,
-            Network::Full => sandbox::Network::Full,
-        },
-        limits: sandbox::Limits {
-            timeout: step.limits.timeout_millis.map(Duration::from_millis),
-            memory: step.limits.memory_bytes,
-            processes: None,
-            scratch: None,
-            log: (!is_planted(Bug::EndlessLogs)).then_some(MAX_LOG_BYTES),
-        },
-        scratch,
-        outs: out_paths(step, ready),
-        capture: capture.to_owned(),
-    }
-}
-
-fn out_paths(step: &Step, ready: &Ready) -> Vec<sandbox::OutPath> {
-    let path = |out: &crate::plan::artifact::Out| sandbox::OutPath {
-        path: out.path.clone(),
-        kind: match out.kind {
-            crate::plan::artifact::OutKind::Dir => sandbox::OutKind::Dir,
-            _ => sandbox::OutKind::File,
-        },
-        placed: out.is_placed,
-    };
-    let mut paths: Vec<_> = step.outs.iter().map(path).collect();
-    if ready.line.has_current {
-        let path = CURRENT.to_owned();
-        paths.push(sandbox::OutPath { path, kind: sandbox::OutKind::File, placed: false });
-    }
-    paths
-}
-
-fn word(text: &Text) -> Word {
-    let mut pieces = Vec::new();
-    for piece in &text.pieces {
-        match piece {
-            TextPiece::Literal(literal) => pieces.push(sandbox::Piece::Text(literal.into())),
-            TextPiece::Path { path } => {
-                pieces.push(sandbox::Piece::Place(sandbox::Place::Build));
-                if !path.is_empty() {
-                    pieces.push(sandbox::Piece::Text(format!("/{path}").into()));
-                }
-            }
-        }
-    }
-    Word(pieces)
 }
 
 /// Returns whether this machine is of that platform, `os/arch`.

@@ -1,9 +1,12 @@
 //! Failures of commands, in words. Knows exits, signals and limits; does not know what happens
 //! next.
 
+use std::io;
+
 use crate::event::{Cause, Failure};
-use crate::plan::step::{Command, Place, Step, Text, TextPiece};
-use crate::sandbox::{self, Exit};
+use crate::plan::Plan;
+use crate::plan::step::{Command, Place, Service, Step, Text, TextPiece};
+use crate::sandbox::{self, Exit, ServiceEnd};
 
 use super::reach;
 
@@ -13,12 +16,18 @@ const MAX_COMMAND_CHARS: usize = 200;
 /// Returns the failure of a step whose program ended like that; `current` is the number of the
 /// command that ran, of a step with several, and `said` the end of what it wrote.
 pub(crate) fn of_exit(
+    plan: &Plan,
     step: &Step,
     exit: Exit,
     current: Option<usize>,
     outcome: &sandbox::Outcome,
     said: &str,
 ) -> Failure {
+    if let Exit::Service { service, end } = exit {
+        let mut services = plan.services_of(step);
+        let (name, service) = services.nth(service.into()).expect("it is one of the step's");
+        return of_service(name, service, end);
+    }
     let at = if step.commands.len() == 1 { Some(0) } else { current };
     let command = at.and_then(|at| step.commands.get(at));
     let cause = match exit {
@@ -26,6 +35,7 @@ pub(crate) fn of_exit(
         Exit::TimedOut => Cause::Timeout,
         Exit::OutOfMemory => Cause::Limit,
         Exit::Cancelled => Cause::Interrupted,
+        Exit::Service { .. } => Cause::Service,
     };
     let mut failure = Failure {
         command: command.map(shown),
@@ -35,7 +45,7 @@ pub(crate) fn of_exit(
     match exit {
         Exit::Code(code) => failure.exit = Some(code),
         Exit::Signal(signal) => failure.signal = Some(signal),
-        Exit::TimedOut | Exit::OutOfMemory | Exit::Cancelled => {}
+        Exit::TimedOut | Exit::OutOfMemory | Exit::Cancelled | Exit::Service { .. } => {}
     }
     failure.help = help(step, exit, outcome).or_else(|| reach::help(step.network, said));
     failure
@@ -55,7 +65,53 @@ fn message(step: &Step, exit: Exit) -> String {
             format!("it used more memory than its limit of {} MiB", limit >> 20)
         }
         Exit::Cancelled => "it was interrupted".to_owned(),
+        Exit::Service { .. } => "a service was not there for it".to_owned(),
     }
+}
+
+/// Returns the failure of a step whose service `name` was not there for it.
+fn of_service(name: &str, service: &Service, end: ServiceEnd) -> Failure {
+    let within = duration(service.within_millis);
+    let (what, help) = match end {
+        ServiceEnd::NotStarted(errno) => (
+            format!("could not be started: {}", io::Error::from_raw_os_error(errno)),
+            "check the name of its program, or add what has it to the service's `tools`".to_owned(),
+        ),
+        ServiceEnd::NotReady if !service.ready.is_empty() => {
+            let check = service.ready.iter().map(|word| quoted(&plain(word)));
+            let check = check.collect::<Vec<_>>().join(" ");
+            let port = service.port.map(|port| format!("port {port} and ")).unwrap_or_default();
+            (
+                format!("was not ready within {within}: {port}`{check}` never passed"),
+                format!("what it wrote may say why; if it only needs longer: within = {}", longer(service)),
+            )
+        }
+        ServiceEnd::NotReady => {
+            let port = service.port.unwrap_or_default();
+            (
+                format!("was not ready within {within}: nothing listens on port {port} of 127.0.0.1"),
+                format!("have it listen there, or, if it only needs longer: within = {}", longer(service)),
+            )
+        }
+        ServiceEnd::Code(code) => (
+            format!("exited with code {code} before the step had ended"),
+            "a service stays up until its step has ended: see what it wrote, and keep it from going to the background".to_owned(),
+        ),
+        ServiceEnd::Signal(signal) => (
+            format!("was ended by {} before the step had ended", signal_name(signal)),
+            "what it wrote may say why; a step that stops its own service fails, too".to_owned(),
+        ),
+    };
+    Failure {
+        place: Some(service.program.place.clone()),
+        help: Some(help),
+        ..Failure::new(Cause::Service, format!("its service `{name}` {what}"))
+    }
+}
+
+/// Twice the time that a service has to be ready, as an author writes it.
+fn longer(service: &Service) -> String {
+    format!("{}s", (service.within_millis / 500).max(1))
 }
 
 fn help(step: &Step, exit: Exit, outcome: &sandbox::Outcome) -> Option<String> {

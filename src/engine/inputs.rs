@@ -73,6 +73,8 @@ pub(crate) struct Ready {
     host_tools: Vec<HostTool>,
     root: Option<Tree>,
     scripts: Vec<Vec<u8>>,
+    /// Its services.
+    pub(crate) services: Vec<Ready>,
 }
 
 /// What is needed to make a step ready, shared by all steps of a run.
@@ -100,6 +102,8 @@ pub(crate) struct Laid {
     pub(crate) root: Option<Arc<Folder>>,
     /// Paths of the machine that tools need.
     pub(crate) host_paths: Vec<PathBuf>,
+    /// Its services.
+    pub(crate) services: Vec<Laid>,
 }
 
 /// Why a step could not be laid out.
@@ -140,7 +144,7 @@ impl<'a> Pantry<'a> {
     /// # Errors
     /// If an input cannot be had or two of them cannot stand beside each other.
     pub(crate) fn ready(&self, step: &Step, outs: OutsOf) -> Result<Ready, StepError> {
-        refuse_unsupported(step)?;
+        self.refuse_unsupported(step)?;
         let mut own = Tree::default();
         own.merge(&step.folder, &Tree::default())?;
         let (mut layers, mut items) = (Vec::new(), Vec::new());
@@ -183,18 +187,44 @@ impl<'a> Pantry<'a> {
         refuse_links_astray(&inputs, &layers)?;
         let named: Vec<_> =
             host_tools.iter().map(|tool| (tool.name.clone(), tool.digest)).collect();
+        let services: Vec<_> = self
+            .plan
+            .services_of(step)
+            .map(|(_, service)| self.ready(&service.program, outs))
+            .collect::<Result<_, _>>()?;
+        let service_digests: Vec<_> = (self.plan.services_of(step).zip(&services))
+            .map(|((_, service), ready)| key::of_service(service, ready.key))
+            .collect();
+        let named_services = self.plan.services_of(step).zip(&service_digests);
+        let named_services =
+            named_services.map(|((name, _), digest)| (What::Service, name.into(), *digest));
         let ingredients = key::Ingredients {
             line: &line,
             inputs: &inputs,
             root: root.as_ref().map_or_else(|| self.host.digest(), |tree| tree.root().digest),
             host_tools: &named,
+            services: &service_digests,
             level: self.level,
         };
         let key = key::key(step, &ingredients)?;
+        items.extend(named_services);
         items.push((What::Host, "system".into(), ingredients.root));
         items.extend(named.into_iter().map(|(name, digest)| (What::Tool, name.into(), digest)));
-        let ingredients = self.ingredients(step, key, items, &line, &layers);
-        Ok(Ready { key, line, ingredients, layers, tools, host_tools, root, scripts })
+        let mut ingredients = self.ingredients(step, key, items, &line, &layers);
+        ingredients.sets.extend(services.iter().flat_map(|ready| &ready.ingredients.sets));
+        Ok(Ready { key, line, ingredients, layers, tools, host_tools, root, scripts, services })
+    }
+
+    fn refuse_unsupported(&self, step: &Step) -> Result<(), StepError> {
+        let what = match step {
+            step if !step.secrets.is_empty() => "steps with secrets",
+            // All steps would share the host's network, and its ports.
+            step if !step.services.is_empty() && self.level == Level::Weak => {
+                "services in the weak sandbox"
+            }
+            _ => return Ok(()),
+        };
+        Err(StepError::Unsupported { what: what.to_owned() })
     }
 
     /// Names what went into a key, so that it can be said later what was different.
@@ -242,7 +272,9 @@ impl<'a> Pantry<'a> {
 
     /// Returns the files of the sets that a step takes.
     pub(crate) fn files_of(&self, ready: &Ready) -> Sets {
-        let sources = ready.layers.iter().filter(|layer| layer.source.is_some());
+        let all = [ready].into_iter().chain(&ready.services);
+        let layers = all.flat_map(|ready| &ready.layers);
+        let sources = layers.filter(|layer| layer.source.is_some());
         sources.map(|layer| (layer.tree.root().digest, self.files(layer))).collect()
     }
 
@@ -287,7 +319,9 @@ impl<'a> Pantry<'a> {
         }
         let root = ready.root.as_ref().map(lone).transpose()?;
         let host_paths = ready.host_tools.iter().flat_map(|tool| tool.paths.clone()).collect();
-        Ok(Laid { layers, tools, root, host_paths })
+        let services = ready.services.iter().map(|ready| self.lay_out(ready));
+        let services = services.collect::<Result<_, _>>()?;
+        Ok(Laid { layers, tools, root, host_paths, services })
     }
 
     /// Merges layers of other steps into one if there are more than a mount can hold.
@@ -538,13 +572,4 @@ fn refuse_links_astray(inputs: &Tree, layers: &[Layer]) -> Result<(), StepError>
         }
     }
     Ok(())
-}
-
-fn refuse_unsupported(step: &Step) -> Result<(), StepError> {
-    let what = match step {
-        step if !step.secrets.is_empty() => "steps with secrets",
-        step if !step.services.is_empty() => "steps with services",
-        _ => return Ok(()),
-    };
-    Err(StepError::Unsupported { what: what.to_owned() })
 }

@@ -10,7 +10,7 @@ use std::fmt::Write;
 
 use crate::cache::{Blob, Tree, TreeError, Writer, write_digest};
 use crate::digest::{Digest, Hasher};
-use crate::plan::step::{Network, Step, Text, TextPiece};
+use crate::plan::step::{Network, Service, Step, Text, TextPiece};
 
 use super::line::Line;
 
@@ -50,6 +50,8 @@ pub(crate) struct Ingredients<'a> {
     pub(crate) root: Digest,
     /// Tools of the machine: name and digest.
     pub(crate) host_tools: &'a [(String, Digest)],
+    /// What is up beside it: see [`of_service`].
+    pub(crate) services: &'a [Digest],
     /// How it is walled in.
     pub(crate) level: Level,
 }
@@ -75,6 +77,17 @@ pub(crate) fn key(step: &Step, ingredients: &Ingredients) -> Result<Digest, Tree
     action.field_bytes(9, salt(step, ingredients).as_bytes());
     action.field_message(10, platform);
     Ok(Digest::of(&action.finish()))
+}
+
+/// Returns what names a service in the keys of steps; `program` is the key of its program.
+pub(crate) fn of_service(service: &Service, program: Digest) -> Digest {
+    let mut hasher = Hasher::tagged("kiln service 1");
+    hasher.field(program.as_bytes());
+    hasher.field(service.port.map_or(String::new(), |port| port.to_string()).as_bytes());
+    for word in &service.ready {
+        hasher.field(relative(word).as_bytes());
+    }
+    hasher.finish()
 }
 
 /// The `Command` message.
@@ -127,6 +140,9 @@ fn salt(step: &Step, ingredients: &Ingredients) -> String {
     say("texts", &texts(ingredients.line));
     for (name, digest) in ingredients.host_tools {
         say("tool", &format_args!("{digest} {name}"));
+    }
+    for service in ingredients.services {
+        say("service", service);
     }
     for secret in &step.secrets {
         let form = if secret.is_file { "file" } else { "value" };
@@ -265,7 +281,16 @@ mod tests {
     fn made(step: &Step, inputs: &Tree, tools: &[(String, Digest)], level: Level) -> Digest {
         let line = line(step, &[]);
         let root = Digest::of(b"root");
-        key(step, &Ingredients { line: &line, inputs, root, host_tools: tools, level }).unwrap()
+        let ingredients =
+            Ingredients { line: &line, inputs, root, host_tools: tools, services: &[], level };
+        key(step, &ingredients).unwrap()
+    }
+
+    fn beside(step: &Step, services: &[Digest]) -> Digest {
+        let line = line(step, &[]);
+        let (inputs, root, level) = (&inputs("x"), Digest::of(b"root"), Level::Namespaces);
+        key(step, &Ingredients { line: &line, inputs, root, host_tools: &[], services, level })
+            .unwrap()
     }
 
     fn plain(step: &Step) -> Digest {
@@ -296,6 +321,7 @@ mod tests {
             inputs: &inputs,
             root: Digest::of(b"root"),
             host_tools: &[],
+            services: &[],
             level: Level::Namespaces,
         };
         let action = reapi::Action {
@@ -325,6 +351,8 @@ mod tests {
         }
         assert_ne!(made(&step(), &inputs("y"), &[], Level::Namespaces), base);
         assert_ne!(made(&step(), &inputs("x"), &[], Level::Weak), base);
+        let service = [Digest::of(b"db")];
+        assert_ne!(beside(&step(), &service), base);
         let tool = [("cc".to_owned(), Digest::of(b"cc"))];
         assert_ne!(made(&step(), &inputs("x"), &tool, Level::Namespaces), base);
     }

@@ -43,6 +43,9 @@ impl Log {
 
     /// Adds what a step wrote; returns what can be shown of it: whole characters.
     pub(crate) fn add(&mut self, stream: Stream, bytes: &[u8]) -> Vec<u8> {
+        if bytes.is_empty() {
+            return Vec::new();
+        }
         self.frame(stream, bytes);
         self.last.extend(&bytes[bytes.len().saturating_sub(LAST_BYTES)..]);
         self.last.drain(..self.last.len().saturating_sub(LAST_BYTES));

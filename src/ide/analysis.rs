@@ -141,7 +141,7 @@ impl Analysis {
         match &self.item(item).kind {
             ItemKind::Function(_) => Type::Function(item),
             ItemKind::Stage(stage) if stage.parameters.is_some() => Type::Template(item),
-            ItemKind::Stage(_) => Type::Stage(item),
+            ItemKind::Stage(stage) => Type::of_stage(item, stage.kind),
             ItemKind::Use(_) => {
                 self.imported(item.module, item.item).map_or(Type::Unknown, Type::Module)
             }

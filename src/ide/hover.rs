@@ -24,6 +24,9 @@ pub(super) fn hover(analysis: &Analysis, source: SourceId, offset: usize) -> Opt
 pub(super) fn describe(analysis: &Analysis, name: &str, thing: &Thing) -> Option<String> {
     Some(match thing {
         Thing::Name(Meaning::Item(item), ty) => item_page(analysis, *item, ty)?,
+        Thing::Name(Meaning::Local(_), Type::Beside(service)) => {
+            item_page(analysis, *service, &Type::Service(*service))?
+        }
         Thing::Name(Meaning::Local(span), ty) => local_page(analysis, *span, ty),
         Thing::Name(Meaning::Out(span), ty) => out_page(analysis, *span, ty),
         Thing::Name(Meaning::OwnOuts, _) => page(

@@ -61,7 +61,7 @@ fn outs(analysis: &Analysis, stage: &Stage) -> Vec<Symbol> {
 /// Returns the stages of a file that can be run, in their order.
 pub(super) fn lenses(analysis: &Analysis, source: SourceId) -> Vec<Lens> {
     let stage = |item: &Item| match &item.kind {
-        ItemKind::Stage(stage) if stage.parameters.is_none() => {
+        ItemKind::Stage(stage) if stage.is_run() => {
             Some(Lens { range: stage.name.span.range(), stage: stage.name.text.clone() })
         }
         _ => None,

@@ -62,15 +62,15 @@ fn names_are_completed_by_where_they_stand() {
     // Each with all that is offered, or with what is and (after `!`) what is not among it.
     for (last, expected) in [
         // Where an item or a clause begins.
-        ("$0", "build fn let param pub test use"),
-        ("pub le$0", "build fn let param test use"),
+        ("$0", "build fn let param pub service test use"),
+        ("pub le$0", "build fn let param service test use"),
         (
             "build x {\n  $0\n}\n",
-            "env in out run cpus image may_fail memory network require retries timeout tools",
+            "env in out run service cpus image may_fail memory network require retries timeout tools",
         ),
         (
             "build x {\n  ti$0\n  run sh \"\"\n}\n",
-            "env in out run cpus image may_fail memory network require retries timeout tools",
+            "env in out run service cpus image may_fail memory network require retries timeout tools",
         ),
         ("build x {\n  run $0\n}\n", "bash sh"),
         ("let $0", ""),
@@ -103,6 +103,17 @@ fn names_are_completed_by_where_they_stand() {
         ("let x = host.git.$0\n", "branch commit dirty short tag"),
         ("let x = app.log.$0\n", "name stem parent path"),
         ("let x = nothing.$0\n", ""),
+        (
+            "service s {\n  run [\"a\"]\n  out url: string = \"\"\n}\ntest x {\n  service s\n  run sh \"{{s.$0}}\"\n}\n",
+            "url",
+        ),
+        (
+            "service s(a: int) {\n  run [\"a\"]\n  out url: string = \"\"\n}\ntest x {\n  service t = s(1)\n  run [t.$0]\n}\n",
+            "url",
+        ),
+        ("service s(a: int) {\n  run [\"a\"]\n}\ntest x {\n  service t = s($0)\n}\n", "+a"),
+        ("service s {\n  $0\n}\n", "+port ready within run in env out !retries network"),
+        ("test s {\n  $0\n}\n", "+service retries !port within"),
         // Axes and arguments.
         ("build x {\n  in unit[$0\n  run sh \"\"\n}\n", "+os shard"),
         ("build x {\n  in unit[os: \"a\", sh$0: 1].report\n  run sh \"\"\n}\n", "os shard"),

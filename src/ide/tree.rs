@@ -96,6 +96,7 @@ fn clause_children<'a>(clause: &'a Clause, each: &mut dyn FnMut(Node<'a>)) {
             each(Node::Type(ty));
             path.iter().for_each(|path| each(Node::Expr(path)));
         }
+        ClauseKind::Service { value, .. } => value.iter().for_each(|value| each(Node::Expr(value))),
         ClauseKind::Env { value, .. }
         | ClauseKind::Field { value, .. }
         | ClauseKind::Script { script: value, .. }

@@ -395,4 +395,39 @@ mod tests {
         assert!(FOREIGN.iter().all(|(word, _)| find(word).is_none()));
         assert!(FUNCTIONS.iter().all(|builtin| builtin.signature.starts_with(builtin.name)));
     }
+
+    /// Each has a row of its own in the tables, and no row is of something that is not there.
+    #[test]
+    fn the_reference_says_what_the_code_does() {
+        let reference = include_str!("../../docs/reference.md");
+        let rows = |title: &str| {
+            let text = reference.split_once(&format!("\n{title}\n")).expect(title).1;
+            let text = text.split("\n#").next().unwrap_or_default();
+            let rows = text.lines().filter(|line| line.starts_with("| `"));
+            rows.map(|row| row.replace("\\|", "|")).collect::<Vec<_>>()
+        };
+        let field = |field: &fields::Field| {
+            format!("| `{}` | `{}` | {} |", field.name, field.written, field.doc)
+        };
+        let of = |of: fields::Of| fields::FIELDS.iter().filter(move |field| field.of == of);
+        let own = |kind| fields::FIELDS.iter().filter(move |field| field.is_of(kind)).map(field);
+        assert_eq!(rows("## Fields"), own(crate::syntax::ast::StageKind::Test).collect::<Vec<_>>());
+        assert_eq!(
+            rows("### Of services"),
+            of(fields::Of::Services).map(field).collect::<Vec<_>>()
+        );
+        let signatures: Vec<_> = rows("## Functions").iter().map(|row| code_of(row)).collect();
+        let mut known: Vec<_> = FUNCTIONS.iter().map(|builtin| builtin.signature).collect();
+        let host = FUNCTIONS.iter().position(|builtin| builtin.name == "host").unwrap();
+        known.insert(host + 1, get(HOST_TOOL).signature);
+        assert_eq!(signatures, known);
+        let names: Vec<_> = rows("## Facts").iter().map(|row| code_of(row)).collect();
+        let known = facts::FACTS.iter().map(|entry| entry.fact.full_name());
+        assert_eq!(names, known.collect::<Vec<_>>());
+    }
+
+    /// Returns the first code of a row.
+    fn code_of(row: &str) -> String {
+        row.split('`').nth(1).unwrap_or_default().to_owned()
+    }
 }

@@ -73,13 +73,14 @@ fn add(program: &Program, prefix: &str, item: &Item, catalog: &mut Catalog) {
     let text = |span| program.sources.text(span).trim_end().to_owned();
     let doc = item.doc.clone();
     match &item.kind {
-        ItemKind::Stage(stage) if stage.parameters.is_none() => {
+        ItemKind::Stage(stage) if stage.is_run() => {
             use crate::syntax::ast::ClauseKind::Out;
             catalog.stages.push(CatalogStage {
                 name: format!("{prefix}{}", stage.name.text),
                 kind: match stage.kind {
                     StageKind::Build => StepKind::Build,
                     StageKind::Test => StepKind::Test,
+                    StageKind::Service => StepKind::Service,
                 },
                 doc,
                 axes: stage.axes.iter().map(|axis| axis.name.text.clone()).collect(),

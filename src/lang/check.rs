@@ -13,6 +13,7 @@ mod note;
 mod operator;
 mod outs;
 mod script;
+mod service;
 mod stage;
 mod types;
 
@@ -33,7 +34,7 @@ use super::scope::{Locals, Symbols, declared};
 use super::ty::{ItemRef, ModuleId, Type};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::source::Span;
-use crate::syntax::ast::{Item, ItemKind, Let, Stage};
+use crate::syntax::ast::{Item, ItemKind, Let, Stage, StageKind};
 
 /// How many values may need one another in a row.
 const MAX_CHAIN: usize = 1000;
@@ -257,7 +258,7 @@ impl<'p> Checker<'p> {
             }
             ItemKind::Function(_) => Type::Function(item),
             ItemKind::Stage(stage) if stage.parameters.is_some() => Type::Template(item),
-            ItemKind::Stage(_) => Type::Stage(item),
+            ItemKind::Stage(stage) => Type::of_stage(item, stage.kind),
             ItemKind::Broken(_) => Type::Unknown,
             ItemKind::Param(_) | ItemKind::Let(_) => self.value_type(item, span),
         }
@@ -389,6 +390,10 @@ impl<'p> Checker<'p> {
                     ItemKind::Function(_) => {
                         ("function", "call it, delete it, or make it `pub` for other files")
                     }
+                    ItemKind::Stage(stage) if stage.kind == StageKind::Service => (
+                        "service",
+                        "have a stage use it, delete it, or make it `pub` for other files",
+                    ),
                     ItemKind::Use(_) if !self.brings_stages(reference) => {
                         ("module", "mention it or delete it")
                     }
@@ -415,7 +420,8 @@ impl<'p> Checker<'p> {
         let mut seen = BTreeSet::new();
         while let Some(module) = open.pop().filter(|module| seen.insert(*module)) {
             let module = self.program.module(module);
-            let is_stage = |item: &Item| matches!(&item.kind, ItemKind::Stage(stage) if stage.parameters.is_none());
+            let is_stage =
+                |item: &Item| matches!(&item.kind, ItemKind::Stage(stage) if stage.is_run());
             if module
                 .ast
                 .items

@@ -8,6 +8,7 @@ mod files;
 mod param;
 mod rows;
 mod script;
+mod service;
 mod step;
 mod text;
 
@@ -19,16 +20,16 @@ use indexmap::{IndexMap, IndexSet};
 use super::check::Checked;
 use super::module::Program;
 use super::ty::{ItemRef, ModuleId, Type};
-use super::value::Value;
+use super::value::{ServiceValue, Value};
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::facts::Facts;
 use crate::files::{GlobError, Globber, Pattern, Selection};
 use crate::plan::artifact::{FileSet, FileSetId};
 use crate::plan::graph::{Cycle, Graph};
-use crate::plan::step::{SkippedStep, Step, StepId};
+use crate::plan::step::{Service, SkippedStep, Step, StepId};
 use crate::plan::{Plan, VERSION};
 use crate::source::Span;
-use crate::syntax::ast::{Item, ItemKind, Stage};
+use crate::syntax::ast::{Item, ItemKind, Stage, StageKind};
 
 pub(crate) use param::variable;
 
@@ -124,6 +125,8 @@ struct Evaluator<'p> {
     /// What globs have found, so that rows share it.
     globs: HashMap<(String, String, bool), Arc<Vec<Value>>>,
     file_sets: IndexSet<FileSet>,
+    /// The services that steps have, by their serialised form.
+    services: IndexMap<String, Service>,
     /// File sets of lists already seen, by the list's address; the list is kept alive beside it.
     set_of_list: HashMap<usize, (Arc<Vec<Value>>, FileSetId)>,
     operations: u64,
@@ -135,6 +138,8 @@ struct Evaluator<'p> {
 struct Frame<'a> {
     /// The module whose names it sees.
     module: ModuleId,
+    /// The module whose folder is [`Self::folder`].
+    home: ModuleId,
     /// The folder that its globs and paths start from.
     folder: &'a str,
     /// Axes, parameters and the names of comprehensions, innermost last.
@@ -146,7 +151,7 @@ struct Frame<'a> {
 impl<'a> Frame<'a> {
     fn new(program: &'a Program, module: ModuleId) -> Self {
         let folder = program.module(module).folder();
-        Self { module, folder, locals: Vec::new(), outs: IndexMap::new() }
+        Self { module, home: module, folder, locals: Vec::new(), outs: IndexMap::new() }
     }
 }
 
@@ -169,6 +174,7 @@ impl<'p> Evaluator<'p> {
             skipped: Vec::new(),
             globs: HashMap::new(),
             file_sets: IndexSet::new(),
+            services: IndexMap::new(),
             set_of_list: HashMap::new(),
             operations: 0,
             text_bytes: 0,
@@ -242,6 +248,10 @@ impl<'p> Evaluator<'p> {
             ItemKind::Function(_) => Ok(Value::Named(Type::Function(item))),
             ItemKind::Stage(stage) if stage.parameters.is_some() => {
                 Ok(Value::Named(Type::Template(item)))
+            }
+            ItemKind::Stage(stage) if stage.kind == StageKind::Service => {
+                let (home, arguments) = (item.module, Vec::new());
+                Ok(Value::Service(Arc::new(ServiceValue { item, home, arguments })))
             }
             ItemKind::Stage(_) => Ok(Value::Named(Type::Stage(item))),
             ItemKind::Use(used) => {
@@ -334,8 +344,12 @@ impl<'p> Evaluator<'p> {
         let stages: Vec<_> = self
             .program
             .iter()
-            .flat_map(|(module, tree)| (0..tree.ast.items.len()).map(move |item| ItemRef { module, item }))
-            .filter(|item| matches!(&self.tree(*item).kind, ItemKind::Stage(stage) if stage.parameters.is_none()))
+            .flat_map(|(module, tree)| {
+                (0..tree.ast.items.len()).map(move |item| ItemRef { module, item })
+            })
+            .filter(
+                |item| matches!(&self.tree(*item).kind, ItemKind::Stage(stage) if stage.is_run()),
+            )
             .collect();
         let ids = self.number(&stages)?;
         let mut steps = Vec::new();
@@ -379,7 +393,7 @@ impl<'p> Evaluator<'p> {
             steps,
             skipped: std::mem::take(&mut self.skipped),
             late_stages: Vec::new(),
-            services: Vec::new(),
+            services: std::mem::take(&mut self.services).into_values().collect(),
         };
         match Graph::new(&plan) {
             Ok(graph) => Some((plan, graph)),

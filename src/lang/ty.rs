@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use crate::syntax::ast::StageKind;
+
 /// The place of a module in its program; the root is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ModuleId(pub(crate) u32);
@@ -64,6 +66,10 @@ pub(crate) enum Type {
     /// `stage.all`: all rows of a matrix.
     AllRows(ItemRef),
     Template(ItemRef),
+    /// A service with its arguments, for stages to have.
+    Service(ItemRef),
+    /// A service that a stage has.
+    Beside(ItemRef),
     Function(ItemRef),
     /// A function of the language, by its name.
     Builtin(&'static str),
@@ -79,6 +85,14 @@ pub(crate) enum Type {
 impl Type {
     /// All whole numbers.
     pub(crate) const INT: Self = Self::Int(i64::MIN, i64::MAX);
+
+    /// Returns the type of a stage or service without parameters.
+    pub(crate) fn of_stage(item: ItemRef, kind: StageKind) -> Self {
+        match kind {
+            StageKind::Service => Self::Service(item),
+            StageKind::Build | StageKind::Test => Self::Stage(item),
+        }
+    }
 
     /// Returns the type of lists of `element`.
     pub(crate) fn list(element: Self) -> Self {
@@ -236,6 +250,8 @@ impl fmt::Display for Type {
             Self::Row(_) => "row of a stage",
             Self::AllRows(_) => "all rows of a stage",
             Self::Template(_) => "template",
+            Self::Service(_) => "service",
+            Self::Beside(_) => "service of this stage",
             Self::Function(_) | Self::Builtin(_) => "function",
             Self::Module(_) => "module",
             Self::Host => "host",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::ty::{ItemRef, Type};
+use super::ty::{ItemRef, ModuleId, Type};
 use crate::files;
 use crate::plan::artifact::OutKind;
 use crate::plan::step::Tool;
@@ -39,6 +39,8 @@ pub(crate) enum Value {
     Record(Arc<IndexMap<String, Self>>),
     /// One row of a matrix, or the only one of a stage without.
     Row(RowRef),
+    /// A service with its arguments.
+    Service(Arc<ServiceValue>),
     /// What has a name and no value: stages, functions, modules and the like.
     Named(Type),
 }
@@ -48,6 +50,16 @@ pub(crate) enum Value {
 pub(crate) struct RowRef {
     pub(crate) stage: ItemRef,
     pub(crate) row: u32,
+}
+
+/// A service with its arguments.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ServiceValue {
+    pub(crate) item: ItemRef,
+    /// The module whose folder it works in.
+    pub(crate) home: ModuleId,
+    /// For each parameter.
+    pub(crate) arguments: Vec<Value>,
 }
 
 /// An out of a row, or a part of it.

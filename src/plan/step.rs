@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::artifact::{Artifact, Input, Out, is_false};
 
+/// The most services that one step may have.
+pub const MAX_SERVICES: usize = 16;
+
 /// The place of a [`Step`] in its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -134,6 +137,8 @@ pub enum StepKind {
     Build,
     /// It gives a verdict.
     Test,
+    /// It stays up beside steps: the program of a [`Service`], and never a step of a plan.
+    Service,
 }
 
 impl StepKind {
@@ -142,6 +147,7 @@ impl StepKind {
         match self {
             Self::Build => "build",
             Self::Test => "test",
+            Self::Service => "service",
         }
     }
 }
@@ -338,27 +344,22 @@ pub struct ServiceUse {
     pub service: u32,
 }
 
-/// A program that stays up beside steps.
+/// A program that stays up beside steps. Each step has one of its own, in a network that they share
+/// with nobody else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
-    /// The name people use.
-    pub name: String,
-    /// Where it is declared.
-    pub place: Place,
-    /// The file system it runs on.
-    pub root: Root,
-    /// What is added to its `PATH`.
-    pub tools: Vec<Tool>,
-    /// What stands in its working tree.
-    pub inputs: Vec<Input>,
-    /// Its environment.
-    pub env: IndexMap<String, Text>,
-    /// What it runs.
-    pub command: Command,
-    /// What it runs to find out whether it is ready; `None` for ready when its port is open.
-    pub ready: Option<Command>,
-    /// The port it listens on, if it does.
+    /// What it runs and sees: a step without outs, limits and services. What it takes of steps, the
+    /// steps that use it require.
+    pub program: Step,
+    /// The port it listens on once it is ready; `None` where that says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+    /// A program and its arguments, run beside it again and again until it exits with 0: the service
+    /// is ready then. Empty for none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ready: Vec<Text>,
+    /// Milliseconds that it may take to be ready.
+    pub within_millis: u64,
 }
 
 /// A stage whose rows come from another step's out.

@@ -12,7 +12,9 @@ use rustix::thread::CapabilitySet;
 
 use crate::planted::{Bug, is_planted};
 
+use super::beside::Beside;
 use super::mounts;
+use super::outcome::ServiceEnd;
 use super::program::{self, Stuck};
 use super::supervise::{Main, Watched};
 use super::system::{self, Children, Shared, Side};
@@ -133,6 +135,7 @@ fn receive(socket: &OwnedFd) -> rustix::io::Result<Option<u8>> {
 pub(super) struct Step<'a> {
     pub(super) main: Shared,
     pub(super) init: &'a mut Init,
+    pub(super) beside: &'a mut Beside,
 }
 
 impl Watched for Step<'_> {
@@ -146,8 +149,17 @@ impl Watched for Step<'_> {
 
     fn hear(&mut self) -> Option<Result<Main, Stuck>> {
         let (status, peak) = system::wait_for(self.main.pid).ok()?;
+        self.beside.end();
         self.init.wish(Wish::TellWhenAlone);
         Some(Ok(Main { status, peak }))
+    }
+
+    fn beside(&self) -> Vec<BorrowedFd<'_>> {
+        self.beside.processes()
+    }
+
+    fn fallen(&mut self, place: usize) -> ServiceEnd {
+        self.beside.fallen(place)
     }
 
     fn terminate(&self) {
@@ -161,6 +173,7 @@ impl Watched for Step<'_> {
         let _ = rustix::process::pidfd_send_signal(&self.main.process, Signal::KILL);
         // Unless it was heard of before.
         let main = system::wait_for(self.main.pid).ok();
+        self.beside.end();
         self.init.end_all();
         main.map(|(status, peak)| Ok(Main { status, peak }))
     }

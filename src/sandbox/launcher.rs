@@ -1,6 +1,7 @@
 //! The launcher: a small process of Kiln's own executable that runs steps one after the other.
 //! Knows one step at a time, and of Kiln only the socket to it.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -10,14 +11,17 @@ use std::time::Instant;
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 
+use super::beside::{self, Beside, Net, Signs, Wait};
 use super::cell::{self, Home, Wire};
 use super::error::Feature;
 use super::init::{Init, Step};
-use super::program::{Fence, Program};
-use super::protocol::{self, Fault, Ran, Reply, Request};
+use super::outcome::{Exit, ServiceEnd};
+use super::program::{Fence, Phase, Program, Stuck};
+use super::protocol::{self, Fault, Ran, Reply, Request, Service};
 use super::root::{self, Room, Roots};
 use super::space::{Space, Spaces};
 use super::stage::Stage;
+use super::system::Shared;
 use super::{supervise, system, weak, wire};
 
 /// The name a launcher goes by in place of the program's.
@@ -107,8 +111,8 @@ fn serve(guise: Guise, parent: i32) -> io::Result<()> {
             continue;
         }
         let request = Request::read(&frame).ok_or(io::ErrorKind::InvalidData)?;
-        let fds = <[OwnedFd; 3]>::try_from(fds).map_err(|_| io::ErrorKind::InvalidData)?;
-        let (ran, mut used) = launcher.run(&request, fds, &socket);
+        let ends = Ends::of(fds, &request).ok_or(io::ErrorKind::InvalidData)?;
+        let (ran, mut used) = launcher.run(&request, ends, &socket);
         if request.scratch.is_some() {
             // Kiln goes on to remove what is on disk.
             launcher.take_away(used.take());
@@ -159,6 +163,29 @@ struct Inside {
     for_root: bool,
 }
 
+/// The ends that Kiln gives a step: pipes to write to, and the directory for its outs.
+pub(super) struct Ends {
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
+    pub(super) capture: OwnedFd,
+    /// A pipe for each service.
+    pub(super) services: Vec<OwnedFd>,
+}
+
+impl Ends {
+    fn of(fds: Vec<OwnedFd>, request: &Request) -> Option<Self> {
+        let mut fds = fds.into_iter();
+        let (stdout, stderr, capture) = (fds.next()?, fds.next()?, fds.next()?);
+        let services: Vec<_> = fds.collect();
+        (services.len() == request.services.len()).then_some(Self {
+            stdout,
+            stderr,
+            capture,
+            services,
+        })
+    }
+}
+
 /// What a step has used.
 struct Used {
     room: Room,
@@ -195,13 +222,13 @@ impl Launcher {
     fn run(
         &mut self,
         request: &Request,
-        fds: [OwnedFd; 3],
+        ends: Ends,
         socket: &UnixStream,
     ) -> (Result<Ran, Fault>, Option<Used>) {
         match &mut self.cell {
-            None => (weak::run(request, fds, socket), None),
-            Some(cell) => match cell.prepare(request) {
-                Ok(used) => (cell.run(request, &used, fds, socket), Some(used)),
+            None => (weak::run(request, ends, socket), None),
+            Some(cell) => match cell.prepare(request, None) {
+                Ok(used) => (cell.run(request, &used, ends, socket), Some(used)),
                 Err(fault) => (Err(fault), None),
             },
         }
@@ -220,14 +247,19 @@ impl Launcher {
 }
 
 impl Inside {
-    fn prepare(&mut self, request: &Request) -> Result<Used, Fault> {
+    /// Makes what a step needs, or the program at that place beside it.
+    fn prepare(&mut self, request: &Request, beside: Option<usize>) -> Result<Used, Fault> {
         let kind = root::Kind {
             root: request.root.clone(),
             host_paths: request.host_paths.clone(),
             networked: self.networked,
         };
         let room = self.roots.take(kind, &self.home, &mut self.init, self.for_root)?;
-        let made = self.spaces.open(request).and_then(|space| {
+        let opened = match beside {
+            None => self.spaces.open(request),
+            Some(place) => self.spaces.open_beside(place),
+        };
+        let made = opened.and_then(|space| {
             let stage = Stage::make(request, &space).inspect_err(|_| self.spaces.close(&space))?;
             Ok((space, stage))
         });
@@ -244,23 +276,142 @@ impl Inside {
         &mut self,
         request: &Request,
         used: &Used,
-        [stdout, stderr, capture]: [OwnedFd; 3],
+        ends: Ends,
         socket: &UnixStream,
     ) -> Result<Ran, Fault> {
+        if request.services.is_empty() {
+            return self.run_among(request, used, ends, socket, None, &mut Beside::default());
+        }
+        let net = Net::new(&self.home.proc)?;
+        let (mut beside, mut rooms) = (Beside::default(), Vec::new());
+        let ran = match self.start_services(request, &ends, socket, &net, &mut beside, &mut rooms) {
+            Ok(None) => self.run_among(request, used, ends, socket, Some(&net), &mut beside),
+            Ok(Some(exit)) => Ok(Ran::never(exit)),
+            Err(fault) => Err(fault),
+        };
+        beside.end();
+        self.init.end_all();
+        for used in rooms {
+            self.take_away(used);
+        }
+        ran
+    }
+
+    /// Runs the step, with what is up beside it in `net`.
+    fn run_among(
+        &mut self,
+        request: &Request,
+        used: &Used,
+        Ends { stdout, stderr, capture, services }: Ends,
+        socket: &UnixStream,
+        net: Option<&Net>,
+        beside: &mut Beside,
+    ) -> Result<Ran, Fault> {
+        // Theirs are the only ends left.
+        drop(services);
         let program = Program::new(request, Fence::Cell, stdout, stderr)?;
+        let program = if net.is_some() { program.stay_in_network() } else { program };
         let start = Instant::now();
-        let main = self.home.within(&used.room.mounts, || {
-            used.stage.attach()?;
-            program.start_in_cell(&self.home.proc).map_err(|stuck| stuck.fault(request))
-        });
+        let main = self.start(used, true, &program, net);
+        let main = main.and_then(|main| main.map_err(|stuck| stuck.fault(request)));
         // Also a process that never became the program has used a number.
-        let main = main.inspect_err(|_| self.init.end_all())?;
+        let main = main.inspect_err(|_| {
+            beside.end();
+            self.init.end_all();
+        })?;
         // The output ends when the step's own processes have let go of it.
         drop(program);
-        let mut step = Step { main, init: &mut self.init };
+        let mut step = Step { main, init: &mut self.init, beside };
         let end = supervise::follow(&mut step, request.timeout, start, socket)
             .map_err(|stuck| stuck.fault(request))?;
         used.stage.finish(request, &used.space, end, capture.as_fd())
+    }
+
+    /// Starts a program in its root, and in `net` if there is one. `is_first` is whether none was
+    /// started there before.
+    fn start(
+        &self,
+        used: &Used,
+        is_first: bool,
+        program: &Program,
+        net: Option<&Net>,
+    ) -> Result<Result<Shared, Stuck>, Fault> {
+        self.home.within(&used.room.mounts, || {
+            if is_first {
+                used.stage.attach()?;
+            }
+            let start = || program.start_in_cell(&self.home.proc);
+            match net {
+                None => Ok(start()),
+                Some(net) => net
+                    .within(start)
+                    .map_err(|error| Fault::refused(Feature::OtherNamespaces, error)),
+            }
+        })
+    }
+
+    /// Starts the programs beside a step, each when the one before it is ready. Returns how the step
+    /// ends if one of them cannot be had.
+    fn start_services(
+        &mut self,
+        request: &Request,
+        ends: &Ends,
+        socket: &UnixStream,
+        net: &Net,
+        beside: &mut Beside,
+        rooms: &mut Vec<Used>,
+    ) -> Result<Option<Exit>, Fault> {
+        // All roots first: to make one ends all processes there are.
+        for (place, service) in request.services.iter().enumerate() {
+            rooms.push(self.prepare(&service.request, Some(place))?);
+        }
+        for (place, (service, output)) in request.services.iter().zip(&ends.services).enumerate() {
+            let used = &rooms[place];
+            let number = u8::try_from(place).expect("there are few");
+            let exit = |end| Ok(Some(Exit::Service { service: number, end }));
+            let program = beside_program(&service.request, output)?;
+            let shared = match self.start(used, true, &program, Some(net))? {
+                Ok(shared) => shared,
+                Err(Stuck { phase: Phase::Exec, errno }) => {
+                    return exit(ServiceEnd::NotStarted(errno));
+                }
+                Err(stuck) => return Err(stuck.fault(&service.request)),
+            };
+            let wait = self.wait_for(service, used, &shared, output, net, socket);
+            beside.push(shared);
+            match wait? {
+                Wait::Ready => {}
+                Wait::Ended => return exit(beside.fallen(place)),
+                Wait::TooLate => return exit(ServiceEnd::NotReady),
+                Wait::Cancelled => return Ok(Some(Exit::Cancelled)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits until a program beside a step is ready.
+    fn wait_for(
+        &self,
+        service: &Service,
+        used: &Used,
+        shared: &Shared,
+        output: &OwnedFd,
+        net: &Net,
+        socket: &UnixStream,
+    ) -> Result<Wait, Fault> {
+        let deadline = Instant::now() + service.within;
+        let check = service.ready.as_ref().map(|argv| service.request.of(argv));
+        let check = check.as_ref().map(|request| {
+            move |file: &File| {
+                let file = file.as_fd().try_clone_to_owned();
+                let file = file.map_err(|error| Fault::prepare("check", "/build", error))?;
+                let program = beside_program(request, &file)?;
+                self.start(used, false, &program, Some(net))
+            }
+        });
+        let check = check.as_ref().map(|check| check as &beside::Check<'_>);
+        let signs = Signs { net, port: service.port, check, output: output.as_fd() };
+        beside::wait_until_ready(shared, &signs, deadline, socket)
     }
 
     /// Takes away what no process uses any more.
@@ -274,6 +425,15 @@ impl Inside {
         drop(stage);
         self.spaces.close(&space);
     }
+}
+
+/// Returns a program beside a step; all it writes goes to `output`.
+fn beside_program(request: &Request, output: &OwnedFd) -> Result<Program, Fault> {
+    let copy = || {
+        let copy = output.try_clone();
+        copy.map_err(|error| Fault::prepare("pass output to", "/build", error))
+    };
+    Ok(Program::new(request, Fence::Cell, copy()?, copy()?)?.stay_in_network())
 }
 
 /// Returns whether files in memory can have the attributes an overlay marks them with.

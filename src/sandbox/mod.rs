@@ -4,9 +4,10 @@
 //! Kiln (`pool`, `run`) talks to launchers (`launcher`), small processes of the same executable.
 //! A launcher enters its namespaces once (`cell`), starts process 1 of them once (`init`), and makes
 //! a root for each kind of step once (`root`). For each step it mounts a working tree (`stage`) over
-//! scratch space (`space`), starts the program (`program`), waits for the end of all processes
-//! (`supervise`) and copies the outs (`capture`).
+//! scratch space (`space`), starts the programs that stay up beside it (`beside`) and the program
+//! itself (`program`), waits for the end of all processes (`supervise`) and copies the outs (`capture`).
 
+mod beside;
 mod cancel;
 mod capture;
 mod cell;
@@ -41,12 +42,15 @@ use std::path::PathBuf;
 pub(crate) use cancel::Cancel;
 pub(crate) use error::SandboxError;
 pub use launcher::launch_if_asked;
-pub(crate) use outcome::{CapturedFile, CapturedOut, Entry, Exit, Node, Outcome, Stream};
+pub(crate) use outcome::{
+    CapturedFile, CapturedOut, Entry, Exit, Node, Outcome, ServiceEnd, Stream,
+};
 pub(crate) use pool::Launcher;
 pub(crate) use probe::probe;
 pub use probe::{Check, Found, Report};
 pub(crate) use spec::{
-    Limits, MAX_LOWERS, Mount, Network, OutKind, OutPath, Piece, Place, Root, Scratch, Spec, Word,
+    Limits, MAX_LOWERS, MAX_SERVICES, Mount, Network, OutKind, OutPath, Piece, Place, Root,
+    Scratch, Service, Spec, Word,
 };
 
 pub use weak::WEAK_BREAKS;

@@ -12,6 +12,8 @@ pub(crate) enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
+    /// Both outputs of a program beside the step, by its place in [`super::Spec::services`].
+    Service(u8),
 }
 
 /// What came of a run. A step that fails is an outcome, not an error.
@@ -47,6 +49,22 @@ pub(crate) enum Exit {
     OutOfMemory,
     /// The run was cancelled, and Kiln ended it.
     Cancelled,
+    /// A program beside the step, by its place in [`super::Spec::services`], was not there for it:
+    /// Kiln ended the step, or never started it.
+    Service { service: u8, end: ServiceEnd },
+}
+
+/// Why a program beside a step was not there for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ServiceEnd {
+    /// It could not be started; the number says why.
+    NotStarted(i32),
+    /// It was not ready in the time it had.
+    NotReady,
+    /// It exited with this code, before the step did.
+    Code(i32),
+    /// This signal ended it before the step.
+    Signal(i32),
 }
 
 /// How far a limit holds.

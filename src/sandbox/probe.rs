@@ -95,6 +95,7 @@ fn try_step(cells: &Cells, scratch: &Path) -> Result<(), SandboxError> {
         scratch: Scratch::Memory,
         outs: Vec::new(),
         capture,
+        services: Vec::new(),
     };
     let cancel = Cancel::new()
         .map_err(|source| super::pool::prepare("make a handle in", scratch, source))?;

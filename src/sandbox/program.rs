@@ -25,6 +25,7 @@ pub(super) struct Program {
     env: Strings,
     /// Relative to the working tree.
     cwd: PathBuf,
+    /// The network it is given; with [`Network::None`] that of whoever starts it.
     network: Network,
     /// What the program may do beyond what the namespaces let it.
     pub(super) fence: Fence,
@@ -115,6 +116,12 @@ impl Program {
             stdout,
             stderr,
         })
+    }
+
+    /// Has the program stay in the network of the process that starts it.
+    pub(super) fn stay_in_network(mut self) -> Self {
+        self.network = Network::None;
+        self
     }
 
     /// Starts the program where the caller is, in a cell with a working tree at `/build`. `proc` is

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::{Feature, Oddity, SandboxError};
-use super::outcome::{CapturedFile, CapturedOut, Entry, Exit, Node};
+use super::outcome::{CapturedFile, CapturedOut, Entry, Exit, Node, ServiceEnd};
 use super::spec::{Mount, Network, OutKind, OutPath, Root};
 use super::wire::{Reader, Writer};
 
-/// One step, as a launcher is told of it. The descriptors stdout, stderr and capture directory
-/// travel with it, in this order.
+/// One step, as a launcher is told of it. The descriptors stdout, stderr, capture directory and one
+/// output for each service travel with it, in this order.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) root: Root,
@@ -30,11 +30,70 @@ pub(super) struct Request {
     /// A directory of the host for the step's writes; `None` is memory.
     pub(super) scratch: Option<PathBuf>,
     pub(super) outs: Vec<OutPath>,
+    pub(super) services: Vec<Service>,
+}
+
+/// A program beside a step, as a launcher is told of it.
+#[derive(Debug)]
+pub(super) struct Service {
+    /// Without outs, limits and services.
+    pub(super) request: Request,
+    pub(super) port: Option<u16>,
+    pub(super) ready: Option<Vec<Vec<u8>>>,
+    pub(super) within: Duration,
+}
+
+impl Service {
+    fn write(&self, to: &mut Writer) {
+        self.request.write_to(to);
+        to.option(self.port.map(u64::from));
+        to.u8(self.ready.is_some().into());
+        to.list(self.ready.as_deref().unwrap_or_default(), |to, word| to.bytes(word));
+        to.u64(nanoseconds(self.within));
+    }
+
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        Some(Self {
+            request: Request::read_from(from)?,
+            port: from.option()?.map(u16::try_from).transpose().ok()?,
+            ready: {
+                let is_there = from.u8()? == 1;
+                Some(from.list(Reader::bytes)?).filter(|_| is_there)
+            },
+            within: Duration::from_nanos(from.u64()?),
+        })
+    }
 }
 
 impl Request {
     pub(super) fn write(&self) -> Writer {
         let mut to = Writer::new();
+        self.write_to(&mut to);
+        to
+    }
+
+    /// Returns another program in the same surroundings.
+    pub(super) fn of(&self, argv: &[Vec<u8>]) -> Self {
+        Self {
+            root: self.root.clone(),
+            lowers: Vec::new(),
+            mounts: Vec::new(),
+            host_paths: Vec::new(),
+            argv: argv.to_vec(),
+            env: self.env.clone(),
+            cwd: self.cwd.clone(),
+            network: self.network,
+            timeout: None,
+            scratch_limit: None,
+            each_memory: None,
+            each_processes: None,
+            scratch: None,
+            outs: Vec::new(),
+            services: Vec::new(),
+        }
+    }
+
+    fn write_to(&self, to: &mut Writer) {
         match &self.root {
             Root::Host => to.bytes(b""),
             Root::Tree(path) => to.path(path),
@@ -59,11 +118,14 @@ impl Request {
             to.u8((out.kind == OutKind::Dir).into());
             to.u8(out.placed.into());
         });
-        to
+        to.list(&self.services, |to, service| service.write(to));
     }
 
     pub(super) fn read(frame: &[u8]) -> Option<Self> {
-        let from = &mut Reader::new(frame);
+        Self::read_from(&mut Reader::new(frame))
+    }
+
+    fn read_from(from: &mut Reader<'_>) -> Option<Self> {
         Some(Self {
             root: Some(from.path()?)
                 .filter(|path| !path.as_os_str().is_empty())
@@ -87,6 +149,7 @@ impl Request {
                     placed: from.u8()? == 1,
                 })
             })?,
+            services: from.list(Service::read)?,
         })
     }
 }
@@ -110,6 +173,20 @@ pub(super) struct Ran {
     pub(super) scratch_full: bool,
     pub(super) in_memory: bool,
     pub(super) captured: Vec<CapturedOut>,
+}
+
+impl Ran {
+    /// Returns the end of a step that never was started.
+    pub(super) fn never(exit: Exit) -> Self {
+        Self {
+            exit,
+            elapsed: Duration::ZERO,
+            peak_memory: 0,
+            scratch_full: false,
+            in_memory: true,
+            captured: Vec::new(),
+        }
+    }
 }
 
 /// A [`SandboxError`] as a launcher can say it.
@@ -276,9 +353,20 @@ fn write_exit(to: &mut Writer, exit: Exit) {
         Exit::TimedOut => (2, 0),
         Exit::OutOfMemory => (3, 0),
         Exit::Cancelled => (4, 0),
+        Exit::Service { service, .. } => (5, service.into()),
     };
     to.u8(kind);
     to.i32(number);
+    if let Exit::Service { end, .. } = exit {
+        let (kind, number) = match end {
+            ServiceEnd::NotStarted(errno) => (0, errno),
+            ServiceEnd::NotReady => (1, 0),
+            ServiceEnd::Code(code) => (2, code),
+            ServiceEnd::Signal(signal) => (3, signal),
+        };
+        to.u8(kind);
+        to.i32(number);
+    }
 }
 
 fn read_exit(from: &mut Reader<'_>) -> Option<Exit> {
@@ -288,6 +376,16 @@ fn read_exit(from: &mut Reader<'_>) -> Option<Exit> {
         (2, _) => Exit::TimedOut,
         (3, _) => Exit::OutOfMemory,
         (4, _) => Exit::Cancelled,
+        (5, service) => {
+            let end = match (from.u8()?, from.i32()?) {
+                (0, errno) => ServiceEnd::NotStarted(errno),
+                (1, _) => ServiceEnd::NotReady,
+                (2, code) => ServiceEnd::Code(code),
+                (3, signal) => ServiceEnd::Signal(signal),
+                _ => return None,
+            };
+            Exit::Service { service: u8::try_from(service).ok()?, end }
+        }
         _ => return None,
     })
 }

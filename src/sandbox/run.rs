@@ -16,9 +16,9 @@ use super::error::SandboxError;
 use super::launcher::Guise;
 use super::outcome::{Enforced, Enforcement, Exit, Outcome, Stream};
 use super::pool::{Cell, Pool, prepare};
-use super::protocol::{Ran, Reply, Request};
+use super::protocol::{self, Ran, Reply, Request};
 use super::scratch;
-use super::spec::{Limits, MAX_LOWERS, Place, Scratch, Spec};
+use super::spec::{Limits, MAX_LOWERS, Place, Scratch, Service, Spec};
 use super::wire::Writer;
 
 /// How many bytes of output are passed on at a time.
@@ -153,6 +153,17 @@ fn request<'a>(
         each_processes: None,
         scratch,
         outs: spec.outs.clone(),
+        services: spec.services.iter().map(|service| beside(service, path_of)).collect(),
+    }
+}
+
+fn beside<'a>(service: &Service, path_of: impl Fn(Place) -> &'a OsStr + Copy) -> protocol::Service {
+    let word = |word: &super::spec::Word| word.resolve(path_of).into_vec();
+    protocol::Service {
+        request: request(&service.program, path_of, None),
+        port: service.port,
+        ready: service.ready.as_ref().map(|words| words.iter().map(word).collect()),
+        within: service.within,
     }
 }
 
@@ -172,11 +183,18 @@ fn converse(
             .map_err(|error| prepare("make a pipe for", &spec.capture, error.into()))
     };
     let ((stdout, to_stdout), (stderr, to_stderr)) = (pipe()?, pipe()?);
-    let fds = [to_stdout.as_fd(), to_stderr.as_fd(), capture.as_fd()];
+    let mut pipes = vec![(Stream::Stdout, Some(stdout)), (Stream::Stderr, Some(stderr))];
+    let mut ends = vec![to_stdout, to_stderr, capture];
+    for place in 0..spec.services.len() {
+        let (output, to_output) = pipe()?;
+        let place = u8::try_from(place).expect("there are few");
+        pipes.push((Stream::Service(place), Some(output)));
+        ends.push(to_output);
+    }
+    let fds: Vec<_> = ends.iter().map(AsFd::as_fd).collect();
     request.write().send(&cell.socket, &fds).map_err(|_| SandboxError::LauncherEnded)?;
-    drop((to_stdout, to_stderr));
+    drop(ends);
     let mut log = Log { output, left: spec.limits.log, truncated: false };
-    let mut pipes = [(Stream::Stdout, Some(stdout)), (Stream::Stderr, Some(stderr))];
     let ran = listen(cell, cancel, &mut pipes, &mut log)?;
     Ok(outcome(ran, spec, log.truncated))
 }
@@ -202,8 +220,8 @@ impl Log<'_> {
     }
 }
 
-/// The reading ends of a step's outputs; `None` once closed.
-type Pipes = [(Stream, Option<OwnedFd>); 2];
+/// The reading ends of the outputs of a step and what is beside it; `None` once closed.
+type Pipes = [(Stream, Option<OwnedFd>)];
 
 fn listen(
     cell: &mut Cell,
@@ -215,11 +233,11 @@ fn listen(
     let mut stops = 0;
     loop {
         let ready = wait(Some(cell.socket.as_fd()), cancel.wait_for(stops), pipes, None);
-        read_ready(pipes, ready, &mut buffer, log);
-        if ready[2] {
+        read_ready(pipes, &ready.pipes, &mut buffer, log);
+        if ready.socket {
             break;
         }
-        if ready[3] {
+        if ready.stop {
             stops += 1;
             Writer::new().send(&cell.socket, &[]).map_err(|_| SandboxError::LauncherEnded)?;
         }
@@ -227,10 +245,10 @@ fn listen(
     let reply = cell.reply();
     while pipes.iter().any(|(_, pipe)| pipe.is_some()) {
         let ready = wait(None, None, pipes, Some(&LAST_OUTPUT));
-        if !ready.contains(&true) {
+        if !ready.pipes.contains(&true) {
             break;
         }
-        read_ready(pipes, ready, &mut buffer, log);
+        read_ready(pipes, &ready.pipes, &mut buffer, log);
     }
     match reply? {
         Reply::Ran(ran) => Ok(ran),
@@ -239,24 +257,39 @@ fn listen(
     }
 }
 
-/// Waits until one of stdout, stderr, the socket and the stop can be read, and says which.
+/// What can be read.
+struct Readable {
+    /// For each pipe.
+    pipes: Vec<bool>,
+    socket: bool,
+    stop: bool,
+}
+
+/// Waits until one of the pipes, the socket and the stop can be read, and says which.
 fn wait(
     socket: Option<BorrowedFd<'_>>,
     stop: Option<BorrowedFd<'_>>,
     pipes: &Pipes,
     timeout: Option<&Timespec>,
-) -> [bool; 4] {
-    let all =
-        [pipes[0].1.as_ref().map(AsFd::as_fd), pipes[1].1.as_ref().map(AsFd::as_fd), socket, stop];
-    let mut polled: Vec<_> =
-        all.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+) -> Readable {
+    let fds = || pipes.iter().map(|(_, pipe)| pipe.as_ref().map(AsFd::as_fd));
+    let mut polled: Vec<_> = fds()
+        .chain([socket, stop])
+        .flatten()
+        .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+        .collect();
     let _ = rustix::event::poll(&mut polled, timeout);
     let mut results = polled.iter().map(|polled| !polled.revents().is_empty());
-    all.map(|fd| fd.is_some() && results.next().expect("one result for each"))
+    let mut next = |is_there: bool| is_there && results.next().expect("one result for each");
+    Readable {
+        pipes: fds().map(|fd| next(fd.is_some())).collect(),
+        socket: next(socket.is_some()),
+        stop: next(stop.is_some()),
+    }
 }
 
-fn read_ready(pipes: &mut Pipes, ready: [bool; 4], buffer: &mut [u8], log: &mut Log<'_>) {
-    for ((stream, pipe), ready) in pipes.iter_mut().zip(ready) {
+fn read_ready(pipes: &mut Pipes, ready: &[bool], buffer: &mut [u8], log: &mut Log<'_>) {
+    for ((stream, pipe), &ready) in pipes.iter_mut().zip(ready) {
         let Some(fd) = pipe.as_ref().filter(|_| ready) else { continue };
         match rustix::io::read(fd, &mut *buffer) {
             Ok(0) => *pipe = None,

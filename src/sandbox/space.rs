@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -18,6 +18,9 @@ const MEMORY: &str = "/scratch";
 
 /// Where a launcher mounts the space on disk of the step at hand.
 const DISK: &str = "/disk";
+
+/// Where a launcher mounts the spaces of the programs beside the step at hand, by their places.
+const BESIDE: &str = "/beside";
 
 /// The directories of a scratch space and their modes.
 const DIRS: [(&str, u32); 5] =
@@ -36,27 +39,58 @@ pub(super) struct Spaces {
 
 /// A scratch space with empty directories.
 pub(super) struct Space {
-    is_on_disk: bool,
+    /// Where it is mounted.
+    path: PathBuf,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Disk,
+    /// Used by one step after the other.
+    Memory,
+    /// Used once.
+    Beside,
 }
 
 impl Spaces {
     /// Returns the space for the step of `request`. There is one at a time.
     pub(super) fn open(&mut self, request: &Request) -> Result<Space, Fault> {
-        let space = Space { is_on_disk: request.scratch.is_some() };
-        let path = space.path();
-        let fault = |error| Fault::prepare("mount", path, error);
-        match &request.scratch {
-            Some(dir) => mount_disk(dir).map_err(fault)?,
-            None => self.mount_memory(request.scratch_limit).map_err(fault)?,
-        }
+        let (path, kind) = match &request.scratch {
+            Some(_) => (DISK, Kind::Disk),
+            None => (MEMORY, Kind::Memory),
+        };
+        let space = Space { path: path.into(), kind };
+        let mounted = match &request.scratch {
+            Some(dir) => mount_disk(dir),
+            None => self.mount_memory(request.scratch_limit),
+        };
+        mounted.map_err(|error| space.fault(error))?;
+        self.fill(space)
+    }
+
+    /// Returns a space in memory for the program at that place beside the step.
+    pub(super) fn open_beside(&mut self, place: usize) -> Result<Space, Fault> {
+        let path = Path::new(BESIDE).join(place.to_string());
+        let space = Space { path, kind: Kind::Beside };
+        fs::create_dir_all(&space.path)
+            .and_then(|()| mounts::attach_at(mounts::make("tmpfs", &[])?, &space.path))
+            .map_err(|error| space.fault(error))?;
+        self.fill(space)
+    }
+
+    /// Makes the directories of a space.
+    fn fill(&mut self, space: Space) -> Result<Space, Fault> {
         let made = DIRS.iter().try_for_each(|(name, mode)| {
-            rustix::fs::mkdir(space.path().join(name), Mode::from_raw_mode(*mode))
+            rustix::fs::mkdir(space.path.join(name), Mode::from_raw_mode(*mode))
         });
-        if let Err(error) = made {
-            self.close(&space);
-            return Err(fault(error.into()));
+        match made {
+            Ok(()) => Ok(space),
+            Err(error) => {
+                self.close(&space);
+                Err(space.fault(error))
+            }
         }
-        Ok(space)
     }
 
     fn mount_memory(&mut self, limit: Option<u64>) -> io::Result<()> {
@@ -79,30 +113,37 @@ impl Spaces {
 
     /// Removes all that a step has left in `space`, which nothing uses any more.
     pub(super) fn close(&mut self, space: &Space) {
-        if space.is_on_disk {
-            // Here and not in Kiln: rights the step took from itself do not hold in a cell.
-            drop(clear_path(space.path()));
-            drop(mounts::detach(space.path()));
-        } else if remove_few(space.path()).is_err() {
-            self.unmount_memory();
+        match space.kind {
+            Kind::Disk => {
+                // Here and not in Kiln: rights the step took from itself do not hold in a cell.
+                drop(clear_path(&space.path));
+                drop(mounts::detach(&space.path));
+            }
+            Kind::Memory if remove_few(&space.path).is_err() => self.unmount_memory(),
+            Kind::Memory => {}
+            Kind::Beside => drop(mounts::detach(&space.path)),
         }
     }
 }
 
 impl Space {
     /// Returns where it is mounted.
-    pub(super) fn path(&self) -> &'static Path {
-        Path::new(if self.is_on_disk { DISK } else { MEMORY })
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(super) fn is_on_disk(&self) -> bool {
-        self.is_on_disk
+        self.kind == Kind::Disk
     }
 
     /// Returns whether it has no room left worth the name.
     pub(super) fn is_full(&self) -> bool {
-        let found = rustix::fs::statvfs(self.path());
+        let found = rustix::fs::statvfs(&self.path);
         found.is_ok_and(|found| found.f_bavail < 4 || found.f_favail == 0)
+    }
+
+    fn fault(&self, error: impl Into<io::Error>) -> Fault {
+        Fault::prepare("mount", &*self.path, error)
     }
 }
 

@@ -9,6 +9,9 @@ use std::time::Duration;
 /// Overlayfs stacks at most 500 layers, and before Linux 6.8 all their names share one 4 KiB page.
 pub(crate) const MAX_LOWERS: usize = 128;
 
+/// How many [`Spec::services`] one step may have: each needs descriptors, a root and scratch space.
+pub(crate) const MAX_SERVICES: usize = 16;
+
 /// The modification time of every captured file, in seconds since 1970: 2000-01-01T00:00:00Z, a
 /// time that archives of every kind can hold.
 pub(crate) const FIXED_MTIME_SECS: i64 = 946_684_800;
@@ -44,6 +47,23 @@ pub(crate) struct Spec {
     /// An empty directory of the host that takes the captured files; best on the file system where
     /// they are to stay, for then they can be renamed into place.
     pub(crate) capture: PathBuf,
+    /// Programs that are up while the step runs, started in this order, each when the one before it
+    /// is ready; at most [`MAX_SERVICES`]. Needs [`Network::Loopback`], and a cell.
+    pub(crate) services: Vec<Service>,
+}
+
+/// A program that stays up beside a step, in the step's network and in a root and a working tree of
+/// its own. It is killed when the step has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    /// What it runs and sees. Its network, limits, outs, capture and services mean nothing.
+    pub(crate) program: Spec,
+    /// It is ready when something listens on this port of the loopback interface…
+    pub(crate) port: Option<u16>,
+    /// … and this program, run beside it again and again, has exited with 0.
+    pub(crate) ready: Option<Vec<Word>>,
+    /// How long it may take to be ready.
+    pub(crate) within: Duration,
 }
 
 /// What a step sees as `/`.

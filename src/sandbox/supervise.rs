@@ -1,13 +1,13 @@
 //! The time between the start of a step and the end of its last process, as a launcher lives it.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use crate::planted::{Bug, is_planted};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use super::outcome::Exit;
+use super::outcome::{Exit, ServiceEnd};
 use super::program::Stuck;
 use super::{system, wire};
 
@@ -46,6 +46,16 @@ pub(super) trait Watched {
     /// Returns how the main process ended, or what kept it from starting.
     fn hear(&mut self) -> Option<Result<Main, Stuck>>;
 
+    /// What can be read when one of the programs beside the step has ended.
+    fn beside(&self) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
+    }
+
+    /// Returns how the program at that place beside the step, which has ended, did so.
+    fn fallen(&mut self, _place: usize) -> ServiceEnd {
+        unreachable!("there are no programs beside the step")
+    }
+
     /// Asks all processes with SIGTERM to end.
     fn terminate(&self);
 
@@ -66,11 +76,28 @@ pub(super) fn follow(
     watch.end()
 }
 
+/// What a launcher that waits was woken by.
+struct Woken {
+    /// No process of the step is left.
+    over: bool,
+    /// There is news of the main process.
+    told: bool,
+    /// Kiln asks for something.
+    asked: bool,
+    /// The program at this place beside the step has ended.
+    fallen: Option<usize>,
+}
+
 /// Why a launcher ends a step.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stop {
     Timeout,
     Cancel,
+    /// A program beside the step has ended.
+    Service {
+        service: u8,
+        end: ServiceEnd,
+    },
 }
 
 /// A step that runs.
@@ -91,7 +118,7 @@ impl Watch<'_> {
                 None if self.ended.is_none() => timeout,
                 kill_at => kill_at,
             };
-            let [over, told, asked] = self.poll(step, wake_at);
+            let Woken { over, told, asked, fallen } = self.poll(step, wake_at);
             if told {
                 let news = step.hear();
                 self.note(news);
@@ -103,6 +130,11 @@ impl Watch<'_> {
                 self.obey(step);
             }
             let now = Instant::now();
+            if let Some(place) = fallen.filter(|_| self.ended.is_none() && self.stop.is_none()) {
+                let service = u8::try_from(place).expect("there are few");
+                let end = step.fallen(place);
+                self.stop(step, Stop::Service { service, end }, now);
+            }
             if self.kill_at.is_some_and(|kill_at| kill_at <= now) {
                 break false;
             }
@@ -115,7 +147,7 @@ impl Watch<'_> {
     }
 
     /// Waits for the end of the step, for news and for Kiln, at most until `wake_at`.
-    fn poll(&self, step: &dyn Watched, wake_at: Option<Instant>) -> [bool; 3] {
+    fn poll(&self, step: &dyn Watched, wake_at: Option<Instant>) -> Woken {
         let timeout = wake_at.map(|wake_at| {
             let left = wake_at.saturating_duration_since(Instant::now());
             Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
@@ -123,14 +155,19 @@ impl Watch<'_> {
         let all = step.all();
         // Once it has ended it has no more to tell, and would wake us for ever.
         let main = if self.ended.is_some() { all } else { step.main() };
-        let mut polled = [
-            PollFd::from_borrowed_fd(all, PollFlags::IN),
-            PollFd::from_borrowed_fd(main, PollFlags::IN),
-            PollFd::new(self.socket, PollFlags::IN),
-        ];
+        let is_on = self.ended.is_none() && self.stop.is_none();
+        let beside = if is_on { step.beside() } else { Vec::new() };
+        let fds = [all, main, self.socket.as_fd()].into_iter().chain(beside);
+        let mut polled: Vec<_> =
+            fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         let _ = rustix::event::poll(&mut polled, timeout.as_ref());
-        let [all, main, asked] = polled.map(|polled| !polled.revents().is_empty());
-        [all, main && self.ended.is_none(), asked]
+        let is_ready = |polled: &PollFd<'_>| !polled.revents().is_empty();
+        Woken {
+            over: is_ready(&polled[0]),
+            told: is_ready(&polled[1]) && self.ended.is_none(),
+            asked: is_ready(&polled[2]),
+            fallen: polled[3..].iter().position(is_ready),
+        }
     }
 
     /// Notes how the main process ended, unless that is known.
@@ -175,6 +212,7 @@ impl Watch<'_> {
             None => exit,
             Some(Stop::Timeout) => Exit::TimedOut,
             Some(Stop::Cancel) => Exit::Cancelled,
+            Some(Stop::Service { service, end }) => Exit::Service { service, end },
         };
         Ok(End { exit, elapsed, peak_memory })
     }

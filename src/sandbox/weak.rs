@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::error::Feature;
+use super::launcher::Ends;
 use super::outcome::{CapturedOut, Exit};
 use super::program::{Fence, Program};
 use super::protocol::{Fault, Ran, Request};
@@ -66,9 +67,13 @@ const WRITABLE: &[&str] =
 /// Runs the step of `request` below its scratch directory.
 pub(super) fn run(
     request: &Request,
-    [stdout, stderr, capture]: [OwnedFd; 3],
+    Ends { stdout, stderr, capture, services }: Ends,
     socket: &UnixStream,
 ) -> Result<Ran, Fault> {
+    if !services.is_empty() {
+        // They would be in the host's network, and in the way of others.
+        return Err(Fault::prepare("start services beside", "/build", io::ErrorKind::Unsupported));
+    }
     let scratch = request.scratch.as_deref().unwrap_or(Path::new(""));
     let build = scratch.join("build");
     stage(request, scratch, &build)?;

@@ -12,8 +12,10 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags,
 };
 
+use super::spec::MAX_SERVICES;
+
 /// The most descriptors that travel with one frame.
-const MAX_FDS: usize = 8;
+const MAX_FDS: usize = 3 + MAX_SERVICES;
 
 /// Writes the fields of a frame.
 #[derive(Default)]

@@ -119,6 +119,8 @@ pub(crate) enum StageKind {
     Build,
     /// Gives a verdict.
     Test,
+    /// Stays up beside the stages that have it: no stage of its own.
+    Service,
 }
 
 impl StageKind {
@@ -127,11 +129,12 @@ impl StageKind {
         match self {
             Self::Build => "build",
             Self::Test => "test",
+            Self::Service => "service",
         }
     }
 }
 
-/// A stage, a template of stages, or a stage from a template.
+/// A stage, a template of stages, or a stage from a template; also a service, which is written alike.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Stage {
     pub(crate) kind: StageKind,
@@ -155,6 +158,11 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
+    /// Claims that it becomes steps by itself: it is no template and no service.
+    pub(crate) fn is_run(&self) -> bool {
+        self.parameters.is_none() && self.kind != StageKind::Service
+    }
+
     /// Claims that it has no condition, neither its own nor that of a template.
     pub(crate) fn always_runs(&self) -> bool {
         self.condition.is_none() && self.from.is_none()
@@ -180,8 +188,10 @@ pub(crate) struct Clause {
 pub(crate) enum ClauseKind {
     /// `in value`, `in value at "path"`
     In { value: Expr, at: Option<Expr> },
-    /// `out name: type`, `out name: type = "path"`
+    /// `out name: type`, `out name: type = "path"`; of a service, what its users read of it.
     Out { name: Name, ty: TypeExpr, path: Option<Expr> },
+    /// `service name = value`; without a value it is the service of that name.
+    Service { name: Name, value: Option<Expr> },
     /// `env NAME = value`
     Env { name: Name, value: Expr },
     /// `run sh "…"`, `run bash """…"""`: the language and the script.

@@ -19,3 +19,4 @@ mod lsp;
 mod past;
 mod real;
 mod run;
+mod services;

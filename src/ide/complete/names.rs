@@ -98,7 +98,7 @@ impl Spot<'_> {
         let (name, span) = declared(tree)?;
         let ty = match &tree.kind {
             ItemKind::Function(_) => Type::Function(item),
-            ItemKind::Stage(_) => Type::Stage(item),
+            ItemKind::Stage(stage) => Type::of_stage(item, stage.kind),
             _ => self.noted(span),
         };
         let kind = outline::kind(tree);
@@ -186,10 +186,12 @@ impl Spot<'_> {
                 }
                 _ => Vec::new(),
             },
-            Type::Row(item) | Type::AllRows(item) => match &self.analysis.item(*item).kind {
-                ItemKind::Stage(stage) => self.outs(stage),
-                _ => Vec::new(),
-            },
+            Type::Row(item) | Type::AllRows(item) | Type::Beside(item) => {
+                match &self.analysis.item(*item).kind {
+                    ItemKind::Stage(stage) => self.outs(stage),
+                    _ => Vec::new(),
+                }
+            }
             _ => Vec::new(),
         }
     }

@@ -3,24 +3,26 @@
 
 use crate::lang::builtins::fields;
 use crate::lang::check::type_names;
+use crate::syntax::ast::StageKind;
 
 use super::super::{Kind, hover};
 use super::Completion;
 use super::cursor::{Cursor, Open};
 
 /// The words that begin an item: each with what follows it, and what it declares.
-const ITEMS: [(&str, &str, &str); 7] = [
+const ITEMS: [(&str, &str, &str); 8] = [
     ("build", "name { … }", "A stage that makes artifacts."),
     ("fn", "name(a: type) -> type = …", "A pure function."),
     ("let", "name = …", "A value."),
     ("param", "name: type = …", "A value that is set from outside: `-p name=…`."),
     ("pub", "…", "What other files may use."),
+    ("service", "name { … }", "A program that stays up beside the steps that have it."),
     ("test", "name { … }", "A stage that gives a verdict."),
     ("use", "\"./path\" as name", "The `pub` names of another file or folder."),
 ];
 
 /// The words that begin a clause.
-const CLAUSES: [(&str, &str, &str); 4] = [
+const CLAUSES: [(&str, &str, &str); 5] = [
     ("env", "NAME = …", "A variable of the environment."),
     ("in", "… at \"path\"", "Files that the step sees: sources, or what another stage made."),
     (
@@ -29,6 +31,7 @@ const CLAUSES: [(&str, &str, &str); 4] = [
         "What the stage makes. Without a path, the script writes to `{{out.name}}`.",
     ),
     ("run", "sh \"…\"", "What runs: a script for `sh` or `bash`, or a list of arguments."),
+    ("service", "name = …", "A service that is up while the step runs, and the name it has here."),
 ];
 
 /// The types that an out may have.
@@ -43,7 +46,7 @@ pub(super) fn at_start(cursor: &Cursor<'_>) -> Option<Vec<Completion>> {
             let items = ITEMS.iter().filter(|(word, ..)| before.is_empty() || *word != "pub");
             Some(items.map(|it| keyword(cursor, it)).collect())
         }
-        ([Open::Bracket(b'}')], "") if is_in_stage(cursor) => Some(clauses(cursor)),
+        ([Open::Bracket(b'}')], "") if kind_of_stage(cursor).is_some() => Some(clauses(cursor)),
         ([Open::Bracket(b'}')], "run") => {
             let forms = [
                 ("bash", "\"…\"", "A script for `bash -euo pipefail`."),
@@ -59,16 +62,21 @@ pub(super) fn at_start(cursor: &Cursor<'_>) -> Option<Vec<Completion>> {
 /// Whether a new name is being written: no one can know it.
 fn declares(before: &str) -> bool {
     let before = before.strip_prefix("pub ").unwrap_or(before).trim_start();
-    matches!(before, "let" | "param" | "fn" | "build" | "test" | "out" | "env" | "for (")
+    matches!(
+        before,
+        "let" | "param" | "fn" | "build" | "test" | "service" | "out" | "env" | "for ("
+    )
 }
 
-/// Whether the outermost bracket is the body of a stage: that of a record follows `=`.
-fn is_in_stage(cursor: &Cursor<'_>) -> bool {
+/// Returns the kind of the stage or service whose body the outermost bracket is: that of a record
+/// follows `=`.
+fn kind_of_stage(cursor: &Cursor<'_>) -> Option<StageKind> {
     let before = &cursor.text[..cursor.word.start];
     let heads = before.lines().rev().filter(|line| !line.starts_with([' ', '\t', '}', '#']));
     let mut heads = heads.map(|line| line.strip_prefix("pub ").unwrap_or(line).trim_start());
     let head = heads.find(|line| !line.is_empty()).unwrap_or_default();
-    ["build ", "test "].iter().any(|word| head.starts_with(word))
+    let kinds = [StageKind::Build, StageKind::Test, StageKind::Service];
+    kinds.into_iter().find(|kind| head.split(' ').next() == Some(kind.keyword()))
 }
 
 /// Returns the words that fit behind a finished part of a line.
@@ -90,13 +98,16 @@ pub(super) fn within(cursor: &Cursor<'_>) -> Option<Vec<Completion>> {
 /// Returns the words that begin a clause, and the fields.
 pub(super) fn clauses(cursor: &Cursor<'_>) -> Vec<Completion> {
     let has_value = cursor.line_after().trim_start().starts_with('=');
+    let kind = kind_of_stage(cursor).unwrap_or(StageKind::Build);
     let mut offers: Vec<_> = CLAUSES.iter().map(|form| keyword(cursor, form)).collect();
-    offers.extend(fields::FIELDS.iter().map(|field| Completion {
-        kind: Kind::Field,
-        detail: field.written.to_owned(),
-        doc: hover::field_page(field.name).unwrap_or_default(),
-        insert: if has_value { field.name.to_owned() } else { format!("{} = ", field.name) },
-        ..plain(cursor, field.name)
+    offers.extend(fields::FIELDS.iter().filter(|field| field.is_of(kind)).map(|field| {
+        Completion {
+            kind: Kind::Field,
+            detail: field.written.to_owned(),
+            doc: hover::field_page(field.name).unwrap_or_default(),
+            insert: if has_value { field.name.to_owned() } else { format!("{} = ", field.name) },
+            ..plain(cursor, field.name)
+        }
     }));
     offers
 }

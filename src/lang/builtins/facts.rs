@@ -22,7 +22,7 @@ const OS: [&str; 2] = ["linux", "macos"];
 const ARCH: [&str; 2] = ["amd64", "arm64"];
 
 /// All facts, by name.
-static FACTS: &[FactEntry] = &[
+pub(crate) static FACTS: &[FactEntry] = &[
     FactEntry {
         fact: Fact::Arch,
         written: "\"amd64\" | \"arm64\"",

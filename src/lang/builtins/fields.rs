@@ -1,7 +1,8 @@
-//! The fields of stages: the record type of `build` and `test`. Knows names, types and defaults; does
-//! not know what the engine makes of them.
+//! The fields of stages and services: their record types. Knows names, types and defaults; does not
+//! know what the engine makes of them.
 
 use crate::lang::ty::Type;
+use crate::syntax::ast::StageKind;
 
 /// A field of a stage.
 #[derive(Debug)]
@@ -12,50 +13,92 @@ pub(crate) struct Field {
     pub(crate) written: &'static str,
     /// What it does, in one sentence.
     pub(crate) doc: &'static str,
+    /// Whose field it is.
+    pub(crate) of: Of,
 }
 
-/// The fields that `build` and `test` have in common, by name.
+/// Whose field one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// Of `build` and `test`.
+    Stages,
+    Services,
+    Both,
+}
+
+/// All fields, by name.
 pub(crate) static FIELDS: &[Field] = &[
     Field {
         name: "cpus",
         written: "int(1..1024)",
         doc: "How many processors it is counted for when steps run beside each other.",
+        of: Of::Stages,
     },
     Field {
         name: "image",
         written: "image",
         doc: "The file system it runs on; `host()` by default.",
+        of: Of::Both,
     },
     Field {
         name: "may_fail",
         written: "bool",
         doc: "Whether the run goes on, and passes, when it fails.",
+        of: Of::Stages,
     },
     Field {
         name: "memory",
         written: "size",
         doc: "The most memory that all its processes may take together.",
+        of: Of::Stages,
     },
     Field {
         name: "network",
         written: "\"none\" | \"loopback\" | \"full\"",
         doc: "What it can reach: nothing (the default of builds), itself (of tests), or all.",
+        of: Of::Stages,
+    },
+    Field {
+        name: "port",
+        written: "int(1..65535)",
+        doc: "The port of 127.0.0.1 that it listens on once it is ready.",
+        of: Of::Services,
+    },
+    Field {
+        name: "ready",
+        written: "list<string>",
+        doc: "A program and its arguments, run beside it until it exits with 0: it is ready then.",
+        of: Of::Services,
     },
     Field {
         name: "require",
         written: "list<verdict>",
         doc: "Stages that must have passed before it starts.",
+        of: Of::Stages,
     },
-    Field { name: "retries", written: "int(0..100)", doc: "How many more tries follow a failure." },
+    Field {
+        name: "retries",
+        written: "int(0..100)",
+        doc: "How many more tries follow a failure.",
+        of: Of::Stages,
+    },
     Field {
         name: "timeout",
         written: "duration",
         doc: "How long it may take before it is stopped and has failed.",
+        of: Of::Stages,
     },
     Field {
         name: "tools",
         written: "list<tool>",
         doc: "Programs and trees that are added to its `PATH`.",
+        of: Of::Both,
+    },
+    Field {
+        name: "within",
+        written: "duration",
+        doc: "How long it may take to be ready; 60s by default.",
+        of: Of::Services,
     },
 ];
 
@@ -117,6 +160,30 @@ pub(crate) fn foreign(name: &str) -> Option<&'static str> {
 }
 
 impl Field {
+    /// Claims that a stage or service of that kind has it.
+    pub(crate) fn is_of(&self, kind: StageKind) -> bool {
+        match self.of {
+            Of::Both => true,
+            Of::Services => kind == StageKind::Service,
+            Of::Stages => kind != StageKind::Service,
+        }
+    }
+
+    /// Returns what to do about it where `kind` does not have it.
+    pub(crate) fn why_not(&self, kind: StageKind) -> String {
+        let name = self.name;
+        match kind {
+            StageKind::Service => {
+                format!(
+                    "give `{name}` to the stages that have the service: it is a part of their steps"
+                )
+            }
+            StageKind::Build | StageKind::Test => format!(
+                "`{name}` is of services; declare one, service db {{ … }}, and have it here: service db"
+            ),
+        }
+    }
+
     /// Returns the type of its value.
     pub(crate) fn ty(&self) -> Type {
         match self.name {
@@ -125,9 +192,11 @@ impl Field {
             "may_fail" => Type::Bool,
             "memory" => Type::Size,
             "network" => Type::Enum(["none", "loopback", "full"].map(str::to_owned).to_vec()),
+            "port" => Type::Int(1, 65_535),
+            "ready" => Type::list(Type::String),
             "require" => Type::list(Type::Verdict),
             "retries" => Type::Int(0, 100),
-            "timeout" => Type::Duration,
+            "timeout" | "within" => Type::Duration,
             "tools" => Type::list(Type::Tool),
             name => unreachable!("`{name}` is not in the table"),
         }

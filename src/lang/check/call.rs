@@ -9,7 +9,7 @@ use crate::lang::meaning::Meaning;
 use crate::lang::nearest::nearest;
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
-use crate::syntax::ast::{Argument, DataFormat, Expr, ExprKind, ItemKind, Parameter};
+use crate::syntax::ast::{Argument, DataFormat, Expr, ExprKind, ItemKind, Parameter, StageKind};
 
 impl<'p> Checker<'p> {
     pub(super) fn call(
@@ -38,6 +38,12 @@ impl<'p> Checker<'p> {
                 );
                 // Its own diagnostics come when it is checked itself.
                 self.silently(|checker| checker.written(&function.result))
+            }
+            Type::Template(item) if self.stage_tree(item).kind == StageKind::Service => {
+                let service = self.stage_tree(item);
+                let parameters = service.parameters.as_deref().unwrap_or_default();
+                self.arguments(&service.name.text, parameters, whole.span, arguments, scope);
+                Type::Service(item)
             }
             ty => {
                 for argument in arguments {

@@ -80,7 +80,7 @@ impl Checker<'_> {
         let module = ModuleId(module.expect("every span is of a module") as u32);
         let item = self.symbols[module.index()].get(name);
         item.is_some_and(|item| match &self.tree(ItemRef { module, item }).kind {
-            ItemKind::Stage(stage) => stage.parameters.is_none(),
+            ItemKind::Stage(stage) => stage.is_run(),
             _ => false,
         })
     }
@@ -189,6 +189,7 @@ pub(super) fn quoted(ty: &Type) -> String {
         Type::Int(low, high) if low == high => format!("the number {low}"),
         Type::Stage(_)
         | Type::Template(_)
+        | Type::Service(_)
         | Type::Module(_)
         | Type::Function(_)
         | Type::Builtin(_) => format!("a {ty}"),

@@ -71,6 +71,12 @@ impl<'p> Checker<'p> {
         }
         let problem =
             Diagnostic::error(Code::UNKNOWN_NAME, span, format!("nothing is called `{name}`"));
+        if name == "out" {
+            return problem.help(match &self.tree(scope.item).kind {
+                ItemKind::Stage(_) => "a service makes no outs: what it says to its stage is known before it runs, so write that here, too",
+                _ => "only the clauses of a stage can mention its outs",
+            });
+        }
         if SHELL_NAMES.contains(&name) {
             return problem
                 .help(format!("in a script, a variable of the shell is written ${name}"));
@@ -237,6 +243,8 @@ impl<'p> Checker<'p> {
                 self.maybe(*stage, base, (whole, found), scope)
             }
             Type::AllRows(stage) => Type::list(self.out_of(*stage, name)),
+            Type::Beside(service) => self.out_of(*service, name),
+            Type::Service(service) => self.service_apart(*service, base, name),
             ty => self.no_member(ty, name),
         }
     }

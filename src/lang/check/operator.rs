@@ -201,6 +201,8 @@ fn comparable(left: &Type, right: &Type) -> bool {
             | Type::Row(_)
             | Type::AllRows(_)
             | Type::Template(_)
+            | Type::Service(_)
+            | Type::Beside(_)
             | Type::Function(_),
             _,
         ) => false,

@@ -10,7 +10,7 @@ use crate::lang::builtins::{Accepts, fields};
 use crate::lang::nearest::nearest;
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
-use crate::syntax::ast::{Clause, ClauseKind, Expr, ExprKind, Name, Stage};
+use crate::syntax::ast::{Clause, ClauseKind, Expr, ExprKind, Name, Stage, StageKind};
 
 impl<'p> Checker<'p> {
     pub(super) fn stage(&mut self, item: ItemRef, stage: &'p Stage) {
@@ -23,6 +23,10 @@ impl<'p> Checker<'p> {
             self.condition(condition, &mut scope);
         }
         self.learn_own(item, &mut scope);
+        let is_service = stage.kind == StageKind::Service;
+        if is_service {
+            self.no_stage(stage);
+        }
         let mut runs = false;
         if let Some(from) = &stage.from
             && let Some((template, arguments)) = self.template(item, from, &mut scope)
@@ -32,11 +36,14 @@ impl<'p> Checker<'p> {
             self.arguments(&tree.name.text, parameters, from.span, arguments, &mut scope);
             runs = true;
         }
-        scope.outs = self.outs_of(item);
-        scope.locals.push("out", Type::Outs, None);
+        if !is_service {
+            scope.outs = self.outs_of(item);
+            scope.locals.push("out", Type::Outs, None);
+        }
         self.duplicate_clauses(&stage.clauses);
+        self.services(stage, &mut scope);
         for clause in &stage.clauses {
-            self.clause(clause, &mut scope);
+            self.clause(stage.kind, clause, &mut scope);
             runs |= matches!(clause.kind, ClauseKind::Script { .. } | ClauseKind::Argv(_));
         }
         let is_whole = self.program.module(item.module).is_whole;
@@ -47,7 +54,7 @@ impl<'p> Checker<'p> {
                     .help("add a clause: run sh \"…\""),
             );
         }
-        if is_whole {
+        if is_whole && !is_service {
             self.unwritten_outs(stage, &scope);
         }
     }
@@ -59,7 +66,11 @@ impl<'p> Checker<'p> {
                 ClauseKind::Out { name, .. } => ("out", name),
                 ClauseKind::Env { name, .. } => ("variable", name),
                 ClauseKind::Field { name, .. } => ("field", name),
-                ClauseKind::In { .. } | ClauseKind::Script { .. } | ClauseKind::Argv(_) => continue,
+                // Hiding one another is reported of services.
+                ClauseKind::Service { .. }
+                | ClauseKind::In { .. }
+                | ClauseKind::Script { .. }
+                | ClauseKind::Argv(_) => continue,
             };
             if let Some(first) = seen.insert((kind, &name.text), name.span) {
                 self.report(
@@ -76,9 +87,12 @@ impl<'p> Checker<'p> {
         }
     }
 
-    fn clause(&mut self, clause: &'p Clause, scope: &mut Scope) {
+    fn clause(&mut self, kind: StageKind, clause: &'p Clause, scope: &mut Scope) {
         match &clause.kind {
             ClauseKind::In { value, at } => self.input(value, at.as_ref(), scope),
+            ClauseKind::Out { name, ty, path } if kind == StageKind::Service => {
+                self.service_out(name, ty, path.as_ref(), scope);
+            }
             ClauseKind::Out { ty, path, name } => self.out(name, ty, path.as_ref(), scope),
             ClauseKind::Env { name, value } => {
                 let found = self.expr(value, scope);
@@ -105,7 +119,9 @@ impl<'p> Checker<'p> {
             }
             ClauseKind::Script { language, script } => self.script(*language, script, scope),
             ClauseKind::Argv(argv) => self.argv(argv, scope),
-            ClauseKind::Field { name, value } => self.field(name, value, scope),
+            ClauseKind::Field { name, value } => self.field(kind, name, value, scope),
+            // They were put in scope before anything else.
+            ClauseKind::Service { .. } => {}
         }
     }
 
@@ -141,10 +157,10 @@ impl<'p> Checker<'p> {
         }
     }
 
-    fn field(&mut self, name: &'p Name, value: &'p Expr, scope: &mut Scope) {
-        let Some(field) = fields::find(&name.text) else {
+    fn field(&mut self, kind: StageKind, name: &'p Name, value: &'p Expr, scope: &mut Scope) {
+        let Some(field) = fields::find(&name.text).filter(|field| field.is_of(kind)) else {
             self.expr(value, scope);
-            let problem = self.unknown_field(name, value);
+            let problem = self.unknown_field(kind, name, value);
             self.report(problem);
             return;
         };
@@ -165,8 +181,10 @@ impl<'p> Checker<'p> {
         self.expect(&found, &wanted, value.span, &what, None);
     }
 
-    fn unknown_field(&self, name: &Name, value: &Expr) -> Diagnostic {
+    fn unknown_field(&self, kind: StageKind, name: &Name, value: &Expr) -> Diagnostic {
         let text = &name.text;
+        let who = if kind == StageKind::Service { "service" } else { "stage" };
+        let own = || fields::FIELDS.iter().filter(|field| field.is_of(kind));
         if fields::is_later(text) {
             return Diagnostic::error(
                 Code::NOT_IN_THIS_VERSION,
@@ -179,16 +197,19 @@ impl<'p> Checker<'p> {
             return Diagnostic::error(
                 Code::FOREIGN_HABIT,
                 name.span,
-                format!("a stage has no field `{text}`"),
+                format!("a {who} has no field `{text}`"),
             )
             .help(cure);
         }
         let problem = Diagnostic::error(
             Code::UNKNOWN_FIELD,
             name.span,
-            format!("a stage has no field `{text}`"),
+            format!("a {who} has no field `{text}`"),
         );
-        if let Some(near) = nearest(text, fields::FIELDS.iter().map(|field| field.name)) {
+        if let Some(other) = fields::find(text) {
+            return problem.help(other.why_not(kind));
+        }
+        if let Some(near) = nearest(text, own().map(|field| field.name)) {
             return problem.help(format!("did you mean `{near}`?")).edit(name.span, near);
         }
         if text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_') {
@@ -197,15 +218,15 @@ impl<'p> Checker<'p> {
                 .edit(Span::at(name.span.source, name.span.start as usize), "env ");
         }
         let by_type = match &value.kind {
+            ExprKind::Duration(_) if kind == StageKind::Service => Some("within"),
             ExprKind::Duration(_) => Some("timeout"),
-            ExprKind::Size(_) => Some("memory"),
+            ExprKind::Size(_) if kind != StageKind::Service => Some("memory"),
             _ => None,
         };
         match by_type {
             Some(near) => problem.help(format!("did you mean `{near}`?")).edit(name.span, near),
             None => {
-                let names: Vec<_> =
-                    fields::FIELDS.iter().map(|field| field.name.to_owned()).collect();
+                let names: Vec<_> = own().map(|field| field.name.to_owned()).collect();
                 problem.help(format!("its fields are {}", list_of(&names)))
             }
         }

@@ -149,6 +149,7 @@ impl<'p> Checker<'p> {
             | Type::Function(_)
             | Type::Builtin(_)
             | Type::Host
+            | Type::Beside(_)
             | Type::Outs => {
                 let message = format!("a {ty} is not a value that can be named");
                 let help = "call it, or mention one of its members";

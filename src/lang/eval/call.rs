@@ -6,7 +6,7 @@ use super::{Evaluated, Evaluator, Frame, Stop};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::builtins::{self, Builtin, Function};
 use crate::lang::ty::{ItemRef, Type};
-use crate::lang::value::Value;
+use crate::lang::value::{ServiceValue, Value};
 use crate::plan::step::Tool;
 use crate::source::Span;
 use crate::syntax::ast::{Argument, Expr, ItemKind, Parameter};
@@ -29,6 +29,12 @@ impl<'p> Evaluator<'p> {
                 let mut inner = Frame::new(self.program, item.module);
                 inner.locals = self.bind(item, &function.parameters, arguments, frame)?;
                 self.deeper(span, |evaluator| evaluator.expr(&function.body, &mut inner))
+            }
+            Value::Named(Type::Template(item)) => {
+                let parameters = self.stage(item).parameters.as_deref().unwrap_or_default();
+                let bound = self.bind(item, parameters, arguments, frame)?;
+                let arguments = bound.into_iter().map(|(_, value)| value).collect();
+                Ok(Value::Service(Arc::new(ServiceValue { item, home: frame.home, arguments })))
             }
             _ => Err(Stop),
         }
@@ -57,7 +63,7 @@ impl<'p> Evaluator<'p> {
             values[place] = Some(value);
         }
         let mut inner = Frame::new(self.program, callee.module);
-        inner.folder = frame.folder;
+        (inner.folder, inner.home) = (frame.folder, frame.home);
         for (parameter, value) in parameters.iter().zip(values) {
             let value = match (value, &parameter.default) {
                 (Some(value), _) => value,

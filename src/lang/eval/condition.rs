@@ -27,7 +27,7 @@ impl<'p> Evaluator<'p> {
         for owner in self.template_chain(stage) {
             let Some(condition) = &self.stage(owner).condition else { continue };
             for row in rows.iter_mut().filter(|row| row.skipped.is_none()) {
-                let mut frame = self.frame_of(stage, row, owner)?;
+                let mut frame = self.frame_of(&self.row_of(stage, row), owner)?;
                 self.spend(condition.span)?;
                 if !self.truth(condition, &mut frame)? {
                     row.skipped = Some(self.why_not(condition, &mut frame, 0)?);

@@ -218,7 +218,12 @@ impl<'p> Evaluator<'p> {
         Ok(Value::Text(Arc::new(parts)))
     }
 
-    fn name(&mut self, name: &str, span: Span, frame: &mut Frame<'p>) -> Evaluated<Value> {
+    pub(super) fn name(
+        &mut self,
+        name: &str,
+        span: Span,
+        frame: &mut Frame<'p>,
+    ) -> Evaluated<Value> {
         if let Some((_, value)) = frame.locals.iter().rev().find(|(local, _)| *local == name) {
             return Ok(value.clone());
         }
@@ -241,6 +246,7 @@ impl<'p> Evaluator<'p> {
             }
             Value::Artifact(artifact) => self.artifact_member(artifact, name),
             Value::Row(row) => self.artifact(*row, name),
+            Value::Service(service) => self.said_by(service, name),
             Value::Named(Type::Module(module)) => {
                 let item = self.checked.symbols[module.index()].get(&name.text).ok_or(Stop)?;
                 self.item(ItemRef { module: *module, item }, name.span)
@@ -348,7 +354,8 @@ impl<'p> Evaluator<'p> {
     ) -> Evaluated<String> {
         let matrix = self.matrix(row.stage)?;
         self.deeper(path.span, |evaluator| {
-            let mut frame = evaluator.frame_of(row.stage, &matrix.rows[row.row as usize], owner)?;
+            let subject = evaluator.row_of(row.stage, &matrix.rows[row.row as usize]);
+            let mut frame = evaluator.frame_of(&subject, owner)?;
             evaluator.plain(path, &mut frame)
         })
     }

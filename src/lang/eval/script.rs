@@ -21,7 +21,7 @@ impl<'p> Evaluator<'p> {
         script: &'p StringLiteral,
         place: Place,
         frame: &mut Frame<'p>,
-        builder: &mut Builder,
+        builder: &mut Builder<'p>,
     ) -> Evaluated<Command> {
         let analysis = shell::analyse(language, script);
         let mut holes = IndexMap::new();

@@ -10,11 +10,11 @@ use super::{Evaluated, Evaluator, Frame, Needs, StepIds, Stop};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::files;
 use crate::lang::template;
-use crate::lang::ty::{ItemRef, Type};
-use crate::lang::value::{RowRef, Value};
+use crate::lang::ty::{ItemRef, ModuleId, Type};
+use crate::lang::value::{RowRef, ServiceValue, Value};
 use crate::plan::artifact::Out;
 use crate::plan::step::{
-    Command, Limits, Network, Place, Root, SkippedStep, Step, StepId, StepKind, Text, Tool,
+    Command, Limits, Network, Place, Root, SkippedStep, Step, StepKind, Text, Tool,
 };
 use crate::source::Span;
 use crate::syntax::ast::{Clause, ClauseKind, Expr, ExprKind, Name, StageKind, TypeExpr, TypeKind};
@@ -28,27 +28,33 @@ impl<'p> Evaluator<'p> {
         template::chain(self.program, &self.checked.symbols, stage)
     }
 
-    /// Returns what the clauses of `owner`, the stage or one of its templates, can see in a row.
+    /// Returns a row of a stage as what clauses are taken for.
+    pub(super) fn row_of(&self, stage: ItemRef, row: &Row) -> Subject<'p> {
+        let axes = self.stage(stage).axes.iter().map(|axis| axis.name.text.as_str());
+        let locals = axes.zip(row.values.iter().cloned()).collect();
+        Subject { item: stage, home: stage.module, locals }
+    }
+
+    /// Returns what the clauses of `owner`, the subject's item or one of its templates, can see.
     pub(super) fn frame_of(
         &mut self,
-        stage: ItemRef,
-        row: &Row,
+        subject: &Subject<'p>,
         owner: ItemRef,
     ) -> Evaluated<Frame<'p>> {
-        let tree = self.stage(stage);
-        let mut frame = Frame::new(self.program, stage.module);
-        let axes = tree.axes.iter().map(|axis| axis.name.text.as_str());
-        frame.locals = axes.zip(row.values.iter().cloned()).collect();
-        for link in self.template_chain(stage).windows(2) {
+        let mut frame = Frame::new(self.program, subject.item.module);
+        frame.home = subject.home;
+        frame.folder = self.program.module(subject.home).folder();
+        frame.locals.clone_from(&subject.locals);
+        for link in self.template_chain(subject.item).windows(2) {
             if link[0] == owner {
                 break;
             }
             let (_, arguments) = template::call(self.stage(link[0])).ok_or(Stop)?;
             let parameters = self.stage(link[1]).parameters.as_deref().unwrap_or_default();
             let locals = self.bind(link[1], parameters, arguments, &mut frame)?;
-            let folder = frame.folder;
+            let (folder, home) = (frame.folder, frame.home);
             // A template sees its own names, and works in the folder of the stage.
-            frame = Frame { folder, locals, ..Frame::new(self.program, link[1].module) };
+            frame = Frame { folder, home, locals, ..Frame::new(self.program, link[1].module) };
         }
         Ok(frame)
     }
@@ -87,39 +93,60 @@ impl<'p> Evaluator<'p> {
         row: &Row,
         ids: &StepIds,
     ) -> Evaluated<(Step, Needs)> {
-        let id = |row: RowRef| {
-            let id = ids[&row.stage][row.row as usize];
-            id.expect("the outs of a row that is no step are `none`")
-        };
-        let mut builder = self.step_of(stage, row)?;
-        let clauses = self.clauses(stage);
+        let builder = self.step_of(stage, row);
+        let (step, _, needs) = self.assemble(&self.row_of(stage, row), builder, ids)?;
+        Ok((step, needs))
+    }
+
+    /// Puts a step together from the clauses of its stage, or the program of a service.
+    pub(super) fn assemble(
+        &mut self,
+        subject: &Subject<'p>,
+        mut builder: Builder<'p>,
+        ids: &StepIds,
+    ) -> Evaluated<(Step, Readiness, Needs)> {
+        let clauses = self.clauses(subject.item);
+        // All clauses may mention them.
+        for (owner, clause) in &clauses {
+            self.have(subject, *owner, clause, &mut builder)?;
+        }
         // A mistake in one clause hides none in another.
         let mut is_whole = true;
         // Inputs have their places and outs their paths before anything mentions them.
         for (owner, clause) in &clauses {
-            is_whole &= self.declare(stage, row, *owner, clause, &mut builder).is_ok();
+            is_whole &= self.declare(subject, *owner, clause, &mut builder).is_ok();
         }
         // What an input lacks, a script would seem to lack, too.
         if !is_whole {
             return Err(Stop);
         }
         for (owner, clause) in &clauses {
-            is_whole &= self.clause(stage, row, *owner, clause, &mut builder).is_ok();
+            is_whole &= self.clause(subject, *owner, clause, &mut builder).is_ok();
         }
-        if is_whole { self.finish_step(builder, &id) } else { Err(Stop) }
+        if is_whole { self.finish_step(builder, ids) } else { Err(Stop) }
     }
 
-    fn step_of(&mut self, stage: ItemRef, row: &Row) -> Evaluated<Builder> {
-        let tree = self.stage(stage);
+    fn step_of(&mut self, stage: ItemRef, row: &Row) -> Builder<'p> {
+        let mut builder = self.blank(stage, stage.module);
+        builder.step.name = self.row_name(stage, row);
+        builder.step.row.clone_from(&row.texts);
+        builder.step.row_dir.clone_from(&row.dir);
+        builder
+    }
+
+    /// Returns a step of that stage, or the program of that service, that runs nothing yet. It works
+    /// in the folder of `home`.
+    pub(super) fn blank(&mut self, item: ItemRef, home: ModuleId) -> Builder<'p> {
+        let tree = self.stage(item);
         let kind = step_kind(tree.kind);
         let step = Step {
-            name: self.row_name(stage, row),
-            stage: self.stage_name(stage),
-            row: row.texts.clone(),
-            row_dir: row.dir.clone(),
+            name: self.stage_name(item),
+            stage: self.stage_name(item),
+            row: IndexMap::new(),
+            row_dir: String::new(),
             kind,
             place: self.place_of(tree.name.span),
-            folder: self.program.module(stage.module).folder().to_owned(),
+            folder: self.program.module(home).folder().to_owned(),
             root: Root::Host,
             tools: Vec::new(),
             inputs: Vec::new(),
@@ -129,20 +156,23 @@ impl<'p> Evaluator<'p> {
             commands: Vec::new(),
             outs: Vec::new(),
             require: Vec::new(),
-            network: if kind == StepKind::Test { Network::Loopback } else { Network::None },
+            network: if kind == StepKind::Build { Network::None } else { Network::Loopback },
             limits: Limits::default(),
             retries: 0,
             may_fail: false,
             keep: Vec::new(),
             platform: None,
         };
-        Ok(Builder {
+        Builder {
             step,
             inputs: Inputs::default(),
             tools: Vec::new(),
             require: Vec::new(),
             outs: IndexMap::new(),
-        })
+            services: Vec::new(),
+            network: None,
+            readiness: Readiness::default(),
+        }
     }
 
     /// Returns what is said of a row that is no step for the reason `why`.
@@ -167,10 +197,15 @@ impl<'p> Evaluator<'p> {
 
     fn finish_step(
         &mut self,
-        builder: Builder,
-        id: &impl Fn(RowRef) -> StepId,
-    ) -> Evaluated<(Step, Needs)> {
-        let Builder { mut step, mut inputs, tools, require, .. } = builder;
+        mut builder: Builder<'p>,
+        ids: &StepIds,
+    ) -> Evaluated<(Step, Readiness, Needs)> {
+        let id = |row: RowRef| {
+            let id = ids[&row.stage][row.row as usize];
+            id.expect("the outs of a row that is no step are `none`")
+        };
+        let mut needs = self.serve(&mut builder, ids)?;
+        let Builder { mut step, mut inputs, tools, require, readiness, .. } = builder;
         for (out, span) in inputs.unmentioned() {
             let message = format!(
                 "no script of `{}` mentions `{out}`, which Kiln puts where only a hole can find it",
@@ -184,10 +219,12 @@ impl<'p> Evaluator<'p> {
             inputs.reasons.push((*row, *span));
             step.require.push(id(*row));
         }
+        step.require.extend(needs.iter().map(|(step, _)| *step));
         step.require.sort_unstable();
         step.require.dedup();
-        let mut reasons: Vec<_> =
+        let mut reasons: Needs =
             inputs.reasons.iter().map(|(row, span)| (id(*row), *span)).collect();
+        reasons.append(&mut needs);
         for tool in tools {
             match tool {
                 Value::Tool(tool) => step.tools.push((*tool).clone()),
@@ -206,22 +243,21 @@ impl<'p> Evaluator<'p> {
         inputs.forget_repeated(&self.file_sets);
         let file_sets = &mut self.file_sets;
         let mut intern = |set| crate::plan::artifact::FileSetId::new(file_sets.insert_full(set).0);
-        step.inputs = inputs.finish(&mut intern, id);
-        Ok((step, reasons))
+        step.inputs = inputs.finish(&mut intern, &id);
+        Ok((step, readiness, reasons))
     }
 
     /// Takes in the clauses that say where things stand.
     fn declare(
         &mut self,
-        stage: ItemRef,
-        row: &Row,
+        subject: &Subject<'p>,
         owner: ItemRef,
         clause: &'p Clause,
-        builder: &mut Builder,
+        builder: &mut Builder<'p>,
     ) -> Evaluated<()> {
         match &clause.kind {
             ClauseKind::In { value, at } => {
-                let mut frame = self.frame_of(stage, row, owner)?;
+                let mut frame = self.served_frame(subject, owner, builder)?;
                 let taken = self.expr(value, &mut frame)?;
                 let at = match at {
                     Some(at) => Some(self.build_path(at, &mut frame)?),
@@ -229,8 +265,10 @@ impl<'p> Evaluator<'p> {
                 };
                 self.place(&taken, at.as_deref(), value.span, &mut builder.inputs)
             }
+            // What a service says is found out by who asks.
+            ClauseKind::Out { .. } if builder.step.kind == StepKind::Service => Ok(()),
             ClauseKind::Out { name, ty, path } => {
-                let mut frame = self.frame_of(stage, row, owner)?;
+                let mut frame = self.served_frame(subject, owner, builder)?;
                 self.out(name, ty, path.as_ref(), &mut frame, builder)
             }
             _ => Ok(()),
@@ -257,7 +295,7 @@ impl<'p> Evaluator<'p> {
         ty: &TypeExpr,
         path: Option<&'p Expr>,
         frame: &mut Frame<'p>,
-        builder: &mut Builder,
+        builder: &mut Builder<'p>,
     ) -> Evaluated<()> {
         let at = match path {
             Some(path) => self.build_path(path, frame)?,
@@ -286,17 +324,16 @@ impl<'p> Evaluator<'p> {
     /// Takes in the clauses that say what runs, and how.
     fn clause(
         &mut self,
-        stage: ItemRef,
-        row: &Row,
+        subject: &Subject<'p>,
         owner: ItemRef,
         clause: &'p Clause,
-        builder: &mut Builder,
+        builder: &mut Builder<'p>,
     ) -> Evaluated<()> {
-        let mut frame = self.frame_of(stage, row, owner)?;
+        let mut frame = self.served_frame(subject, owner, builder)?;
         frame.outs.clone_from(&builder.outs);
         let folder = frame.folder;
         match &clause.kind {
-            ClauseKind::In { .. } | ClauseKind::Out { .. } => Ok(()),
+            ClauseKind::In { .. } | ClauseKind::Out { .. } | ClauseKind::Service { .. } => Ok(()),
             ClauseKind::Env { name, value } => {
                 let found = self.expr(value, &mut frame)?;
                 if found != Value::None {
@@ -339,7 +376,7 @@ impl<'p> Evaluator<'p> {
         value: &Value,
         span: Span,
         folder: &str,
-        builder: &mut Builder,
+        builder: &mut Builder<'p>,
         words: &mut Vec<Text>,
     ) -> Evaluated<()> {
         match value {
@@ -359,7 +396,7 @@ impl<'p> Evaluator<'p> {
         name: &Name,
         value: &'p Expr,
         frame: &mut Frame<'p>,
-        builder: &mut Builder,
+        builder: &mut Builder<'p>,
     ) -> Evaluated<()> {
         let found = self.expr(value, frame)?;
         let step = &mut builder.step;
@@ -380,6 +417,7 @@ impl<'p> Evaluator<'p> {
                     "loopback" => Network::Loopback,
                     _ => Network::Full,
                 };
+                builder.network = Some(value.span);
             }
             ("tools", Value::List(tools)) => {
                 for tool in tools.iter() {
@@ -396,6 +434,23 @@ impl<'p> Evaluator<'p> {
                     }
                 }
             }
+            ("port", Value::Int(port)) => {
+                let port = self.bounded(port, 1, 65_535, value.span)?;
+                builder.readiness.port = Some((port as u16, value.span));
+            }
+            ("within", Value::Duration(millis)) => builder.readiness.within_millis = millis,
+            ("ready", found) => {
+                let (folder, mut words) = (frame.folder, Vec::new());
+                self.words(&found, value.span, folder, builder, &mut words)?;
+                if words.is_empty() {
+                    let message = "an empty list checks nothing";
+                    return self.fail(
+                        Diagnostic::error(Code::NOTHING_TO_RUN, value.span, message)
+                            .help("name a program: ready = [\"pg_isready\"]"),
+                    );
+                }
+                builder.readiness.ready = words;
+            }
             ("require", Value::List(stages)) => {
                 for stage in stages.iter() {
                     self.requirement(stage, value.span, builder)?;
@@ -406,7 +461,12 @@ impl<'p> Evaluator<'p> {
         Ok(())
     }
 
-    fn requirement(&mut self, stage: &Value, span: Span, builder: &mut Builder) -> Evaluated<()> {
+    fn requirement(
+        &mut self,
+        stage: &Value,
+        span: Span,
+        builder: &mut Builder<'p>,
+    ) -> Evaluated<()> {
         match stage {
             Value::Row(row) => {
                 if !self.is_skipped(*row)? {
@@ -438,20 +498,56 @@ impl<'p> Evaluator<'p> {
     }
 }
 
+/// What clauses are taken for: a row of a stage, or a service.
+pub(super) struct Subject<'p> {
+    pub(super) item: ItemRef,
+    /// The module whose folder it works in.
+    pub(super) home: ModuleId,
+    /// Its axes or parameters.
+    pub(super) locals: Vec<(&'p str, Value)>,
+}
+
+/// How a service is known to be ready.
+pub(super) struct Readiness {
+    /// And where it is given.
+    pub(super) port: Option<(u16, Span)>,
+    pub(super) ready: Vec<Text>,
+    pub(super) within_millis: u64,
+}
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self { port: None, ready: Vec::new(), within_millis: 60_000 }
+    }
+}
+
 /// A step while it is being put together.
-pub(super) struct Builder {
+pub(super) struct Builder<'p> {
     pub(super) step: Step,
     pub(super) inputs: Inputs,
     tools: Vec<Value>,
     require: Vec<(RowRef, Span)>,
     /// The build paths of its outs, for holes.
     outs: IndexMap<String, Arc<str>>,
+    pub(super) services: Vec<OwnService<'p>>,
+    /// Where its network is given, if it is.
+    pub(super) network: Option<Span>,
+    pub(super) readiness: Readiness,
+}
+
+/// A service that a step has.
+pub(super) struct OwnService<'p> {
+    /// Whose clause says so: the stage's own or one of its templates'.
+    pub(super) owner: ItemRef,
+    pub(super) name: &'p Name,
+    pub(super) value: Arc<ServiceValue>,
 }
 
 fn step_kind(kind: StageKind) -> StepKind {
     match kind {
         StageKind::Build => StepKind::Build,
         StageKind::Test => StepKind::Test,
+        StageKind::Service => StepKind::Service,
     }
 }
 
@@ -476,6 +572,7 @@ fn replaces(own: &ClauseKind, other: &ClauseKind) -> bool {
     match (own, other) {
         (ClauseKind::Out { name: own, .. }, ClauseKind::Out { name: other, .. })
         | (ClauseKind::Env { name: own, .. }, ClauseKind::Env { name: other, .. })
+        | (ClauseKind::Service { name: own, .. }, ClauseKind::Service { name: other, .. })
         | (ClauseKind::Field { name: own, .. }, ClauseKind::Field { name: other, .. }) => {
             own.text == other.text
         }

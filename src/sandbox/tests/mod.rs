@@ -1,5 +1,6 @@
 //! The sandbox, tried with real programs.
 
+mod beside;
 mod ends;
 mod runs;
 mod tools;
@@ -78,6 +79,7 @@ impl Try {
             scratch: Scratch::Memory,
             outs: Vec::new(),
             capture,
+            services: Vec::new(),
         };
         Self { spec, dir }
     }
@@ -126,6 +128,10 @@ impl Try {
         let outcome = sandbox.run(&self.spec, cancel, &mut |stream, bytes| match stream {
             Stream::Stdout => stdout.extend_from_slice(bytes),
             Stream::Stderr => stderr.extend_from_slice(bytes),
+            Stream::Service(place) => {
+                stderr.extend_from_slice(format!("<{place}>").as_bytes());
+                stderr.extend_from_slice(bytes);
+            }
         })?;
         Ok(Tried { outcome, stdout, stderr, dir: self.dir })
     }

@@ -180,6 +180,7 @@ impl<'a> Builder<'a> {
         for part in pair.into_inner() {
             match part.as_rule() {
                 Rule::stage_kind if part.as_str() == "test" => stage.kind = StageKind::Test,
+                Rule::stage_kind if part.as_str() == "service" => stage.kind = StageKind::Service,
                 Rule::name => stage.name = self.name(&part),
                 Rule::parameters => stage.parameters = Some(self.parameters(part)),
                 Rule::matrix => self.matrix(part.into_inner(), &mut stage),
@@ -246,6 +247,10 @@ impl<'a> Builder<'a> {
             Rule::env_clause => {
                 let name = self.name(&next().expect("a variable has a name"));
                 ClauseKind::Env { name, value: self.expected(next(), span) }
+            }
+            Rule::service_clause => {
+                let name = self.name(&next().expect("a service has a name"));
+                ClauseKind::Service { name, value: next().map(|value| self.expression(value)) }
             }
             Rule::run_clause => self.run_clause(next().expect("a `run` has something to run")),
             _ => {
@@ -385,6 +390,7 @@ pub(super) fn is_keyword(rule: Rule) -> bool {
             | Rule::at_word
             | Rule::out_word
             | Rule::env_word
+            | Rule::service_word
             | Rule::run_word
             | Rule::when_word
             | Rule::if_word

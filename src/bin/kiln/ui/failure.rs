@@ -1,7 +1,7 @@
 //! The report of a failure: what a tired reader needs, in the order in which it is needed. Knows one
 //! failed step and what it wrote; does not know the rest of the run.
 
-use kiln::event::{Failure, StepFinished};
+use kiln::event::{Cause, Failure, StepFinished};
 use kiln::plan::step::{Command, Place, Root, Step, Tool};
 
 use super::amount::{bytes, count, duration};
@@ -29,6 +29,11 @@ pub(crate) fn report(
     if let Some(failure) = &step.failure {
         if let Some(command) = command(scene, step, failure) {
             report.say("command", &command);
+        }
+        if failure.cause == Cause::Service
+            && let Some(at) = &failure.place
+        {
+            report.say("service", &format!("{}  {}", place(scene, at), source_line(scene, at)));
         }
         report.say("ended", &ended(step, failure));
         if let Some(help) = help(scene, step, failure) {

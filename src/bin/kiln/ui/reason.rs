@@ -24,6 +24,7 @@ pub(crate) fn one(reason: &Reason) -> String {
         What::Outs if name.is_empty() => "the list of its outs".to_owned(),
         What::Outs => format!("its out `{name}`"),
         What::Tool => format!("the tool `{name}`"),
+        What::Service => format!("the service `{name}`"),
         What::Host => format!("this machine's `{name}`"),
         What::Setting if name.is_empty() => "its settings".to_owned(),
         What::Setting => format!("the setting `{name}`"),

@@ -232,7 +232,6 @@ fn parts_of_later_versions_are_named_once() {
         ("secret TOKEN", "K0009 `secret`"),
         ("use std.rust", "K0009 `use std.rust`"),
         (&stage("secret B"), "K0009 `secret`"),
-        (&stage("service b = c"), "K0009 `service`"),
         (&stage("run python \"x\""), "K0009 `python`"),
     ]);
     let (module, _) = parsed("use std.rust\nbake shop {\n}\nuse std.node as js\n");
