@@ -39,6 +39,8 @@ pub enum Bug {
     LinkOuts,
     /// Steps have the network of the machine.
     OpenNetwork,
+    /// Inputs that were edited bear the time of all others, where a step keeps something.
+    OldClocks,
     /// What a step wrote is shown as it is.
     PassEscapes,
 }

@@ -36,6 +36,8 @@ pub struct Stats {
     pub blobs: u64,
     /// How many trees are laid out as folders.
     pub folders: u64,
+    /// How many steps have left something for their own next run.
+    pub kept: u64,
     /// How many damaged entries wait for removal.
     pub quarantined: u64,
     /// How much of the disk all of it takes, in bytes, without directories.
@@ -67,6 +69,7 @@ pub struct Checkup {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Record,
+    Kept,
     Folder,
     Blob,
 }
@@ -183,6 +186,7 @@ impl Store {
             }
             let freed = match entry.kind {
                 Kind::Record | Kind::Blob => self.remove_file(&entry.path, cutoff)?,
+                Kind::Kept => self.remove_kept(&entry.path, cutoff)?,
                 Kind::Folder => self.remove_folder(&entry.path, cutoff)?,
             };
             if let Some(bytes) = freed {
@@ -241,6 +245,19 @@ impl Store {
         remove_all(&aside).map(Some)
     }
 
+    /// Removes what a step kept, unless someone has it or has used it since the census; returns the
+    /// bytes freed.
+    fn remove_kept(&self, place: &Path, cutoff: Stamp) -> Result<Option<u64>, CacheError> {
+        let id = place.file_name().and_then(|name| name.to_str()?.parse::<Digest>().ok());
+        if let Some(id) = id {
+            let Some(_lock) = self.keep_locks.try_lock(id)? else { return Ok(None) };
+            if kept_used(place).is_ok_and(|used| used < cutoff) {
+                return remove_all(place).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
     fn empty_quarantine(&self, cutoff: Stamp) -> Result<(), CacheError> {
         for path in list(&self.root.join("quarantine"))? {
             // A folder in it may still be mounted by the run that set it aside, or by another.
@@ -263,7 +280,7 @@ fn census(root: &Path) -> Result<Census, CacheError> {
             census.count(&metadata);
             match kind {
                 Kind::Record => census.stats.records += 1,
-                Kind::Blob | Kind::Folder => census.stats.blobs += 1,
+                Kind::Blob | Kind::Folder | Kind::Kept => census.stats.blobs += 1,
             }
             let (used, inode) = (Stamp::accessed(&metadata), metadata.ino());
             census.entries.push(Entry { kind, used, path, inode });
@@ -282,6 +299,15 @@ fn census(root: &Path) -> Result<Census, CacheError> {
         })?;
         census.entries.push(Entry { kind: Kind::Folder, used, path, inode: 0 });
     }
+    for path in list(&root.join("keep"))? {
+        let Ok(used) = kept_used(&path) else { continue };
+        census.stats.kept += 1;
+        for_each_file(&path, &mut |_, metadata| {
+            census.count(metadata);
+            Ok(())
+        })?;
+        census.entries.push(Entry { kind: Kind::Kept, used, path, inode: 0 });
+    }
     Ok(census)
 }
 
@@ -291,6 +317,12 @@ impl Census {
             self.stats.bytes += metadata.blocks() * 512;
         }
     }
+}
+
+/// Returns when what is kept at `place` was last used.
+fn kept_used(place: &Path) -> io::Result<Stamp> {
+    let now = fs::symlink_metadata(place.join("now"));
+    now.or_else(|_| fs::symlink_metadata(place)).map(|metadata| Stamp::changed(&metadata))
 }
 
 /// Returns when the folder at `place` was last used.

@@ -9,6 +9,7 @@
 //! | `ac/<2 hex>/<key>` | records of results (`records`) |
 //! | `trees/<root digest>/` | trees of files ready to be mounted (`folder`) |
 //! | `leases/<run>`, `tmp/<run>/` | the live runs and their unfinished files (`lease`) |
+//! | `keep/<id>/` | what a step leaves for its own next run (`kept`) |
 //! | `locks/` | locks for single flight (`lock`) |
 //! | `quarantine/` | what did not match its digest, until the next collection (`gc`) |
 //!
@@ -24,6 +25,7 @@ mod export;
 mod faults;
 mod folder;
 mod gc;
+mod kept;
 mod lease;
 mod lock;
 mod manifest;
@@ -50,6 +52,7 @@ pub(crate) use blobs::{Blob, FIXED_MTIME_SECS};
 pub(crate) use disk::{file_system, free_bytes};
 pub(crate) use folder::Folder;
 pub use gc::{Checkup, Collected, Stats};
+pub(crate) use kept::{Kept, KeptInputs, Time};
 pub(crate) use lock::KeyLock;
 pub(crate) use proto::Writer;
 pub(crate) use reapi::write_digest;
@@ -74,6 +77,8 @@ pub(crate) struct Store {
     /// The directories of the workspace that were swept in this run.
     swept: Mutex<HashSet<PathBuf>>,
     step_locks: lock::Locks,
+    /// A step holds its own lock while it tries for one of these.
+    keep_locks: lock::Locks,
     /// Apart from the steps' locks, because a step holds its own while it waits for a tree's.
     tree_locks: lock::Locks,
     durability: sync::GroupSync,
@@ -98,7 +103,7 @@ impl Store {
         own_directory(&directory)?;
         let root = directory.join("v1");
         own_directory(&root)?;
-        for part in ["ac", "cas", "leases", "locks", "quarantine", "tmp", "trees"] {
+        for part in ["ac", "cas", "keep", "leases", "locks", "quarantine", "tmp", "trees"] {
             own_directory(&root.join(part))?;
         }
         Ok(Self {
@@ -107,6 +112,7 @@ impl Store {
             boot: boot_id(),
             swept: Mutex::default(),
             step_locks: lock::Locks::new(&root.join("locks"), "step"),
+            keep_locks: lock::Locks::new(&root.join("locks"), "keep"),
             tree_locks: lock::Locks::new(&root.join("locks"), "tree"),
             durability: sync::GroupSync::new(&root)?,
             root,

@@ -20,10 +20,12 @@ use crate::snapshot::{IngredientBook, Ingredients, Snapshot};
 use super::captures::{CaptureDir, CaptureDirs};
 use super::error::StepError;
 use super::failure;
-use super::inputs::{Laid, Pantry, Ready, Unlaid};
+use super::inputs::Pantry;
+use super::kept::{self, Keeping};
 use super::locked;
 use super::log::{Log, MAX_LOG_BYTES, replay};
 use super::outs::{self, Made};
+use super::ready::{Laid, Ready, Unlaid};
 use super::run::Message;
 use super::spec::spec;
 use super::stop::Stop;
@@ -128,6 +130,8 @@ struct Tried<'a> {
     log: Log,
     /// Holds the captured files.
     capture: CaptureDir<'a>,
+    /// What it keeps for its next run, if it does.
+    keeping: Option<Keeping<'a>>,
 }
 
 /// Brings a step to its end, whichever that is.
@@ -320,7 +324,7 @@ fn execute(
         if attempt > step.retries && tried.outcome.exit == Exit::Code(0) {
             let _ = say.send(Message::Over(id));
         }
-        let done = finish(shop, step, ready, tried)?;
+        let done = finish(shop, step, ready, tried, say)?;
         match &done.failure {
             Some(failure) if attempt <= step.retries && failure.cause != Cause::Interrupted => {
                 let (step, failure) = (step.name.clone(), failure.clone());
@@ -354,7 +358,11 @@ fn try_once<'a>(
 ) -> Result<Tried<'a>, StepError> {
     let store = shop.pantry.store();
     let capture = shop.captures.take(store.scratch())?;
-    let spec = spec(shop.plan, step, ready, laid, scratch, capture.path());
+    let mut spec = spec(shop.plan, step, ready, laid, scratch, capture.path());
+    let keeping = kept::open(store, step, ready, laid)?;
+    if let Some(keeping) = &keeping {
+        keeping.add_to(&mut spec, step);
+    }
     let mut log = Log::new();
     let mut voices = Voices::new(step.services.iter().map(|used| used.name.as_str()));
     let show = |stream, bytes: &[u8]| {
@@ -379,13 +387,19 @@ fn try_once<'a>(
         let note = format!("\n[kiln] the output was cut off at {} MiB\n", MAX_LOG_BYTES >> 20);
         show(Stream::Stderr, &log.add(Stream::Stderr, note.as_bytes()));
     }
-    Ok(Tried { outcome, log, capture })
+    Ok(Tried { outcome, log, capture, keeping })
 }
 
 /// Files what a run of the commands left, and finds out whether the step passed.
-fn finish(shop: &Shop, step: &Step, ready: &Ready, tried: Tried<'_>) -> Result<Done, StepError> {
+fn finish(
+    shop: &Shop,
+    step: &Step,
+    ready: &Ready,
+    tried: Tried<'_>,
+    say: &SyncSender<Message>,
+) -> Result<Done, StepError> {
     let store = shop.pantry.store();
-    let Tried { outcome, log, capture } = tried;
+    let Tried { outcome, log, capture, keeping } = tried;
     let made = outs::keep(store, step, &outcome.captured, capture.path())?;
     let end = log.end();
     let log = log.file(store)?;
@@ -411,7 +425,13 @@ fn finish(shop: &Shop, step: &Step, ready: &Ready, tried: Tried<'_>) -> Result<D
         let made = made.map(|(name, node)| (name.clone(), node.clone())).collect();
         return Ok(Done { outcome: Outcome::Failed, failure: Some(failure), made, ..done });
     }
-    record(shop, ready, &made, log, &done)?;
+    let is_warm = keeping.as_ref().is_some_and(Keeping::is_warm);
+    if let Some(Err(error)) = keeping.map(Keeping::save) {
+        let message =
+            format!("what `{}` keeps for its next run could not be stored: {error}", step.name);
+        send(say, Event::Warning(Warning { message, help: None, step: Some(step.name.clone()) }));
+    }
+    record(shop, ready, &made, log, is_warm, &done)?;
     Ok(Done { made, ..done })
 }
 
@@ -420,6 +440,7 @@ fn record(
     ready: &Ready,
     made: &Made,
     log: Option<Blob>,
+    warm: bool,
     done: &Done,
 ) -> Result<(), StepError> {
     let record = cache::Record {
@@ -431,7 +452,7 @@ fn record(
         elapsed_millis: done.run_millis,
         peak_memory_bytes: done.peak_memory_bytes,
         level: shop.pantry.level.name().to_owned(),
-        warm: false,
+        warm,
     };
     Ok(shop.pantry.store().put_record(&record)?)
 }

@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::event::What;
 use crate::files;
 use crate::plan::Plan;
-use crate::plan::artifact::{Artifact, FileSetId, Input};
+use crate::plan::artifact::{Artifact, Input};
 use crate::plan::step::{Root, Step, StepId, Text, Tool};
 use crate::snapshot::Ingredients;
 use crate::snapshot::memory::{Memory, Seen, Stat};
@@ -20,6 +20,7 @@ use super::error::StepError;
 use super::host::{Host, HostTool};
 use super::key::{self, Level};
 use super::line::{Line, TOOLS, line};
+use super::ready::{Laid, Layer, Placed, Ready, Unlaid, digest_of};
 use super::stores::Stores;
 use super::why::Sets;
 use super::{locked, tool_tree};
@@ -34,49 +35,6 @@ const MAX_HELD: usize = 64;
 /// How many times a file that is edited while it is taken in is tried again.
 const MAX_TRIES: usize = 5;
 
-/// Files of the project at one place in the working tree.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Placed {
-    set: FileSetId,
-    strip: String,
-    at: String,
-}
-
-/// A part of a step's working tree, laid out as one layer.
-#[derive(Clone, Debug)]
-struct Layer {
-    tree: Tree,
-    /// Where its files come from, if they are the project's; else from steps of this run.
-    source: Option<Placed>,
-    /// The links among the project's files and what they hold.
-    links: Arc<[(String, String)]>,
-}
-
-impl Layer {
-    /// Returns a layer of what steps of this run made.
-    fn made(tree: Tree) -> Self {
-        Self { tree, source: None, links: Arc::default() }
-    }
-}
-
-/// All that a step needs to run, by content.
-#[derive(Debug)]
-pub(crate) struct Ready {
-    /// The digest of the step with all of this.
-    pub(crate) key: Digest,
-    /// What it runs.
-    pub(crate) line: Line,
-    /// What went into the key, by name.
-    pub(crate) ingredients: Ingredients,
-    layers: Vec<Layer>,
-    tools: Vec<(String, Tree)>,
-    host_tools: Vec<HostTool>,
-    root: Option<Tree>,
-    scripts: Vec<Vec<u8>>,
-    /// Its services.
-    pub(crate) services: Vec<Ready>,
-}
-
 /// What is needed to make a step ready, shared by all steps of a run.
 pub(crate) struct Pantry<'a> {
     pub(crate) plan: &'a Plan,
@@ -90,37 +48,6 @@ pub(crate) struct Pantry<'a> {
     taken: Mutex<IndexMap<(PathBuf, String), Tree>>,
     /// The layers that were laid out last: the next step likely takes the same.
     folders: Mutex<IndexMap<Digest, Arc<Folder>>>,
-}
-
-/// A step laid out on disk.
-pub(crate) struct Laid {
-    /// The layers of the working tree.
-    pub(crate) layers: Vec<Arc<Folder>>,
-    /// Tools and where they stand in the working tree.
-    pub(crate) tools: Vec<(String, Arc<Folder>)>,
-    /// The root; `None` for the machine's own.
-    pub(crate) root: Option<Arc<Folder>>,
-    /// Paths of the machine that tools need.
-    pub(crate) host_paths: Vec<PathBuf>,
-    /// Its services.
-    pub(crate) services: Vec<Laid>,
-}
-
-/// Why a step could not be laid out.
-#[derive(Debug)]
-pub(crate) enum Unlaid {
-    /// A file of the project is another one now: make the step ready again.
-    Stale,
-    /// A blob that another step made is gone: that step must run again.
-    Lost(Digest),
-    /// Something else.
-    Failed(StepError),
-}
-
-impl<E: Into<StepError>> From<E> for Unlaid {
-    fn from(error: E) -> Self {
-        Self::Failed(error.into())
-    }
 }
 
 /// Returns the outs of a step that is done.
@@ -207,12 +134,27 @@ impl<'a> Pantry<'a> {
             level: self.level,
         };
         let key = key::key(step, &ingredients)?;
+        let kept = match step.keep.is_empty() {
+            true => key,
+            false => key::of_kept(step, &ingredients, &self.project),
+        };
         items.extend(named_services);
         items.push((What::Host, "system".into(), ingredients.root));
         items.extend(named.into_iter().map(|(name, digest)| (What::Tool, name.into(), digest)));
         let mut ingredients = self.ingredients(step, key, items, &line, &layers);
         ingredients.sets.extend(services.iter().flat_map(|ready| &ready.ingredients.sets));
-        Ok(Ready { key, line, ingredients, layers, tools, host_tools, root, scripts, services })
+        Ok(Ready {
+            key,
+            line,
+            ingredients,
+            layers,
+            tools,
+            host_tools,
+            root,
+            scripts,
+            kept,
+            services,
+        })
     }
 
     fn refuse_unsupported(&self, step: &Step) -> Result<(), StepError> {
@@ -326,7 +268,8 @@ impl<'a> Pantry<'a> {
 
     /// Merges layers of other steps into one if there are more than a mount can hold.
     fn few_layers(&self, layers: &[Layer]) -> Result<Vec<Layer>, Unlaid> {
-        if layers.len() <= crate::sandbox::MAX_LOWERS {
+        // What a step keeps takes two more.
+        if layers.len() + 2 <= crate::sandbox::MAX_LOWERS {
             return Ok(layers.to_vec());
         }
         let mut merged = Layer::made(Tree::default());
@@ -533,19 +476,6 @@ impl<'a> Pantry<'a> {
         self.memory.note_taken(path, stat, (root.digest, root.size));
         taken.insert(place, tree.clone());
         Ok(tree)
-    }
-}
-
-/// One digest for all that a node is.
-fn digest_of(node: Option<&Node>) -> Digest {
-    match node {
-        None => Digest::of(b"nothing"),
-        Some(Node::File { blob, executable: false }) => blob.digest,
-        Some(Node::File { blob, executable: true }) => {
-            Digest::of(format!("executable {}", blob.digest).as_bytes())
-        }
-        Some(Node::Link { target }) => Digest::of(target),
-        Some(Node::Directory(tree)) => tree.root().digest,
     }
 }
 

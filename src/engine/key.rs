@@ -7,6 +7,7 @@
 //! machine, and the values of secrets.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use crate::cache::{Blob, Tree, TreeError, Writer, write_digest};
 use crate::digest::{Digest, Hasher};
@@ -86,6 +87,24 @@ pub(crate) fn of_service(service: &Service, program: Digest) -> Digest {
     hasher.field(service.port.map_or(String::new(), |port| port.to_string()).as_bytes());
     for word in &service.ready {
         hasher.field(relative(word).as_bytes());
+    }
+    hasher.finish()
+}
+
+/// Returns what names the kept folder of a step of `project`: all of its key but the inputs, so that
+/// nothing that another command or another compiler left is found.
+pub(crate) fn of_kept(step: &Step, ingredients: &Ingredients, project: &Path) -> Digest {
+    let mut hasher = Hasher::tagged("kiln kept 1");
+    hasher.field(project.as_os_str().as_encoded_bytes());
+    hasher.field(step.name.as_bytes());
+    for path in &step.keep {
+        hasher.field(path.as_bytes());
+    }
+    hasher.field(b"\0");
+    hasher.field(&command(step, ingredients.line));
+    hasher.field(salt(step, ingredients).as_bytes());
+    for (_, script) in &ingredients.line.scripts {
+        hasher.field(script.as_bytes());
     }
     hasher.finish()
 }

@@ -9,9 +9,9 @@ use crate::plan::step::{MAX_SERVICES, Network, Service, Step, Text, TextPiece};
 use crate::planted::{Bug, is_planted};
 use crate::sandbox::{self, Scratch, Spec, Word};
 
-use super::inputs::{Laid, Ready};
 use super::line::CURRENT;
 use super::log::MAX_LOG_BYTES;
+use super::ready::{Laid, Ready};
 
 const _: () =
     assert!(MAX_SERVICES <= sandbox::MAX_SERVICES, "a sandbox has room for a step's services");
@@ -62,6 +62,7 @@ pub(super) fn spec(
         scratch,
         outs: out_paths(step, ready),
         capture: capture.to_owned(),
+        keep: None,
         services: services(plan, step, ready, laid),
     }
 }

@@ -5,6 +5,7 @@ mod call;
 mod condition;
 mod expr;
 mod files;
+mod keep;
 mod param;
 mod rows;
 mod script;

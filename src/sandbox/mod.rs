@@ -5,7 +5,8 @@
 //! A launcher enters its namespaces once (`cell`), starts process 1 of them once (`init`), and makes
 //! a root for each kind of step once (`root`). For each step it mounts a working tree (`stage`) over
 //! scratch space (`space`), starts the programs that stay up beside it (`beside`) and the program
-//! itself (`program`), waits for the end of all processes (`supervise`) and copies the outs (`capture`).
+//! itself (`program`), waits for the end of all processes (`supervise`) and copies the outs (`capture`)
+//! and what the step keeps for its next run (`keep`).
 
 mod beside;
 mod cancel;
@@ -14,6 +15,7 @@ mod cell;
 mod cgroup;
 mod error;
 mod init;
+mod keep;
 mod landlock;
 mod launcher;
 mod mounts;
@@ -49,7 +51,7 @@ pub(crate) use pool::Launcher;
 pub(crate) use probe::probe;
 pub use probe::{Check, Found, Report};
 pub(crate) use spec::{
-    Limits, MAX_LOWERS, MAX_SERVICES, Mount, Network, OutKind, OutPath, Piece, Place, Root,
+    Keep, Limits, MAX_LOWERS, MAX_SERVICES, Mount, Network, OutKind, OutPath, Piece, Place, Root,
     Scratch, Service, Spec, Word,
 };
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::error::{Feature, Oddity, SandboxError};
 use super::outcome::{CapturedFile, CapturedOut, Entry, Exit, Node, ServiceEnd};
-use super::spec::{Mount, Network, OutKind, OutPath, Root};
+use super::spec::{Keep, Mount, Network, OutKind, OutPath, Root};
 use super::wire::{Reader, Writer};
 
 /// One step, as a launcher is told of it. The descriptors stdout, stderr, capture directory and one
@@ -30,6 +30,7 @@ pub(super) struct Request {
     /// A directory of the host for the step's writes; `None` is memory.
     pub(super) scratch: Option<PathBuf>,
     pub(super) outs: Vec<OutPath>,
+    pub(super) keep: Option<Keep>,
     pub(super) services: Vec<Service>,
 }
 
@@ -89,6 +90,7 @@ impl Request {
             each_processes: None,
             scratch: None,
             outs: Vec::new(),
+            keep: None,
             services: Vec::new(),
         }
     }
@@ -117,6 +119,11 @@ impl Request {
             to.bytes(out.path.as_bytes());
             to.u8((out.kind == OutKind::Dir).into());
             to.u8(out.placed.into());
+        });
+        to.list(self.keep.as_slice(), |to, keep| {
+            to.list(&keep.paths, |to, path| to.bytes(path.as_bytes()));
+            to.list(keep.old.as_slice(), |to, old| to.path(old));
+            to.path(&keep.new);
         });
         to.list(&self.services, |to, service| service.write(to));
     }
@@ -149,6 +156,15 @@ impl Request {
                     placed: from.u8()? == 1,
                 })
             })?,
+            keep: from
+                .list(|from| {
+                    Some(Keep {
+                        paths: from.list(Reader::text)?,
+                        old: from.list(Reader::path)?.pop(),
+                        new: from.path()?,
+                    })
+                })?
+                .pop(),
             services: from.list(Service::read)?,
         })
     }

@@ -153,6 +153,7 @@ fn request<'a>(
         each_processes: None,
         scratch,
         outs: spec.outs.clone(),
+        keep: spec.keep.clone(),
         services: spec.services.iter().map(|service| beside(service, path_of)).collect(),
     }
 }

@@ -47,9 +47,23 @@ pub(crate) struct Spec {
     /// An empty directory of the host that takes the captured files; best on the file system where
     /// they are to stay, for then they can be renamed into place.
     pub(crate) capture: PathBuf,
+    /// What the step leaves for its own next run, if it does.
+    pub(crate) keep: Option<Keep>,
     /// Programs that are up while the step runs, started in this order, each when the one before it
     /// is ready; at most [`MAX_SERVICES`]. Needs [`Network::Loopback`], and a cell.
     pub(crate) services: Vec<Service>,
+}
+
+/// What a step that exits with 0 leaves for its own next run. Its lowers hold what the last one left.
+#[derive(Clone, Debug)]
+pub(crate) struct Keep {
+    /// Directories, relative to the working tree. Not an error if one is not there.
+    pub(crate) paths: Vec<String>,
+    /// What the last run left, one of the lowers; what the step has not touched is linked from there.
+    pub(crate) old: Option<PathBuf>,
+    /// An empty directory on the same file system that takes it, laid out like the working tree and
+    /// with the times that files had.
+    pub(crate) new: PathBuf,
 }
 
 /// A program that stays up beside a step, in the step's network and in a root and a working tree of

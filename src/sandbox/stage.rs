@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::capture;
 use super::error::Feature;
+use super::keep;
 use super::mounts::{self, READ_ONLY, Writes};
 use super::outcome::{CapturedOut, Exit};
 use super::protocol::{Fault, Ran, Request};
@@ -98,6 +99,10 @@ impl Stage {
                 .unwrap_or_else(|_| vec![CapturedOut::missing(); request.outs.len()]),
             _ => Vec::new(),
         };
+        if let (Exit::Code(0), Some(keep)) = (end.exit, &request.keep) {
+            let upper = Some(space.path().join(PLACES[0].0));
+            keep::keep(self.build(), &keep::Keeping::new(keep, upper, mounts::open_host)?)?;
+        }
         let in_memory = !space.is_on_disk();
         let scratch_full = in_memory && space.is_full();
         let End { exit, elapsed, peak_memory } = end;

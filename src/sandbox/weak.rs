@@ -18,7 +18,7 @@ use super::program::{Fence, Program};
 use super::protocol::{Fault, Ran, Request};
 use super::spec::{OutKind, Root};
 use super::supervise::{self, End};
-use super::{capture, landlock};
+use super::{capture, keep, landlock};
 
 use keeper::Keeper;
 
@@ -93,6 +93,9 @@ pub(super) fn run(
             .unwrap_or_else(|_| vec![CapturedOut::missing(); request.outs.len()]),
         _ => Vec::new(),
     };
+    if let (Exit::Code(0), Some(keep)) = (end.exit, &request.keep) {
+        keep::keep(build.as_fd(), &keep::Keeping::new(keep, None, super::mounts::open_place)?)?;
+    }
     let End { exit, elapsed, peak_memory } = end;
     Ok(Ran { exit, elapsed, peak_memory, scratch_full: false, in_memory: false, captured })
 }

@@ -9,6 +9,7 @@ mod crowds;
 mod damage;
 mod ends;
 mod floods;
+mod keep;
 mod kills;
 mod names;
 mod network;

@@ -41,6 +41,12 @@ pub(crate) static FIELDS: &[Field] = &[
         of: Of::Both,
     },
     Field {
+        name: "keep",
+        written: "list<string>",
+        doc: "Folders that its next run finds as this one left them, for compilers' own caches.",
+        of: Of::Stages,
+    },
+    Field {
         name: "may_fail",
         written: "bool",
         doc: "Whether the run goes on, and passes, when it fails.",
@@ -103,7 +109,7 @@ pub(crate) static FIELDS: &[Field] = &[
 ];
 
 /// Fields that later versions have.
-const LATER: &[&str] = &["keep", "platform"];
+const LATER: &[&str] = &["platform"];
 
 /// Words of other tools and what to write here instead.
 const FOREIGN: &[(&str, &str)] = &[
@@ -189,6 +195,7 @@ impl Field {
         match self.name {
             "cpus" => Type::Int(1, 1024),
             "image" => Type::Image,
+            "keep" => Type::list(Type::String),
             "may_fail" => Type::Bool,
             "memory" => Type::Size,
             "network" => Type::Enum(["none", "loopback", "full"].map(str::to_owned).to_vec()),

@@ -278,7 +278,17 @@ impl<'p> Evaluator<'p> {
     /// Returns the build path that a text written in a clause means.
     fn build_path(&mut self, written: &'p Expr, frame: &mut Frame<'p>) -> Evaluated<String> {
         let text = self.plain(written, frame)?;
-        let why = match files::project_path(frame.folder, &text) {
+        self.path_in_build(&text, written.span, frame.folder)
+    }
+
+    /// Returns the build path that a text means which counts from `folder`.
+    pub(super) fn path_in_build(
+        &mut self,
+        text: &str,
+        span: Span,
+        folder: &str,
+    ) -> Evaluated<String> {
+        let why = match files::project_path(folder, text) {
             None => "leaves the project",
             Some(path) if path.is_empty() => "is the whole project",
             Some(path) if files::below(".kiln", &path).is_some() => "is Kiln's own place",
@@ -286,7 +296,7 @@ impl<'p> Evaluator<'p> {
         };
         let message = format!("the path {text:?} {why}");
         let help = "paths count from the folder of the stage's file; start with `/` to count from the project's root";
-        self.fail(Diagnostic::error(Code::BAD_PATH, written.span, message).help(help))
+        self.fail(Diagnostic::error(Code::BAD_PATH, span, message).help(help))
     }
 
     fn out(
@@ -451,6 +461,7 @@ impl<'p> Evaluator<'p> {
                 }
                 builder.readiness.ready = words;
             }
+            ("keep", Value::List(_)) => self.keep(value, frame, builder)?,
             ("require", Value::List(stages)) => {
                 for stage in stages.iter() {
                     self.requirement(stage, value.span, builder)?;

@@ -79,6 +79,7 @@ impl Try {
             scratch: Scratch::Memory,
             outs: Vec::new(),
             capture,
+            keep: None,
             services: Vec::new(),
         };
         Self { spec, dir }

@@ -39,6 +39,9 @@ fn stats(folder: &std::path::Path, is_json: bool) -> Result<Exit, RunError> {
     ui::say(&format!("  {:>8}  results of steps", stats.records));
     ui::say(&format!("  {:>8}  files they read or made", stats.blobs));
     ui::say(&format!("  {:>8}  folders laid out for steps", stats.folders));
+    if stats.kept > 0 {
+        ui::say(&format!("  {:>8}  steps with something kept for their next run", stats.kept));
+    }
     if stats.quarantined > 0 {
         ui::say(&format!("  {:>8}  damaged entries set aside", stats.quarantined));
     }
