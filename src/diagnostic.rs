@@ -225,6 +225,8 @@ codes! {
     CONDITIONAL_STAGE = 0306;
     /// A service that is no such thing, or a stage that cannot have one.
     BAD_SERVICE = 0307;
+    /// A secret where none may go, or something else where one is wanted.
+    SECRET = 0308;
     // The graph.
     /// Stages that need each other in a circle.
     STAGE_CYCLE = 0401;

@@ -37,6 +37,7 @@ pub mod plan;
 pub mod planted;
 mod process;
 mod sandbox;
+mod secret;
 pub mod session;
 mod snapshot;
 pub mod source;

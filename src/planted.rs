@@ -41,6 +41,8 @@ pub enum Bug {
     OpenNetwork,
     /// Inputs that were edited bear the time of all others, where a step keeps something.
     OldClocks,
+    /// Secrets are shown as they are.
+    ShowSecrets,
     /// What a step wrote is shown as it is.
     PassEscapes,
 }

@@ -24,6 +24,7 @@ use crate::syntax::fmt;
 pub use machine::{Check, Found, FoundTool, Machine, Report, StoreState, examine};
 pub use run::{
     DEFAULT_STORE_BYTES, Interrupt, RunError, RunOptions, StepLog, forecast, read_log, run, served,
+    unbound,
 };
 pub use store::{Checkup, Collected, Stats, collect, stats, verify};
 pub use workspace::{Planned, Record, STATE_FOLDER, Workspace};
@@ -33,6 +34,7 @@ pub use crate::facts::{Fact, Facts, Finding};
 pub use crate::engine::forecast::Forecast;
 pub use crate::engine::key::Level;
 pub use crate::sandbox::WEAK_BREAKS;
+pub use crate::secret::{Source, variable as secret_variable};
 
 pub use crate::lang::catalog::{Catalog, CatalogParam, CatalogStage};
 pub use crate::lang::pipeline::{Depth, OUT_FOLDER};

@@ -9,27 +9,29 @@ use std::time::{Duration, Instant};
 use crate::cache::{self, Blob, Hit, Node};
 use crate::digest::Digest;
 use crate::event::{
-    Cause, Change, Event, Failure, Outcome, Reason, StepOutput, StepRetried, StepStarted, Stream,
-    Warning, What, WrittenOut,
+    Cause, Change, Event, Failure, Outcome, Reason, StepRetried, StepStarted, Warning, What,
+    WrittenOut,
 };
 use crate::plan::Plan;
 use crate::plan::step::{Step, StepId};
 use crate::sandbox::{self, Exit, Sandbox, Scratch};
+use crate::secret::Vault;
 use crate::snapshot::{IngredientBook, Ingredients, Snapshot};
 
 use super::captures::{CaptureDir, CaptureDirs};
 use super::error::StepError;
 use super::failure;
+use super::hearing::Hearing;
 use super::inputs::Pantry;
 use super::kept::{self, Keeping};
 use super::locked;
-use super::log::{Log, MAX_LOG_BYTES, replay};
+use super::log::{Log, replay};
 use super::outs::{self, Made};
 use super::ready::{Laid, Ready, Unlaid};
 use super::run::Message;
+use super::secrets::{self, Secrets};
 use super::spec::spec;
 use super::stop::Stop;
-use super::voices::Voices;
 use super::why;
 
 /// How often a step is made ready again because what it is made of changed or was lost.
@@ -51,6 +53,8 @@ pub(crate) struct Shop<'a> {
     pub(crate) replays: bool,
     /// What the steps made that are done.
     pub(crate) made: Vec<Mutex<Arc<Made>>>,
+    /// The secrets that steps may have.
+    pub(crate) vault: &'a Vault,
     /// Held while a lost result is made again: by one thread at a time.
     pub(crate) revival: Mutex<()>,
     /// What earlier runs left.
@@ -70,6 +74,8 @@ pub(crate) struct Done {
     pub(crate) failure: Option<Failure>,
     /// The step that did not make what this one needs.
     pub(crate) blocked_by: Option<StepId>,
+    /// Why it was left out, of a step that this run may not run.
+    pub(crate) withheld: Option<String>,
     pub(crate) why: Vec<Reason>,
     pub(crate) attempts: u32,
     pub(crate) peak_memory_bytes: Option<u64>,
@@ -89,6 +95,7 @@ impl Done {
             made: Made::new(),
             failure: None,
             blocked_by: None,
+            withheld: None,
             why: Vec::new(),
             attempts: 1,
             peak_memory_bytes: None,
@@ -106,6 +113,12 @@ impl Done {
     /// Returns the end of a step that never began, since the run stopped before.
     pub(crate) fn skipped() -> Self {
         Self::new(Outcome::Skipped, None)
+    }
+
+    /// Returns the end of a step that this run may not run.
+    fn withheld(secret: &str) -> Self {
+        let why = format!("the run is not trusted, and nothing gives the secret `{secret}`");
+        Self { withheld: Some(why), ..Self::new(Outcome::Skipped, None) }
     }
 
     /// Returns the end of a step that never began, since that one failed.
@@ -160,6 +173,9 @@ fn bring(
     say: &SyncSender<Message>,
 ) -> Result<Done, StepError> {
     let step = shop.plan.step(id);
+    if let Some(secret) = secrets::withheld(shop.plan, step, shop.vault) {
+        return Ok(Done::withheld(secret));
+    }
     let store = shop.pantry.store();
     let mut lost = None;
     for _ in 0..MAX_ROUNDS {
@@ -299,6 +315,10 @@ fn execute(
 ) -> Result<Done, StepError> {
     let step = shop.plan.step(id);
     let why = why(shop, id, ready);
+    let secrets = secrets::open(shop.plan, step, shop.vault)?;
+    for short in secrets.iter().flat_map(|secrets| secrets.mask().short()) {
+        send(say, Event::Warning(short_secret(step, short)));
+    }
     let mut attempt = 1;
     let mut scratch = Scratch::Memory;
     loop {
@@ -315,8 +335,8 @@ fn execute(
                 why: why.clone(),
             }),
         );
-        let tried =
-            try_once(shop, step, ready, laid, scratch, say).map_err(|error| error.of_step(step))?;
+        let tried = try_once(shop, step, ready, laid, secrets.as_ref(), scratch, say)
+            .map_err(|error| error.of_step(step))?;
         if tried.outcome.scratch_full && scratch == Scratch::Memory {
             scratch = Scratch::Disk;
             continue;
@@ -324,7 +344,7 @@ fn execute(
         if attempt > step.retries && tried.outcome.exit == Exit::Code(0) {
             let _ = say.send(Message::Over(id));
         }
-        let done = finish(shop, step, ready, tried, say)?;
+        let done = finish(shop, step, ready, tried, secrets.as_ref(), say)?;
         match &done.failure {
             Some(failure) if attempt <= step.retries && failure.cause != Cause::Interrupted => {
                 let (step, failure) = (step.name.clone(), failure.clone());
@@ -334,6 +354,14 @@ fn execute(
             _ => return Ok(Done { why, attempts: attempt, ..done }),
         }
     }
+}
+
+/// Returns the warning of a secret that is too short to be covered in whatever form it is written.
+fn short_secret(step: &Step, name: &str) -> Warning {
+    let message =
+        format!("the secret `{name}` is so short that it is covered only as it is, if at all");
+    let help = "make it 8 bytes long or more".to_owned();
+    Warning { message, help: Some(help), step: Some(step.name.clone()) }
 }
 
 /// Returns why a step has to run.
@@ -353,40 +381,25 @@ fn try_once<'a>(
     step: &Step,
     ready: &Ready,
     laid: &Laid,
+    secrets: Option<&Secrets>,
     scratch: Scratch,
     say: &SyncSender<Message>,
 ) -> Result<Tried<'a>, StepError> {
     let store = shop.pantry.store();
     let capture = shop.captures.take(store.scratch())?;
     let mut spec = spec(shop.plan, step, ready, laid, scratch, capture.path());
+    if let Some(secrets) = secrets {
+        secrets.give(shop.plan, step, &mut spec)?;
+    }
     let keeping = kept::open(store, step, ready, laid)?;
     if let Some(keeping) = &keeping {
         keeping.add_to(&mut spec, step);
     }
-    let mut log = Log::new();
-    let mut voices = Voices::new(step.services.iter().map(|used| used.name.as_str()));
-    let show = |stream, bytes: &[u8]| {
-        if !bytes.is_empty() {
-            send(say, Event::StepOutput(StepOutput::new(&step.name, stream, bytes)));
-        }
-    };
-    let outcome =
-        shop.sandbox.run(&spec, shop.stop.cancel(), &mut |stream, bytes| match stream {
-            sandbox::Stream::Stdout => show(Stream::Stdout, &log.add(Stream::Stdout, bytes)),
-            sandbox::Stream::Stderr => show(Stream::Stderr, &log.add(Stream::Stderr, bytes)),
-            sandbox::Stream::Service(place) => {
-                let lines = voices.add(place, bytes);
-                show(Stream::Stderr, &log.add(Stream::Stderr, &lines));
-            }
-        })?;
-    show(Stream::Stderr, &log.add(Stream::Stderr, &voices.rest()));
-    for (stream, half) in log.take_halves() {
-        show(stream, &half);
-    }
-    if outcome.log_truncated {
-        let note = format!("\n[kiln] the output was cut off at {} MiB\n", MAX_LOG_BYTES >> 20);
-        show(Stream::Stderr, &log.add(Stream::Stderr, note.as_bytes()));
-    }
+    let mut hearing = Hearing::new(step, secrets.map(Secrets::mask), say);
+    let outcome = shop
+        .sandbox
+        .run(&spec, shop.stop.cancel(), &mut |stream, bytes| hearing.hear(stream, bytes))?;
+    let log = hearing.end(outcome.log_truncated);
     Ok(Tried { outcome, log, capture, keeping })
 }
 
@@ -396,14 +409,23 @@ fn finish(
     step: &Step,
     ready: &Ready,
     tried: Tried<'_>,
+    secrets: Option<&Secrets>,
     say: &SyncSender<Message>,
 ) -> Result<Done, StepError> {
     let store = shop.pantry.store();
     let Tried { outcome, log, capture, keeping } = tried;
-    let made = outs::keep(store, step, &outcome.captured, capture.path())?;
+    let leak = match secrets {
+        Some(secrets) => secrets.leak(step, &outcome.captured, capture.path())?,
+        None => None,
+    };
+    let made = match &leak {
+        None => outs::keep(store, step, &outcome.captured, capture.path())?,
+        Some(_) => Made::new(),
+    };
     let end = log.end();
     let log = log.file(store)?;
     let failure = match outcome.exit {
+        Exit::Code(0) if leak.is_some() => leak,
         Exit::Code(0) => outs::missing(step, &made, &outcome.captured),
         exit => {
             let current = ready.line.has_current.then(|| current(&outcome, step, capture.path()));
@@ -418,7 +440,10 @@ fn finish(
         ingredients: Some(ready.ingredients.clone()),
         ..Done::new(Outcome::Ran, Some(ready.key))
     };
-    if let Some(failure) = failure {
+    if let Some(mut failure) = failure {
+        if let Some(secrets) = secrets {
+            failure.message = secrets.mask().cover(&failure.message);
+        }
         let kept = |out: &&crate::plan::artifact::Out| out.is_optional;
         let optional = step.outs.iter().filter(kept);
         let made = optional.filter_map(|out| made.get_key_value(&out.name));
@@ -511,7 +536,7 @@ fn is_ours(platform: &str) -> bool {
 }
 
 /// Passes an event on. A listener that is gone does not matter: the run ends anyway.
-fn send(say: &SyncSender<Message>, event: Event) {
+pub(super) fn send(say: &SyncSender<Message>, event: Event) {
     let _ = say.send(Message::Said(event));
 }
 

@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use crate::event::{Cause, Failure};
 use crate::plan::step::{Step, StepId};
 use crate::sandbox::SandboxError;
+use crate::secret::SecretError;
 
 /// Why a step could not be run, or what it made could not be kept.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +47,12 @@ pub(crate) enum StepError {
     /// A blob that a result or an input consists of is gone.
     #[error("the cache lost `{digest}`, and it could not be made again")]
     Lost { digest: Digest },
+    /// A secret that cannot be had.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// A secret that no variable can hold.
+    #[error("the secret `{secret}` holds a zero byte, which the variable `{variable}` cannot hold")]
+    ZeroByte { secret: String, variable: String },
     /// The store failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -70,7 +77,11 @@ impl StepError {
             Self::Sandbox(error @ SandboxError::Exec { .. }) => (Cause::Command, cure(error)),
             Self::Sandbox(error) => (Cause::Machine, cure(error)),
             Self::Cache(CacheError::Io { source, .. }) => (Cause::Machine, space(source)),
+            Self::ZeroByte { variable, .. } => {
+                (Cause::Machine, Some(format!("have it as a file: secret file {variable}")))
+            }
             Self::Restless { .. }
+            | Self::Secret(_)
             | Self::Tool { .. }
             | Self::Unsupported { .. }
             | Self::OtherPlatform { .. }

@@ -159,7 +159,6 @@ impl<'a> Pantry<'a> {
 
     fn refuse_unsupported(&self, step: &Step) -> Result<(), StepError> {
         let what = match step {
-            step if !step.secrets.is_empty() => "steps with secrets",
             // All steps would share the host's network, and its ports.
             step if !step.services.is_empty() && self.level == Level::Weak => {
                 "services in the weak sandbox"

@@ -16,6 +16,7 @@ use crate::plan::Plan;
 use crate::plan::graph::Graph;
 use crate::plan::step::{SkippedStep, Step, StepId, StepKind};
 use crate::sandbox::Sandbox;
+use crate::secret::Vault;
 use crate::snapshot::{Learned, Snapshot};
 
 use super::attempt::{Done, Shop, millis, millis_since, settle};
@@ -77,6 +78,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) level: Level,
     /// The machine's own system and tools.
     pub(crate) host: &'a Host,
+    /// The secrets that steps may have.
+    pub(crate) vault: &'a Vault,
     /// How the run is interrupted.
     pub(crate) stop: &'a Stop,
     /// Bytes of memory for steps together.
@@ -183,6 +186,7 @@ fn shop<'a>(
         pantry: Pantry::new(plan, project, memory, stores, host, level),
         sandbox: machine.sandbox,
         captures: CaptureDirs::default(),
+        vault: machine.vault,
         stop: machine.stop,
         rerun,
         out_folders,
@@ -280,6 +284,9 @@ impl Course<'_, '_> {
         let has_passed = done.has_passed() || is_tolerated;
         let verdict = if has_passed { Verdict::Passed } else { Verdict::Failed };
         let blocked = match done.outcome {
+            Outcome::Skipped if done.withheld.is_some() => {
+                self.schedule.finish(id, Verdict::Withheld)
+            }
             // It began too late: nobody is to blame.
             Outcome::Skipped => {
                 self.schedule.stop();
@@ -288,7 +295,8 @@ impl Course<'_, '_> {
             _ => self.schedule.finish(id, verdict),
         };
         let blocks = u32::try_from(blocked.len()).unwrap_or(u32::MAX);
-        let is_skipped = done.outcome == Outcome::Skipped || done.is_interrupted();
+        let is_skipped =
+            done.outcome == Outcome::Skipped && done.withheld.is_none() || done.is_interrupted();
         let culprit = done.blocked_by.unwrap_or(id);
         if done.outcome == Outcome::Ran {
             let _ = ask.send(Wish::Ticket(self.next_ticket));
@@ -340,6 +348,7 @@ impl Course<'_, '_> {
             log: done.log.map(|blob| blob.digest),
             log_bytes: done.log.map(|blob| blob.size),
             blocks,
+            condition: done.withheld.clone(),
             outs: done.written.clone(),
             ..StepFinished::new(
                 step.name.clone(),

@@ -41,6 +41,8 @@ pub(crate) enum Verdict {
     Passed,
     /// Those that wait for it never start.
     Failed,
+    /// Those that wait for it never start, and the others are none the worse.
+    Withheld,
 }
 
 /// Where a step is.
@@ -175,6 +177,7 @@ impl<'a> Schedule<'a> {
                 self.is_stopped |= !self.keep_going;
                 self.block(id)
             }
+            Verdict::Withheld => self.block(id),
         }
     }
 

@@ -62,6 +62,7 @@ pub(super) fn spec(
         scratch,
         outs: out_paths(step, ready),
         capture: capture.to_owned(),
+        files: Vec::new(),
         keep: None,
         services: services(plan, step, ready, laid),
     }

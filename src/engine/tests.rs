@@ -175,7 +175,9 @@ impl Bench {
         let tools = snapshot.tools().clone();
         let host = Host::look(&project, environment, snapshot.memory(), tools);
         let stop = Stop::new().unwrap();
+        let vault = crate::secret::Vault::new(<_>::default(), <_>::default(), self.project(), true);
         let machine = Machine {
+            vault: &vault,
             project: &project,
             snapshot: &snapshot,
             store: &store,

@@ -68,7 +68,7 @@ pub(super) fn page(code: &str, text: &str) -> String {
 pub(super) fn signature(analysis: &Analysis, item: &Item) -> String {
     let text = |span: Span| analysis.program().sources.text(span);
     match &item.kind {
-        ItemKind::Use(_) | ItemKind::Param(_) => text(item.span).to_owned(),
+        ItemKind::Use(_) | ItemKind::Param(_) | ItemKind::Secret(_) => text(item.span).to_owned(),
         ItemKind::Let(binding) => {
             let end = binding.ty.as_ref().map_or(binding.name.span, |ty| ty.span);
             text(Span { end: end.end, ..item.span }).to_owned()

@@ -62,15 +62,15 @@ fn names_are_completed_by_where_they_stand() {
     // Each with all that is offered, or with what is and (after `!`) what is not among it.
     for (last, expected) in [
         // Where an item or a clause begins.
-        ("$0", "build fn let param pub service test use"),
-        ("pub le$0", "build fn let param service test use"),
+        ("$0", "build fn let param pub secret service test use"),
+        ("pub le$0", "build fn let param secret service test use"),
         (
             "build x {\n  $0\n}\n",
-            "env in out run service cpus image keep may_fail memory network require retries timeout tools",
+            "env in out run secret service cpus image keep may_fail memory network require retries timeout tools",
         ),
         (
             "build x {\n  ti$0\n  run sh \"\"\n}\n",
-            "env in out run service cpus image keep may_fail memory network require retries timeout tools",
+            "env in out run secret service cpus image keep may_fail memory network require retries timeout tools",
         ),
         ("build x {\n  run $0\n}\n", "bash sh"),
         ("let $0", ""),

@@ -61,7 +61,7 @@ impl<'a> Node<'a> {
 
 fn item_children<'a>(item: &'a Item, each: &mut dyn FnMut(Node<'a>)) {
     match &item.kind {
-        ItemKind::Use(_) | ItemKind::Broken(_) => {}
+        ItemKind::Use(_) | ItemKind::Secret(_) | ItemKind::Broken(_) => {}
         ItemKind::Param(param) => {
             each(Node::Type(&param.ty));
             param.default.iter().for_each(|value| each(Node::Expr(value)));
@@ -95,6 +95,10 @@ fn clause_children<'a>(clause: &'a Clause, each: &mut dyn FnMut(Node<'a>)) {
         ClauseKind::Out { ty, path, .. } => {
             each(Node::Type(ty));
             path.iter().for_each(|path| each(Node::Expr(path)));
+        }
+        ClauseKind::Secret { uses, .. } => {
+            let values = uses.iter().filter_map(|used| used.value.as_ref());
+            values.for_each(|value| each(Node::Expr(value)));
         }
         ClauseKind::Service { value, .. } => value.iter().for_each(|value| each(Node::Expr(value))),
         ClauseKind::Env { value, .. }

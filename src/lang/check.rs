@@ -13,6 +13,7 @@ mod note;
 mod operator;
 mod outs;
 mod script;
+mod secret;
 mod service;
 mod stage;
 mod types;
@@ -233,6 +234,7 @@ impl<'p> Checker<'p> {
     fn item(&mut self, item: ItemRef, tree: &'p Item) {
         match &tree.kind {
             ItemKind::Use(_) | ItemKind::Broken(_) => {}
+            ItemKind::Secret(secret) => self.secret_item(&secret.name),
             ItemKind::Param(_) | ItemKind::Let(_) => {
                 self.type_of(item, tree.span);
             }
@@ -256,6 +258,7 @@ impl<'p> Checker<'p> {
                 let import = super::module::alias(used).and_then(|alias| imports.get(&alias));
                 import.and_then(|import| import.module).map_or(Type::Unknown, Type::Module)
             }
+            ItemKind::Secret(_) => Type::Secret(item),
             ItemKind::Function(_) => Type::Function(item),
             ItemKind::Stage(stage) if stage.parameters.is_some() => Type::Template(item),
             ItemKind::Stage(stage) => Type::of_stage(item, stage.kind),
@@ -384,6 +387,10 @@ impl<'p> Checker<'p> {
                 }
                 let (what, cure) = match &tree.kind {
                     ItemKind::Param(_) => ("param", "mention it or delete it"),
+                    ItemKind::Secret(_) => (
+                        "secret",
+                        "give it to a stage, delete it, or make it `pub` for other files",
+                    ),
                     ItemKind::Let(_) => {
                         ("value", "mention it, delete it, or make it `pub` for other files")
                     }

@@ -9,6 +9,7 @@ mod keep;
 mod param;
 mod rows;
 mod script;
+mod secret;
 mod service;
 mod step;
 mod text;
@@ -245,7 +246,7 @@ impl<'p> Evaluator<'p> {
                 self.deeper(span, |evaluator| evaluator.expr(&binding.value, &mut frame))
             }
             // Params were set before; one that is not there has no value.
-            ItemKind::Param(_) | ItemKind::Broken(_) => Err(Stop),
+            ItemKind::Param(_) | ItemKind::Secret(_) | ItemKind::Broken(_) => Err(Stop),
             ItemKind::Function(_) => Ok(Value::Named(Type::Function(item))),
             ItemKind::Stage(stage) if stage.parameters.is_some() => {
                 Ok(Value::Named(Type::Template(item)))

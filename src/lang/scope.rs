@@ -84,6 +84,7 @@ pub(crate) fn declared(item: &Item) -> Option<(String, Span)> {
             return Some((alias(used)?, span));
         }
         ItemKind::Param(param) => &param.name,
+        ItemKind::Secret(secret) => &secret.name,
         ItemKind::Let(binding) => &binding.name,
         ItemKind::Function(function) => &function.name,
         ItemKind::Stage(stage) => &stage.name,

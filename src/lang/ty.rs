@@ -66,6 +66,8 @@ pub(crate) enum Type {
     /// `stage.all`: all rows of a matrix.
     AllRows(ItemRef),
     Template(ItemRef),
+    /// A secret, which no expression may hold.
+    Secret(ItemRef),
     /// A service with its arguments, for stages to have.
     Service(ItemRef),
     /// A service that a stage has.
@@ -250,6 +252,7 @@ impl fmt::Display for Type {
             Self::Row(_) => "row of a stage",
             Self::AllRows(_) => "all rows of a stage",
             Self::Template(_) => "template",
+            Self::Secret(_) => "secret",
             Self::Service(_) => "service",
             Self::Beside(_) => "service of this stage",
             Self::Function(_) | Self::Builtin(_) => "function",

@@ -330,9 +330,6 @@ pub struct SecretUse {
     /// Whether the variable holds the path of a file with the secret instead of the secret.
     #[serde(default, skip_serializing_if = "is_false")]
     pub is_file: bool,
-    /// Whether a new value of the secret makes the step run again.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub affects_cache: bool,
 }
 
 /// A service beside a step.

@@ -95,6 +95,7 @@ fn try_step(cells: &Cells, scratch: &Path) -> Result<(), SandboxError> {
         scratch: Scratch::Memory,
         outs: Vec::new(),
         capture,
+        files: Vec::new(),
         keep: None,
         services: Vec::new(),
     };

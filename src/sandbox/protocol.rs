@@ -11,7 +11,6 @@ use super::wire::{Reader, Writer};
 
 /// One step, as a launcher is told of it. The descriptors stdout, stderr, capture directory and one
 /// output for each service travel with it, in this order.
-#[derive(Debug)]
 pub(super) struct Request {
     pub(super) root: Root,
     pub(super) lowers: Vec<PathBuf>,
@@ -30,12 +29,12 @@ pub(super) struct Request {
     /// A directory of the host for the step's writes; `None` is memory.
     pub(super) scratch: Option<PathBuf>,
     pub(super) outs: Vec<OutPath>,
+    pub(super) files: Vec<(String, Vec<u8>)>,
     pub(super) keep: Option<Keep>,
     pub(super) services: Vec<Service>,
 }
 
 /// A program beside a step, as a launcher is told of it.
-#[derive(Debug)]
 pub(super) struct Service {
     /// Without outs, limits and services.
     pub(super) request: Request,
@@ -90,6 +89,7 @@ impl Request {
             each_processes: None,
             scratch: None,
             outs: Vec::new(),
+            files: Vec::new(),
             keep: None,
             services: Vec::new(),
         }
@@ -119,6 +119,10 @@ impl Request {
             to.bytes(out.path.as_bytes());
             to.u8((out.kind == OutKind::Dir).into());
             to.u8(out.placed.into());
+        });
+        to.list(&self.files, |to, (name, bytes)| {
+            to.bytes(name.as_bytes());
+            to.bytes(bytes);
         });
         to.list(self.keep.as_slice(), |to, keep| {
             to.list(&keep.paths, |to, path| to.bytes(path.as_bytes()));
@@ -156,6 +160,7 @@ impl Request {
                     placed: from.u8()? == 1,
                 })
             })?,
+            files: from.list(|from| Some((from.text()?, from.bytes()?)))?,
             keep: from
                 .list(|from| {
                     Some(Keep {

@@ -48,13 +48,16 @@ pub(super) fn run(
     let on_disk = spec.scratch == Scratch::Disk || !cell.memory;
     let space = on_disk.then(|| pool.make_scratch()).transpose()?;
     let places = match (guise, &space) {
-        (Guise::Weak, Some(space)) => ["build", "home", "tmp"].map(|name| space.join(name)),
-        _ => ["/build", "/home/build", "/tmp"].map(PathBuf::from),
+        (Guise::Weak, Some(space)) => {
+            ["build", "home", "tmp", "files"].map(|name| space.join(name))
+        }
+        _ => ["/build", "/home/build", "/tmp", "/run/kiln"].map(PathBuf::from),
     };
     let path_of = |place| match place {
         Place::Build => places[0].as_os_str(),
         Place::Home => places[1].as_os_str(),
         Place::Temp => places[2].as_os_str(),
+        Place::Files => places[3].as_os_str(),
     };
     let mut request = request(spec, path_of, space.clone());
     [request.each_memory, request.each_processes] = keeper.left_to_launcher(&spec.limits);
@@ -153,6 +156,7 @@ fn request<'a>(
         each_processes: None,
         scratch,
         outs: spec.outs.clone(),
+        files: spec.files.clone(),
         keep: spec.keep.clone(),
         services: spec.services.iter().map(|service| beside(service, path_of)).collect(),
     }

@@ -17,7 +17,7 @@ pub(crate) const MAX_SERVICES: usize = 16;
 pub(crate) const FIXED_MTIME_SECS: i64 = 946_684_800;
 
 /// Everything one run of one step needs. Nothing is taken from the surroundings but what is here.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Spec {
     /// What the step sees as `/`, below its working tree.
     pub(crate) root: Root,
@@ -47,6 +47,8 @@ pub(crate) struct Spec {
     /// An empty directory of the host that takes the captured files; best on the file system where
     /// they are to stay, for then they can be renamed into place.
     pub(crate) capture: PathBuf,
+    /// Files that only the step's own user can read, by name; in memory, and gone when it ends.
+    pub(crate) files: Vec<(String, Vec<u8>)>,
     /// What the step leaves for its own next run, if it does.
     pub(crate) keep: Option<Keep>,
     /// Programs that are up while the step runs, started in this order, each when the one before it
@@ -68,7 +70,7 @@ pub(crate) struct Keep {
 
 /// A program that stays up beside a step, in the step's network and in a root and a working tree of
 /// its own. It is killed when the step has ended.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Service {
     /// What it runs and sees. Its network, limits, outs, capture and services mean nothing.
     pub(crate) program: Spec,
@@ -121,6 +123,8 @@ pub(crate) enum Place {
     Home,
     /// A writable directory for temporary files: `/tmp` in a cell.
     Temp,
+    /// The directory of [`Spec::files`]: `/run/kiln` in a cell. Only where there are any.
+    Files,
 }
 
 impl Word {

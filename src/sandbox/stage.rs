@@ -34,6 +34,8 @@ pub(super) struct Stage {
     trees: Vec<(OwnedFd, PathBuf)>,
     /// The whole scratch space.
     anchor: OwnedFd,
+    /// Files in memory, if there are any.
+    files: Option<OwnedFd>,
 }
 
 impl Stage {
@@ -51,13 +53,23 @@ impl Stage {
         let copy = |name: &str| mounts::copy_dir(&space.path().join(name)).map_err(scratch);
         let [_, tmp, home, shm] = PLACES.map(|(name, _)| name);
         let own = [build, copy(tmp)?, copy(home)?, copy(shm)?];
-        Ok(Self { own, trees, anchor: copy("")? })
+        let files = match request.files.is_empty() {
+            true => None,
+            false => {
+                Some(files(request).map_err(|error| Fault::prepare("make", "/run/kiln", error))?)
+            }
+        };
+        Ok(Self { own, trees, anchor: copy("")?, files })
     }
 
     /// Attaches all this in the mount namespace of a root, where the caller is.
     pub(super) fn attach(&self) -> Result<(), Fault> {
         for (mount, (_, place)) in self.own.iter().zip(PLACES) {
             mounts::attach_at(mount, Path::new(place))
+                .map_err(|error| Fault::refused(Feature::Mounts, error))?;
+        }
+        if let Some(files) = &self.files {
+            mounts::attach_at(files, Path::new(ANCHOR))
                 .map_err(|error| Fault::refused(Feature::Mounts, error))?;
         }
         for (tree, path) in &self.trees {
@@ -74,6 +86,9 @@ impl Stage {
     /// to below one mount, and that one is taken away.
     pub(super) fn detach(&self) -> io::Result<()> {
         let anchor = Path::new(ANCHOR);
+        if self.files.is_some() {
+            mounts::detach(anchor)?;
+        }
         mounts::attach_at(&self.anchor, anchor)?;
         for (name, place) in PLACES {
             mounts::move_to(Path::new(place), &anchor.join(name))?;
@@ -108,6 +123,19 @@ impl Stage {
         let End { exit, elapsed, peak_memory } = end;
         Ok(Ran { exit, elapsed, peak_memory, scratch_full, in_memory, captured })
     }
+}
+
+/// Returns a file system in memory with the files of `request`, in a directory for its user alone.
+fn files(request: &Request) -> io::Result<OwnedFd> {
+    let system = mounts::make("tmpfs", &[("mode", "0755")])?;
+    rustix::fs::mkdirat(&system, "kiln", 0o700.into())?;
+    for (name, bytes) in &request.files {
+        let path = Path::new("kiln").join(name);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&system, path, flags, 0o600.into())?;
+        std::io::Write::write_all(&mut std::fs::File::from(file), bytes)?;
+    }
+    Ok(system)
 }
 
 /// Makes the parents of placed outs, and an empty directory where the out is one, before there is

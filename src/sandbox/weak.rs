@@ -6,7 +6,7 @@ mod keeper;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -112,6 +112,10 @@ fn stage(request: &Request, scratch: &Path, build: &Path) -> Result<(), Fault> {
     for dir in ["build", "home", "tmp"] {
         make_dir(&scratch.join(dir)).map_err(fault(scratch))?;
     }
+    if !request.files.is_empty() {
+        let files = scratch.join("files");
+        make_files(&request.files, &files).map_err(fault(&files))?;
+    }
     // The first lower wins, so it is copied last.
     for lower in request.lowers.iter().rev() {
         copy(lower, build).map_err(fault(lower))?;
@@ -130,6 +134,17 @@ fn stage(request: &Request, scratch: &Path, build: &Path) -> Result<(), Fault> {
             fs::remove_dir_all(&path).map_err(fault(&path))?;
         }
         fs::create_dir_all(room).map_err(fault(room))?;
+    }
+    Ok(())
+}
+
+/// Writes files for this user alone.
+fn make_files(files: &[(String, Vec<u8>)], folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o700).create(folder)?;
+    for (name, bytes) in files {
+        let mut options = fs::File::options();
+        let file = options.write(true).create_new(true).mode(0o600).open(folder.join(name))?;
+        io::Write::write_all(&mut &file, bytes)?;
     }
     Ok(())
 }

@@ -23,6 +23,7 @@ use crate::plan::Plan;
 use crate::plan::graph::Graph;
 use crate::plan::step::StepId;
 use crate::sandbox::{Cells, Launcher, Sandbox, SandboxError, Weak};
+use crate::secret::{Source, Vault};
 
 use super::{Project, Selection, Workspace};
 
@@ -53,6 +54,13 @@ pub struct RunOptions {
     pub store: PathBuf,
     /// How well steps are walled in.
     pub level: Level,
+    /// Where the secrets come from whose source is given, by name with their module; others come from
+    /// the variable [`secret_variable`].
+    pub secrets: BTreeMap<String, Source>,
+    /// The folder that relative paths of secrets count from.
+    pub folder: PathBuf,
+    /// Whether the run is trusted. In one that is not, a step without a secret that it needs is skipped.
+    pub is_trusted: bool,
     /// Kiln's own environment: tools of the machine are found through its `PATH`.
     pub environment: BTreeMap<String, OsString>,
 }
@@ -125,7 +133,9 @@ pub fn run(
     let sandbox =
         sandbox(&store, options.level).map_err(|error| RunError::Sandbox(error.to_string()))?;
     let host = host(&workspace, options);
+    let vault = vault(options);
     let machine = Machine {
+        vault: &vault,
         project: &workspace.project.root,
         snapshot: &workspace.snapshot,
         store: &store,
@@ -143,6 +153,28 @@ pub fn run(
     // A snapshot that cannot be written costs the next run some time, and nothing else.
     let _ = workspace.save(plan, result.learned);
     Ok(result.exit)
+}
+
+fn vault(options: &RunOptions) -> Vault {
+    let (sources, environment) = (options.secrets.clone(), options.environment.clone());
+    Vault::new(sources, environment, options.folder.clone(), options.is_trusted)
+}
+
+/// Returns the secrets that the wanted steps and what they need would have, and that nothing gives:
+/// each with the first step that has it. In a run that is not trusted there are none.
+pub fn unbound(plan: &Plan, graph: &Graph, options: &RunOptions) -> Vec<(String, String)> {
+    let vault = vault(options);
+    let is_needed = graph.closure(&options.wanted.steps);
+    let mut unbound: Vec<(String, String)> = Vec::new();
+    for (_, step) in plan.iter().filter(|(id, _)| is_needed[id.index()]) {
+        for name in engine::secrets::names(plan, step) {
+            let is_known = unbound.iter().any(|(known, _)| known == name);
+            if !is_known && options.is_trusted && !vault.is_bound(name) {
+                unbound.push((name.to_owned(), step.name.clone()));
+            }
+        }
+    }
+    unbound
 }
 
 /// Returns what a run of these steps with the store in the folder `store` would do, in an order that

@@ -200,6 +200,9 @@ test all {
 
     fn options(root: &Path) -> RunOptions {
         RunOptions {
+            secrets: BTreeMap::new(),
+            folder: root.to_owned(),
+            is_trusted: true,
             run: "r".into(),
             level: crate::session::Level::Namespaces,
             stages: Vec::new(),

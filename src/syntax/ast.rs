@@ -59,6 +59,8 @@ pub(crate) enum ItemKind {
     Use(Use),
     /// `param profile: "dev" | "release" = "release"`
     Param(Param),
+    /// `secret TOKEN`
+    Secret(Secret),
     /// `let src = files("src/**")`
     Let(Let),
     /// `fn flags(level: int) -> list<string> = …`
@@ -85,6 +87,21 @@ pub(crate) struct Param {
     pub(crate) name: Name,
     pub(crate) ty: TypeExpr,
     pub(crate) default: Option<Expr>,
+}
+
+/// `secret name`
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Secret {
+    pub(crate) name: Name,
+}
+
+/// One secret of a `secret` clause.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SecretUse {
+    /// The variable that gives it to the step, and the secret's name unless another is named.
+    pub(crate) name: Name,
+    /// The secret after `=`.
+    pub(crate) value: Option<Expr>,
 }
 
 /// `let name = value`, with or without a type.
@@ -190,6 +207,8 @@ pub(crate) enum ClauseKind {
     In { value: Expr, at: Option<Expr> },
     /// `out name: type`, `out name: type = "path"`; of a service, what its users read of it.
     Out { name: Name, ty: TypeExpr, path: Option<Expr> },
+    /// `secret A, B = c`, `secret file A`
+    Secret { uses: Vec<SecretUse>, is_file: bool },
     /// `service name = value`; without a value it is the service of that name.
     Service { name: Name, value: Option<Expr> },
     /// `env NAME = value`

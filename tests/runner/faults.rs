@@ -15,6 +15,7 @@ mod names;
 mod network;
 mod output;
 mod races;
+mod secrets;
 mod stores;
 mod terminal;
 

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use kiln::session::Source;
 
 /// From commit to running servers as one typed, cached, hermetic graph.
 #[derive(Debug, Parser)]
@@ -89,6 +90,10 @@ pub(crate) struct RunArgs {
     /// Run a stage again even if its result is known.
     #[arg(long, value_name = "STAGE")]
     pub(crate) rerun: Vec<String>,
+    /// Where a secret comes from: NAME=env:VARIABLE, NAME=file:PATH or NAME=command:LINE
+    /// [default: the variable KILN_SECRET_NAME].
+    #[arg(long = "secret", value_name = "NAME=SOURCE", value_parser = secret)]
+    pub(crate) secrets: Vec<(String, Source)>,
     /// The folder for what the stages make [default: `out` beside the pipeline].
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -252,6 +257,17 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("expected NAME=VALUE".to_owned()),
     }
+}
+
+/// A secret and where it comes from.
+fn secret(text: &str) -> Result<(String, Source), String> {
+    let source = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    let source = source.and_then(|(name, source)| Some((name.to_owned(), Source::parse(source)?)));
+    source.ok_or_else(|| {
+        "expected NAME=env:VARIABLE, NAME=file:PATH or NAME=command:LINE; a value itself would be \
+         seen by all users of the machine"
+            .to_owned()
+    })
 }
 
 /// A size in bytes: a whole number, and a unit of 1024 or its powers.

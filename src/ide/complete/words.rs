@@ -10,19 +10,20 @@ use super::Completion;
 use super::cursor::{Cursor, Open};
 
 /// The words that begin an item: each with what follows it, and what it declares.
-const ITEMS: [(&str, &str, &str); 8] = [
+const ITEMS: [(&str, &str, &str); 9] = [
     ("build", "name { … }", "A stage that makes artifacts."),
     ("fn", "name(a: type) -> type = …", "A pure function."),
     ("let", "name = …", "A value."),
     ("param", "name: type = …", "A value that is set from outside: `-p name=…`."),
     ("pub", "…", "What other files may use."),
+    ("secret", "NAME", "A value from outside that only the stages see which ask for it."),
     ("service", "name { … }", "A program that stays up beside the steps that have it."),
     ("test", "name { … }", "A stage that gives a verdict."),
     ("use", "\"./path\" as name", "The `pub` names of another file or folder."),
 ];
 
 /// The words that begin a clause.
-const CLAUSES: [(&str, &str, &str); 5] = [
+const CLAUSES: [(&str, &str, &str); 6] = [
     ("env", "NAME = …", "A variable of the environment."),
     ("in", "… at \"path\"", "Files that the step sees: sources, or what another stage made."),
     (
@@ -31,6 +32,7 @@ const CLAUSES: [(&str, &str, &str); 5] = [
         "What the stage makes. Without a path, the script writes to `{{out.name}}`.",
     ),
     ("run", "sh \"…\"", "What runs: a script for `sh` or `bash`, or a list of arguments."),
+    ("secret", "NAME", "A secret that the commands find in the variable of that name."),
     ("service", "name = …", "A service that is up while the step runs, and the name it has here."),
 ];
 
@@ -64,7 +66,7 @@ fn declares(before: &str) -> bool {
     let before = before.strip_prefix("pub ").unwrap_or(before).trim_start();
     matches!(
         before,
-        "let" | "param" | "fn" | "build" | "test" | "service" | "out" | "env" | "for ("
+        "let" | "param" | "fn" | "build" | "test" | "service" | "secret" | "out" | "env" | "for ("
     )
 }
 

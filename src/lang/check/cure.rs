@@ -189,6 +189,7 @@ pub(super) fn quoted(ty: &Type) -> String {
         Type::Int(low, high) if low == high => format!("the number {low}"),
         Type::Stage(_)
         | Type::Template(_)
+        | Type::Secret(_)
         | Type::Service(_)
         | Type::Module(_)
         | Type::Function(_)

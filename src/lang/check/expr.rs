@@ -38,10 +38,12 @@ impl<'p> Checker<'p> {
             ExprKind::Record(fields) => self.record(fields, scope),
             ExprKind::Name(name) => {
                 let found = self.name(name, expr.span, scope);
+                let found = self.no_secret(found, expr, scope);
                 self.narrowed(expr, found, scope)
             }
             ExprKind::Member { base, name, is_optional } => {
                 let found = self.member(expr.span, base, name, *is_optional, scope);
+                let found = self.no_secret(found, expr, scope);
                 self.narrowed(expr, found, scope)
             }
             ExprKind::Index { base, index } => {

@@ -116,6 +116,8 @@ impl<'p> Checker<'p> {
                 match &self.tree(item).kind {
                     ItemKind::Function(_) => scope.calls,
                     ItemKind::Stage(stage) => scope.calls == stage.parameters.is_some(),
+                    // It could not be mentioned here, either.
+                    ItemKind::Secret(_) => false,
                     ItemKind::Param(_) | ItemKind::Let(_) => !scope.calls,
                     ItemKind::Use(_) | ItemKind::Broken(_) => true,
                 }

@@ -7,7 +7,9 @@ use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::ty::Type;
 use crate::source::Span;
-use crate::syntax::ast::{BinaryOperator, ClauseKind, Expr, ExprKind, Piece, ScriptLanguage};
+use crate::syntax::ast::{
+    BinaryOperator, ClauseKind, Expr, ExprKind, Piece, ScriptLanguage, StringForm,
+};
 use crate::syntax::shell::{self, Quoting, Takes};
 
 /// Variables that every step has.
@@ -37,7 +39,8 @@ impl<'p> Checker<'p> {
             Piece::Text { .. } => None,
         });
         for ((expr, span), context) in holes.zip(&analysis.holes) {
-            let found = self.hole((expr, span), context, &analysis, scope);
+            let place = (expr, span, literal.form);
+            let found = self.hole(place, context, &analysis, scope);
             if self.refuse_uncertain(expr) {
                 continue;
             }
@@ -60,21 +63,25 @@ impl<'p> Checker<'p> {
     /// Returns the type of a hole. A name that only the script knows is the shell's.
     fn hole(
         &mut self,
-        (expr, span): (&'p Expr, Span),
+        (expr, span, form): (&'p Expr, Span, StringForm),
         context: &shell::Context,
         analysis: &shell::Script,
         scope: &mut Scope,
     ) -> Type {
+        if let ExprKind::Name(name) = &expr.kind
+            && self.is_secret(name, scope)
+        {
+            let written = shell_reference(name, context.quoting, form);
+            self.secret_in_hole((name, &written), (expr.span, span), context.quoting, scope);
+            return Type::Unknown;
+        }
         if let ExprKind::Name(name) = &expr.kind
             && analysis.sets.contains(name)
             && !self.is_visible(name, scope)
         {
             let message =
                 format!("`{name}` is a variable of the script, not a value of the pipeline");
-            let written = match context.quoting {
-                Quoting::Plain => format!("${{{name}}}"),
-                Quoting::Bare | Quoting::Single => format!("\"${name}\""),
-            };
+            let written = shell_reference(name, context.quoting, form);
             let problem = Diagnostic::error(Code::SHELL_VARIABLE, expr.span, message)
                 .help(format!("write it as the shell does: {written}"));
             self.report(match context.quoting {
@@ -127,16 +134,25 @@ impl<'p> Checker<'p> {
         let stage = self.stage_tree(scope.item);
         let mut known: BTreeSet<&str> = STEP_VARIABLES.iter().copied().collect();
         known.extend(analysis.sets.iter().map(String::as_str));
-        known.extend(stage.clauses.iter().filter_map(|clause| match &clause.kind {
-            ClauseKind::Env { name, .. } => Some(name.text.as_str()),
-            _ => None,
-        }));
+        for clause in &stage.clauses {
+            match &clause.kind {
+                ClauseKind::Env { name, .. } => drop(known.insert(&name.text)),
+                ClauseKind::Secret { uses, .. } => {
+                    known.extend(uses.iter().map(|used| used.name.text.as_str()));
+                }
+                _ => {}
+            }
+        }
         let mut problems = Vec::new();
         for variable in analysis.variables.iter().filter(|variable| !variable.has_default) {
             if known.contains(variable.name.as_str()) || !self.is_visible(&variable.name, scope) {
                 continue;
             }
             let name = &variable.name;
+            if self.is_secret(name, scope) {
+                problems.push(self.not_taken(name, variable.span));
+                continue;
+            }
             let text = self.program.sources.text(variable.span);
             let is_whole = text == format!("${name}") || text == format!("${{{name}}}");
             let problem = Diagnostic::error(
@@ -181,6 +197,15 @@ impl<'p> Checker<'p> {
                 false => problem.help("write: run [\"program\", \"argument\"]"),
             });
         }
+    }
+}
+
+/// Returns a variable of the shell as it is written in a script of that form, where `quoting` holds.
+fn shell_reference(name: &str, quoting: Quoting, form: StringForm) -> String {
+    match (quoting, form) {
+        (Quoting::Plain, _) => format!("${{{name}}}"),
+        (Quoting::Bare | Quoting::Single, StringForm::Quoted) => format!("\\\"${name}\\\""),
+        (Quoting::Bare | Quoting::Single, _) => format!("\"${name}\""),
     }
 }
 

@@ -60,30 +60,38 @@ impl<'p> Checker<'p> {
     }
 
     fn duplicate_clauses(&mut self, clauses: &'p [Clause]) {
-        let mut seen: BTreeMap<(&str, &str), Span> = BTreeMap::new();
+        let mut seen = BTreeMap::new();
         for clause in clauses {
-            let (kind, name) = match &clause.kind {
-                ClauseKind::Out { name, .. } => ("out", name),
-                ClauseKind::Env { name, .. } => ("variable", name),
-                ClauseKind::Field { name, .. } => ("field", name),
+            match &clause.kind {
+                ClauseKind::Out { name, .. } => self.duplicate_clause(&mut seen, "out", name),
+                ClauseKind::Env { name, .. } => self.duplicate_clause(&mut seen, "variable", name),
+                ClauseKind::Field { name, .. } => self.duplicate_clause(&mut seen, "field", name),
+                ClauseKind::Secret { uses, .. } => uses
+                    .iter()
+                    .for_each(|used| self.duplicate_clause(&mut seen, "variable", &used.name)),
                 // Hiding one another is reported of services.
                 ClauseKind::Service { .. }
                 | ClauseKind::In { .. }
                 | ClauseKind::Script { .. }
-                | ClauseKind::Argv(_) => continue,
-            };
-            if let Some(first) = seen.insert((kind, &name.text), name.span) {
-                self.report(
-                    Diagnostic::error(
-                        Code::DUPLICATE,
-                        name.span,
-                        format!("the {kind} `{}` is given twice", name.text),
-                    )
+                | ClauseKind::Argv(_) => {}
+            }
+        }
+    }
+
+    fn duplicate_clause(
+        &mut self,
+        seen: &mut BTreeMap<(&'static str, &'p str), Span>,
+        kind: &'static str,
+        name: &'p Name,
+    ) {
+        if let Some(first) = seen.insert((kind, &name.text), name.span) {
+            let message = format!("the {kind} `{}` is given twice", name.text);
+            self.report(
+                Diagnostic::error(Code::DUPLICATE, name.span, message)
                     .label("again here")
                     .also(first, "first here")
                     .help("delete one of the two"),
-                );
-            }
+            );
         }
     }
 
@@ -96,20 +104,7 @@ impl<'p> Checker<'p> {
             ClauseKind::Out { ty, path, name } => self.out(name, ty, path.as_ref(), scope),
             ClauseKind::Env { name, value } => {
                 let found = self.expr(value, scope);
-                if !name.text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-                    let message = format!("`{}` is no name of an environment variable", name.text);
-                    self.report(
-                        Diagnostic::error(Code::SYNTAX, name.span, message)
-                            .help("use letters, digits and `_`"),
-                    );
-                } else if name.text.starts_with("KILN_") {
-                    let message =
-                        format!("`{}` begins with `KILN_`, which Kiln keeps for itself", name.text);
-                    self.report(
-                        Diagnostic::error(Code::SHADOWING, name.span, message)
-                            .help("choose another name"),
-                    );
-                }
+                self.variable_name(name);
                 if !self.refuse_uncertain(value)
                     && found != Type::None
                     && !matches!(&found, Type::Optional(inner) if inner.is_text())
@@ -117,12 +112,29 @@ impl<'p> Checker<'p> {
                     self.printable(&found, value);
                 }
             }
+            ClauseKind::Secret { uses, .. } => self.secrets(uses, scope),
             ClauseKind::Script { language, script } => self.script(*language, script, scope),
             ClauseKind::Argv(argv) => self.argv(argv, scope),
             ClauseKind::Field { name, value } => self.field(kind, name, value, scope),
             // They were put in scope before anything else.
             ClauseKind::Service { .. } => {}
         }
+    }
+
+    /// Reports what can be no name of a variable of a step.
+    pub(super) fn variable_name(&mut self, name: &Name) {
+        let problem = if !name.text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        {
+            let message = format!("`{}` is no name of an environment variable", name.text);
+            Diagnostic::error(Code::SYNTAX, name.span, message).help("use letters, digits and `_`")
+        } else if name.text.starts_with("KILN_") {
+            let message =
+                format!("`{}` begins with `KILN_`, which Kiln keeps for itself", name.text);
+            Diagnostic::error(Code::SHADOWING, name.span, message).help("choose another name")
+        } else {
+            return;
+        };
+        self.report(problem);
     }
 
     fn input(&mut self, value: &'p Expr, at: Option<&'p Expr>, scope: &mut Scope) {

@@ -172,6 +172,7 @@ impl<'p> Evaluator<'p> {
             services: Vec::new(),
             network: None,
             readiness: Readiness::default(),
+            secret_span: None,
         }
     }
 
@@ -204,6 +205,7 @@ impl<'p> Evaluator<'p> {
             let id = ids[&row.stage][row.row as usize];
             id.expect("the outs of a row that is no step are `none`")
         };
+        self.keeps_no_secret(&builder)?;
         let mut needs = self.serve(&mut builder, ids)?;
         let Builder { mut step, mut inputs, tools, require, readiness, .. } = builder;
         for (out, span) in inputs.unmentioned() {
@@ -351,6 +353,9 @@ impl<'p> Evaluator<'p> {
                     builder.step.env.insert(name.text.clone(), text);
                 }
                 Ok(())
+            }
+            ClauseKind::Secret { uses, is_file } => {
+                uses.iter().try_for_each(|used| self.secret(used, *is_file, &frame, builder))
             }
             ClauseKind::Field { name, value } => self.field(name, value, &mut frame, builder),
             ClauseKind::Argv(argv) => {
@@ -544,6 +549,8 @@ pub(super) struct Builder<'p> {
     /// Where its network is given, if it is.
     pub(super) network: Option<Span>,
     pub(super) readiness: Readiness,
+    /// Where it is given its first secret.
+    pub(super) secret_span: Option<Span>,
 }
 
 /// A service that a step has.

@@ -79,6 +79,7 @@ impl Try {
             scratch: Scratch::Memory,
             outs: Vec::new(),
             capture,
+            files: Vec::new(),
             keep: None,
             services: Vec::new(),
         };

@@ -8,7 +8,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::source::{SourceId, Span};
 use crate::syntax::ast::{
     Axis, Clause, ClauseKind, DataFile, Expr, Function, ItemKind, Let, Name, Param, Parameter,
-    ScriptLanguage, Stage, StageKind, TypeExpr, TypeKind, Use,
+    ScriptLanguage, Secret, SecretUse, Stage, StageKind, TypeExpr, TypeKind, Use,
 };
 
 /// Builds trees from the pairs of one parsed slice.
@@ -71,6 +71,10 @@ impl<'a> Builder<'a> {
         match part.as_rule() {
             Rule::use_item => self.use_item(part),
             Rule::param_item => ItemKind::Param(self.param(part)),
+            Rule::secret_item => {
+                let name = part.into_inner().find(|part| part.as_rule() == Rule::name);
+                ItemKind::Secret(Secret { name: self.name(&name.expect("a secret has a name")) })
+            }
             Rule::let_item => self.let_item(part),
             Rule::fn_item => self.function(part),
             _ => ItemKind::Stage(self.stage(part)),
@@ -248,6 +252,7 @@ impl<'a> Builder<'a> {
                 let name = self.name(&next().expect("a variable has a name"));
                 ClauseKind::Env { name, value: self.expected(next(), span) }
             }
+            Rule::secret_clause => self.secret_clause(parts),
             Rule::service_clause => {
                 let name = self.name(&next().expect("a service has a name"));
                 ClauseKind::Service { name, value: next().map(|value| self.expression(value)) }
@@ -263,6 +268,20 @@ impl<'a> Builder<'a> {
             }
         };
         Some(Clause { span, kind })
+    }
+
+    fn secret_clause<'i>(&mut self, parts: impl Iterator<Item = Pair<'i, Rule>>) -> ClauseKind {
+        let (mut uses, mut is_file) = (Vec::new(), false);
+        for part in parts {
+            if part.as_rule() == Rule::file_word {
+                is_file = true;
+                continue;
+            }
+            let mut inner = part.into_inner();
+            let name = self.name(&inner.next().expect("a secret has a name"));
+            uses.push(SecretUse { name, value: inner.next().map(|value| self.expression(value)) });
+        }
+        ClauseKind::Secret { uses, is_file }
     }
 
     fn expected(&mut self, pair: Option<Pair<'_, Rule>>, place: Span) -> Expr {
@@ -390,6 +409,7 @@ pub(super) fn is_keyword(rule: Rule) -> bool {
             | Rule::at_word
             | Rule::out_word
             | Rule::env_word
+            | Rule::secret_word
             | Rule::service_word
             | Rule::run_word
             | Rule::when_word

@@ -13,8 +13,7 @@ use crate::syntax::outline::{ITEM_WORDS, ItemOutline, Outline, Unbalanced, findi
 use crate::syntax::scan::TokenKind;
 
 /// Items of later versions, and what to call them.
-const LATER_ITEMS: [(&str, &str); 5] = [
-    ("secret", "`secret` items are"),
+const LATER_ITEMS: [(&str, &str); 4] = [
     ("bake", "`bake` stages are"),
     ("deploy", "`deploy` stages are"),
     ("publish", "`publish` stages are"),
@@ -331,7 +330,6 @@ impl<'a> ItemParser<'a> {
             next_is_word || matches!(self.kind(second), TokenKind::String | TokenKind::Open);
         match word {
             _ if matches!(next, "=" | ":" | "==") => habits::key(word, span),
-            "secret" if next_is_word => Some(later(span, &format!("`{word}` clauses are"))),
             "when" if next_is_value => {
                 let message = "`when` begins no clause: it stands in the head of a stage";
                 Some(
@@ -341,7 +339,7 @@ impl<'a> ItemParser<'a> {
                 )
             }
             "run" if next_is_word => self.language(second),
-            "in" | "out" | "env" | "run" | "service" => None,
+            "in" | "out" | "env" | "run" | "secret" | "service" => None,
             "if" | "for" => {
                 let message =
                     format!("`{word}` begins no clause: a stage has no branches or loops");

@@ -7,7 +7,8 @@ use kiln::plan::Plan;
 use kiln::plan::graph::Graph;
 use kiln::plan::step::StepId;
 use kiln::session::{
-    self, Interrupt, Level, Pipeline, Planned, Project, Record, RunOptions, Selection, Workspace,
+    self, Fact, Finding, Interrupt, Level, Pipeline, Planned, Project, Record, RunOptions,
+    Selection, Workspace,
 };
 use kiln::source::Sources;
 
@@ -25,7 +26,7 @@ pub(crate) fn run(arguments: &RunArgs, form: Ui) -> Result<Exit, Exit> {
     let params = super::params(&project, &arguments.pipeline)?;
     let mut workspace = Workspace::open(&project, &params, super::facts(&project.root));
     let mut unkept = Record::unkept();
-    let mut options = options(arguments, unkept.run())?;
+    let mut options = options(arguments, unkept.run(), is_trusted(&project))?;
     let mut at_once = AtOnce::new(form, scene(arguments, &project)?);
     if arguments.rerun.is_empty() {
         session::served(&workspace, &options, &mut |event| at_once.hear(unkept.add(event)));
@@ -43,6 +44,7 @@ pub(crate) fn run(arguments: &RunArgs, form: Ui) -> Result<Exit, Exit> {
     options.rerun = rerun(arguments, plan, graph, &options.wanted.steps)?;
     scene.sources = sources;
     scene.plan = Some(plan.clone());
+    all_given(plan, graph, &options)?;
     let fault = |error: std::io::Error| {
         ui::complain(&format!("the machine has no room for a run: {error}"), None);
         Exit::Machine
@@ -117,8 +119,31 @@ fn rerun(
     Ok(rerun)
 }
 
+/// Returns whether the CI, if there is one, lets the run have secrets.
+fn is_trusted(project: &Project) -> bool {
+    super::facts(&project.root).find(Fact::CiTrusted) != Finding::Flag(false)
+}
+
+/// Complains of secrets that nothing gives.
+fn all_given(plan: &Plan, graph: &Graph, options: &RunOptions) -> Result<(), Exit> {
+    let unbound = session::unbound(plan, graph, options);
+    let Some((first, _)) = unbound.first() else { return Ok(()) };
+    let each = unbound.iter().map(|(secret, step)| format!("`{secret}`, for `{step}`"));
+    let each: Vec<_> = each.collect();
+    let message = match &each[..] {
+        [only] => format!("nothing gives the secret {only}"),
+        all => format!("nothing gives these secrets:\n  - {}", all.join("\n  - ")),
+    };
+    let help = format!(
+        "set the variable {}, or say where it comes from: --secret {first}=file:PATH",
+        session::secret_variable(first)
+    );
+    ui::complain(&message, Some(&help));
+    Err(Exit::Usage)
+}
+
 /// Returns all options but the steps, which only a plan knows.
-fn options(arguments: &RunArgs, run: &str) -> Result<RunOptions, Exit> {
+fn options(arguments: &RunArgs, run: &str, is_trusted: bool) -> Result<RunOptions, Exit> {
     let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Ok(RunOptions {
         run: run.to_owned(),
@@ -139,6 +164,9 @@ fn options(arguments: &RunArgs, run: &str) -> Result<RunOptions, Exit> {
             Sandbox::Namespaces => Level::Namespaces,
             Sandbox::Weak => Level::Weak,
         },
+        secrets: arguments.secrets.iter().cloned().collect(),
+        folder: super::current_folder()?,
+        is_trusted,
         environment: super::environment(),
     })
 }

@@ -229,9 +229,7 @@ fn parts_of_later_versions_are_named_once() {
         ),
         ("deploy a {\n  image = b\n}", "K0009 `deploy`"),
         ("spec \"x\" {\n}", "K0009 `spec`"),
-        ("secret TOKEN", "K0009 `secret`"),
         ("use std.rust", "K0009 `use std.rust`"),
-        (&stage("secret B"), "K0009 `secret`"),
         (&stage("run python \"x\""), "K0009 `python`"),
     ]);
     let (module, _) = parsed("use std.rust\nbake shop {\n}\nuse std.node as js\n");
