@@ -127,16 +127,22 @@ fn is_trusted(project: &Project) -> bool {
 /// Complains of secrets that nothing gives.
 fn all_given(plan: &Plan, graph: &Graph, options: &RunOptions) -> Result<(), Exit> {
     let unbound = session::unbound(plan, graph, options);
-    let Some((first, _)) = unbound.first() else { return Ok(()) };
-    let each = unbound.iter().map(|(secret, step)| format!("`{secret}`, for `{step}`"));
-    let each: Vec<_> = each.collect();
+    if unbound.is_empty() {
+        return Ok(());
+    }
+    let each: Vec<_> =
+        unbound.iter().map(|(secret, step)| format!("`{secret}`, for `{step}`")).collect();
     let message = match &each[..] {
         [only] => format!("nothing gives the secret {only}"),
         all => format!("nothing gives these secrets:\n  - {}", all.join("\n  - ")),
     };
+    let names = unbound.iter().map(|(secret, _)| secret);
+    let variables: Vec<_> = names.clone().map(|name| session::secret_variable(name)).collect();
+    let sources: Vec<_> = names.map(|name| format!("--secret {name}=file:PATH")).collect();
     let help = format!(
-        "set the variable {}, or say where it comes from: --secret {first}=file:PATH",
-        session::secret_variable(first)
+        "set {}, or say where it comes from: {}",
+        variables.join(" and "),
+        sources.join(" ")
     );
     ui::complain(&message, Some(&help));
     Err(Exit::Usage)
