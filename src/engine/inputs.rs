@@ -181,6 +181,10 @@ impl<'a> Pantry<'a> {
         items.extend(
             step.env.iter().map(|(name, value)| (What::Env, name.as_str().into(), text(value))),
         );
+        items.extend(step.secrets.iter().map(|used| {
+            let what = format!("secret {} {}", used.is_file, used.secret);
+            (What::Env, used.variable.as_str().into(), Digest::of(what.as_bytes()))
+        }));
         let scripts = line.scripts.iter().map(|(_, text)| Digest::of(text.as_bytes()));
         let words = line.argv.iter().map(text);
         // Values of holes stand in the environment of the line, not in that of the step. Their names

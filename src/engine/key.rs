@@ -165,7 +165,7 @@ fn salt(step: &Step, ingredients: &Ingredients) -> String {
     }
     for secret in &step.secrets {
         let form = if secret.is_file { "file" } else { "value" };
-        say("secret", &format_args!("{form} {}", secret.variable));
+        say("secret", &format_args!("{form} {} {}", secret.variable, secret.secret));
     }
     salt
 }
@@ -217,7 +217,7 @@ mod tests {
     use crate::cache::Node;
     use crate::engine::line::line;
     use crate::plan::artifact::{Out, OutKind};
-    use crate::plan::step::{Command, Place, testing};
+    use crate::plan::step::{Command, Place, SecretUse, testing};
 
     /// The messages as REAPI v2 declares them; fields that Kiln never writes are left out.
     mod reapi {
@@ -290,6 +290,10 @@ mod tests {
         }
     }
 
+    fn secret(secret: &str, variable: &str, is_file: bool) -> SecretUse {
+        SecretUse { secret: secret.into(), variable: variable.into(), is_file }
+    }
+
     fn inputs(text: &str) -> Tree {
         let mut tree = Tree::default();
         let blob = Blob::of(text.as_bytes());
@@ -355,14 +359,26 @@ mod tests {
     #[test]
     fn what_changes_the_result_changes_the_key() {
         let base = plain(&step());
-        let changes: [fn(&mut Step); 6] = [
+        let changes: [fn(&mut Step); 9] = [
             |step| drop(step.env.insert("CC".into(), Text::literal("cc"))),
             |step| step.network = Network::Full,
             |step| step.folder = "web".into(),
             |step| step.outs[0].path = "y.o".into(),
             |step| step.outs.push(out(".kiln/out/x", true)),
             |step| step.commands.push(step.commands[0].clone()),
+            |step| step.secrets = vec![secret("TOKEN", "TOKEN", false)],
+            |step| step.secrets = vec![secret("OTHER", "TOKEN", false)],
+            |step| step.secrets = vec![secret("TOKEN", "TOKEN", true)],
         ];
+        let keys: std::collections::BTreeSet<_> = changes[6..]
+            .iter()
+            .map(|change| {
+                let mut changed = step();
+                change(&mut changed);
+                plain(&changed).to_hex()
+            })
+            .collect();
+        assert_eq!(keys.len(), 3, "secrets differ from each other");
         for (at, change) in changes.into_iter().enumerate() {
             let mut changed = step();
             change(&mut changed);
