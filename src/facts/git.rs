@@ -133,7 +133,9 @@ impl<'a> Git<'a> {
 
     fn ask(&self, arguments: &[&str]) -> Answer {
         let mut environment = self.environment.clone();
-        environment.retain(|name, _| !ELSEWHERE.contains(&name.as_str()));
+        // What is given to Kiln, such as secrets, is not for git and what it may start.
+        let is_others = |name: &str| !ELSEWHERE.contains(&name) && !name.starts_with("KILN_");
+        environment.retain(|name, _| is_others(name));
         // To look at a repository changes nothing in it.
         environment.insert("GIT_OPTIONAL_LOCKS".to_owned(), "0".into());
         environment.insert("LC_ALL".to_owned(), "C".into());

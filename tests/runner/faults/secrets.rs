@@ -286,3 +286,69 @@ test has_none {
         project.kiln(&arguments).exits(0);
     }
 }
+
+#[test]
+fn a_secret_is_read_once_and_only_by_a_run_that_needs_it() {
+    let project = Project::of(
+        r#"
+secret TOKEN
+
+test one {
+  secret TOKEN
+  run sh "test -n \"$TOKEN\""
+}
+
+test two {
+  secret TOKEN
+  run sh "test \"$TOKEN\" != x"
+}
+"#,
+    );
+    for command in ["check", "list", "plan"] {
+        project.kiln(command).exits(0);
+    }
+    let asked = || std::fs::read_to_string(project.path().join("asked")).unwrap_or_default();
+    for (value, counts) in [("the-first-value", "2 ran"), ("a-rotated-value", "2 cached")] {
+        let source = format!("TOKEN=command:echo asked >>asked; echo {value}");
+        let call = crate::kiln::Kiln::new(project.path());
+        let call = call.arguments(["run", "--ui", "plain", "--secret", &source]);
+        let told = call.run().exits(0).stderr();
+        assert!(told.contains(counts), "{told}");
+        assert_eq!(asked(), "asked\n");
+    }
+    let text = std::fs::read_to_string(project.path().join("pipeline.pipe")).unwrap();
+    let other = text.replace("secret TOKEN\n\n", "secret OTHER\n\n");
+    project.write("pipeline.pipe", other.replace("  secret TOKEN", "  secret TOKEN = OTHER"));
+    let call = crate::kiln::Kiln::new(project.path()).env("KILN_SECRET_OTHER", "another-value");
+    let told = call.arguments(["run", "--ui", "plain"]).run().exits(0).stderr();
+    assert!(told.contains("2 ran"), "{told}");
+    let told = project.kiln("why one").exits(0).stdout();
+    assert!(told.contains("TOKEN"), "{told}");
+}
+
+#[test]
+fn git_is_not_given_what_is_for_kiln() {
+    let project = Project::of(
+        r#"
+test here {
+  env BRANCH = host.git.branch ?? "none"
+  run sh "true"
+}
+"#,
+    );
+    let git = "#!/bin/sh\nenv >>\"$0.seen\"\nexit 128\n";
+    let program = project.path().join("bin/git");
+    project.write("bin/git", git);
+    project.write(".git/HEAD", "ref: refs/heads/main\n");
+    let mut mode = std::fs::metadata(&program).unwrap().permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut mode, 0o755);
+    std::fs::set_permissions(&program, mode).unwrap();
+    let path = format!("{}/bin:/usr/bin:/bin", project.path().display());
+    let call = crate::kiln::Kiln::new(project.path()).env("PATH", &path);
+    call.env("KILN_SECRET_TOKEN", TOKEN).arguments(["check"]).run();
+    let call = crate::kiln::Kiln::new(project.path()).env("PATH", &path);
+    call.env("KILN_SECRET_TOKEN", TOKEN).arguments(["run"]).run();
+    let seen = std::fs::read(project.path().join("bin/git.seen")).unwrap();
+    assert!(!seen.is_empty());
+    assert_none_in("the environment of git", &seen);
+}
