@@ -267,6 +267,8 @@ codes! {
     LIST_IN_WORD = 0703;
     /// A command or variable that a step which is kept should not use.
     UNHERMETIC_HABIT = 0704;
+    /// A hole in a string or comment of a script whose language reads no expression there.
+    HOLE_IN_TEXT = 0705;
     // Evaluation.
     /// An operation without a result: division by zero, overflow, index out of range.
     NO_RESULT = 0801;

@@ -2,8 +2,10 @@
 //! what it means.
 
 pub(crate) mod ast;
+pub(crate) mod code;
 pub(crate) mod fmt;
 pub(crate) mod outline;
 pub(crate) mod parse;
 pub(crate) mod scan;
 pub(crate) mod shell;
+mod text;

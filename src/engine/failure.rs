@@ -178,6 +178,12 @@ fn shown(command: &Command) -> String {
                 let value = plain(value);
                 first = first.replace(&format!("\"${{{name}}}\""), &quoted(&value));
                 first = first.replace(&format!("${{{name}}}"), &value);
+                for reads in [
+                    format!("__import__(\"os\").environb[b\"{name}\"].decode()"),
+                    format!("globalThis.process.env.{name}"),
+                ] {
+                    first = first.replace(&reads, &format!("{value:?}"));
+                }
             }
             first
         }
@@ -226,5 +232,19 @@ mod tests {
             place: Place { file: "pipeline.pipe".into(), line: 1, start: 0, end: 0 },
         };
         assert_eq!(shown(&command), r#"cc 'a b' -O2 -DX=O2 src/a.c "$HOME""#);
+    }
+
+    #[test]
+    fn texts_of_other_languages_are_shown_in_quotes() {
+        let command = |language, text: &str| Command::Script {
+            language,
+            text: text.to_owned(),
+            holes: [("KILN_1".to_owned(), Text::literal("a\"b"))].into_iter().collect(),
+            place: Place { file: "pipeline.pipe".into(), line: 1, start: 0, end: 0 },
+        };
+        let python = r#"print(__import__("os").environb[b"KILN_1"].decode())"#;
+        assert_eq!(shown(&command(Language::Python, python)), r#"print("a\"b")"#);
+        let node = "console.log(globalThis.process.env.KILN_1)";
+        assert_eq!(shown(&command(Language::Node, node)), r#"console.log("a\"b")"#);
     }
 }

@@ -62,7 +62,7 @@ pub(crate) fn line(step: &Step, path: &[Text]) -> Line {
         });
     }
     if let ([command], [argv]) = (&step.commands[..], &lines[..]) {
-        env.extend(holes(command).map(|(name, value)| (name.clone(), value.clone())));
+        env.extend(variables(step, command));
         return Line { argv: argv.clone(), env, scripts, has_current: false };
     }
     let all = format!("{SCRIPTS}/all");
@@ -85,12 +85,14 @@ fn environment(step: &Step, path: &[Text]) -> BTreeMap<String, Text> {
     env
 }
 
-fn holes(command: &Command) -> impl Iterator<Item = (&String, &Text)> {
-    let holes = match command {
-        Command::Script { holes, .. } => Some(holes),
-        Command::Argv { .. } => None,
-    };
-    holes.into_iter().flatten()
+/// What one command finds in its environment beside what its step does: what its language wants, and
+/// the values of its holes.
+fn variables(step: &Step, command: &Command) -> Vec<(String, Text)> {
+    let Command::Script { language, holes, .. } = command else { return Vec::new() };
+    let own = language.variables(&step.folder).into_iter();
+    let own = own.filter(|(name, _)| !step.env.contains_key(*name));
+    let own = own.map(|(name, value)| (name.to_owned(), value));
+    own.chain(holes.iter().map(|(name, value)| (name.clone(), value.clone()))).collect()
 }
 
 /// A shell script that runs the commands one after the other, each with holes of its own. It finds
@@ -100,8 +102,8 @@ fn driver(step: &Step, lines: &[Vec<Text>]) -> String {
         String::from("set -eu\nhere=$PWD\ncd \"${0%/*}/../..\"\nbuild=$PWD\ncd \"$here\"\n");
     for (number, (command, argv)) in step.commands.iter().zip(lines).enumerate() {
         let _ = write!(script, "echo {number} >\"$build/{CURRENT}\"\n(");
-        for (name, value) in holes(command) {
-            let _ = write!(script, "export {name}={}; ", word(value));
+        for (name, value) in variables(step, command) {
+            let _ = write!(script, "export {name}={}; ", word(&value));
         }
         let words: Vec<_> = argv.iter().map(word).collect();
         let _ = writeln!(script, "exec {})", words.join(" "));

@@ -3,6 +3,7 @@
 
 mod call;
 mod claim;
+mod code;
 mod condition;
 mod cure;
 mod expr;

@@ -276,6 +276,12 @@ pub enum Language {
     Sh,
     /// `bash -euo pipefail`
     Bash,
+    /// `python3`
+    Python,
+    /// `node`, for a script that may `require`.
+    Node,
+    /// `node`, for a script that is an ES module: it may `import` and `await`.
+    NodeModule,
 }
 
 impl Language {
@@ -284,6 +290,39 @@ impl Language {
         match self {
             Self::Sh => &["sh", "-eu"],
             Self::Bash => &["bash", "-euo", "pipefail"],
+            Self::Python => &["python3"],
+            // Node looks for what a file imports beside that file, and for what its standard input
+            // imports in the folder it runs in: where authors see their scripts.
+            Self::Node => &["sh", "-c", "exec node --input-type=commonjs - <\"$0\""],
+            Self::NodeModule => &["sh", "-c", "exec node --input-type=module - <\"$0\""],
+        }
+    }
+
+    /// Returns the program's name, as people know it.
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Sh => "sh",
+            Self::Bash => "bash",
+            Self::Python => "python3",
+            Self::Node | Self::NodeModule => "node",
+        }
+    }
+
+    /// Returns variables for a script and what it starts, for a step that runs in `folder`. The
+    /// step's own ones win.
+    pub fn variables(self, folder: &str) -> Vec<(&'static str, Text)> {
+        match self {
+            // The step is isolated already, so Python itself need not be (`-I`), which would keep
+            // `PYTHONPATH` from working. Bytecode holds times and would get into outs; sets of texts
+            // would have another order in each run; and what is printed is to be seen at once, between
+            // what others print.
+            Self::Python => vec![
+                ("PYTHONDONTWRITEBYTECODE", Text::literal("1")),
+                ("PYTHONHASHSEED", Text::literal("0")),
+                ("PYTHONPATH", Text::path(folder)),
+                ("PYTHONUNBUFFERED", Text::literal("1")),
+            ],
+            Self::Sh | Self::Bash | Self::Node | Self::NodeModule => Vec::new(),
         }
     }
 }

@@ -16,8 +16,8 @@ use super::store;
 
 pub use crate::sandbox::{Check, Found, Report};
 
-/// Programs that pipelines use, beside their own tools: scripts run in the first two.
-const TOOLS: [&str; 3] = ["sh", "bash", "git"];
+/// Programs that pipelines use, beside their own tools: scripts run in all but the last.
+const TOOLS: [&str; 5] = ["sh", "bash", "python3", "node", "git"];
 
 /// How long a program may take to say its version.
 const PATIENCE: Duration = Duration::from_secs(5);

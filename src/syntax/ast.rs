@@ -221,13 +221,31 @@ pub(crate) enum ClauseKind {
     Field { name: Name, value: Expr },
 }
 
-/// The interpreter of a script.
+/// The language of a script, by how its holes are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ScriptLanguage {
+    /// A hole is a word, or a part of one.
+    Shell(Shell),
+    /// A hole is an expression.
+    Code(Dialect),
+}
+
+/// A shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shell {
     /// `sh -eu`
     Sh,
     /// `bash -euo pipefail`
     Bash,
+}
+
+/// A language with expressions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// `python3`
+    Python,
+    /// `node`
+    JavaScript,
 }
 
 /// A type as written.

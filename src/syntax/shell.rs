@@ -23,21 +23,21 @@ mod programs;
 mod redirect;
 #[cfg(test)]
 mod tests;
-mod text;
 mod word;
 
+pub(in crate::syntax) use advice::written;
 pub(crate) use advice::{Unsafe, diagnostics, list_in_word, not_an_int};
 
 use crate::source::Span;
-use crate::syntax::ast::{Piece, ScriptLanguage, StringLiteral};
+use crate::syntax::ast::{Piece, Shell, StringLiteral};
 
 /// The most quotes, substitutions and compound commands that may stand in one another.
 const MAX_DEPTH: usize = 128;
 
 /// Returns what a script of `language` says about its holes, words and variables. Takes linear
 /// time, whatever the script holds; a script with syntax errors has an analysis, too.
-pub(crate) fn analyse(language: ScriptLanguage, script: &StringLiteral) -> Script {
-    lex::Lexer::new(language, &text::Text::new(script)).run()
+pub(crate) fn analyse(language: Shell, script: &StringLiteral) -> Script {
+    lex::Lexer::new(language, &crate::syntax::text::Text::new(script)).run()
 }
 
 /// What is known about a script without running it.

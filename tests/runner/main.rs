@@ -19,4 +19,5 @@ mod lsp;
 mod past;
 mod real;
 mod run;
+mod scripts;
 mod services;

@@ -31,7 +31,11 @@ const CLAUSES: [(&str, &str, &str); 6] = [
         "name: type = \"path\"",
         "What the stage makes. Without a path, the script writes to `{{out.name}}`.",
     ),
-    ("run", "sh \"…\"", "What runs: a script for `sh` or `bash`, or a list of arguments."),
+    (
+        "run",
+        "sh \"…\"",
+        "What runs: a script for `sh`, `bash`, `python` or `node`, or a list of arguments.",
+    ),
     ("secret", "NAME", "A secret that the commands find in the variable of that name."),
     ("service", "name = …", "A service that is up while the step runs, and the name it has here."),
 ];
@@ -52,6 +56,8 @@ pub(super) fn at_start(cursor: &Cursor<'_>) -> Option<Vec<Completion>> {
         ([Open::Bracket(b'}')], "run") => {
             let forms = [
                 ("bash", "\"…\"", "A script for `bash -euo pipefail`."),
+                ("node", "\"…\"", "A script for `node`."),
+                ("python", "\"…\"", "A script for `python3`."),
                 ("sh", "\"…\"", "A script for `sh -eu`."),
             ];
             Some(forms.iter().map(|form| keyword(cursor, form)).collect())

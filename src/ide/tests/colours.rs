@@ -213,7 +213,7 @@ fn the_grammar_names_the_words_of_the_language_and_no_others() {
     assert!(rules.len() > 12, "{rules:?}");
     let mut keywords = set(rules.iter().map(String::as_str));
     keywords.extend(set(ITEM_WORDS));
-    keywords.extend(set(["kiln", "sh", "bash"]));
+    keywords.extend(set(["kiln", "sh", "bash", "python", "node"]));
     // The one that is a type, too.
     assert!(keywords.remove("file") && part("clause").contains("file"));
     let named: BTreeSet<_> = ["item", "clause", "keyword", "key", "script"]
@@ -310,6 +310,21 @@ fn problems(text: &str, scopes: &[String]) -> Vec<String> {
         }
     }
     problems
+}
+
+#[test]
+fn scripts_of_other_languages_hold_those() {
+    let grammar = grammar();
+    for (language, scope) in
+        [("python", "meta.embedded.block.python"), ("node", "meta.embedded.block.javascript")]
+    {
+        let text = format!("build a {{\n  run {language} \"\"\"\n    x({{{{v}}}})\n  \"\"\"\n}}\n");
+        let scopes = Matcher::run(&grammar, &text);
+        let of = |part: &str| &scopes[text.find(part).unwrap()];
+        assert!(of(language).contains("keyword.other.language"), "{}", of(language));
+        assert!(of("x(").contains(scope), "{}", of("x("));
+        assert!(of("v}").contains("meta.interpolation"), "{}", of("v}"));
+    }
 }
 
 #[test]

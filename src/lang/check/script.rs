@@ -30,7 +30,11 @@ impl<'p> Checker<'p> {
             }
             return;
         };
-        let analysis = shell::analyse(language, literal);
+        let shell = match language {
+            ScriptLanguage::Shell(shell) => shell,
+            ScriptLanguage::Code(dialect) => return self.code(dialect, literal, scope),
+        };
+        let analysis = shell::analyse(shell, literal);
         for problem in shell::diagnostics(literal, &analysis) {
             self.report(problem);
         }
@@ -72,7 +76,12 @@ impl<'p> Checker<'p> {
             && self.is_secret(name, scope)
         {
             let written = shell_reference(name, context.quoting, form);
-            self.secret_in_hole((name, &written), (expr.span, span), context.quoting, scope);
+            let fits = context.quoting != Quoting::Single;
+            let how = match fits {
+                true => "as the shell does",
+                false => "as the shell does, outside of the quotes",
+            };
+            self.secret_in_hole((name, &written), (expr.span, span), (how, fits), scope);
             return Type::Unknown;
         }
         if let ExprKind::Name(name) = &expr.kind
@@ -95,7 +104,7 @@ impl<'p> Checker<'p> {
 
     /// Returns the type of what becomes the words of a command. A list that is written there may mix
     /// texts, numbers and files: each of them is a word.
-    fn words(&mut self, expr: &'p Expr, scope: &mut Scope) -> Type {
+    pub(super) fn words(&mut self, expr: &'p Expr, scope: &mut Scope) -> Type {
         match &expr.kind {
             ExprKind::List(elements) => {
                 for element in elements {
@@ -120,7 +129,7 @@ impl<'p> Checker<'p> {
         }
     }
 
-    fn is_visible(&self, name: &str, scope: &Scope) -> bool {
+    pub(super) fn is_visible(&self, name: &str, scope: &Scope) -> bool {
         scope.locals.get(name).is_some()
             || self.symbols[scope.item.module.index()].get(name).is_some()
             || crate::lang::builtins::find(name).is_some()
@@ -188,7 +197,7 @@ impl<'p> Checker<'p> {
         if !is_argv {
             let text = self.program.sources.text(argv.span);
             let message = format!(
-                "`run` takes `sh` or `bash` and a script, or a list of arguments, found {}",
+                "`run` takes a language and a script, or a list of arguments, found {}",
                 quoted(&found)
             );
             let problem = Diagnostic::error(Code::TYPE_MISMATCH, argv.span, message);
@@ -210,7 +219,7 @@ fn shell_reference(name: &str, quoting: Quoting, form: StringForm) -> String {
 }
 
 /// Returns whether a list is written there, with or without something added to it.
-fn is_list(expr: &Expr) -> bool {
+pub(super) fn is_list(expr: &Expr) -> bool {
     match &expr.kind {
         ExprKind::List(_) => true,
         ExprKind::Binary { operator: BinaryOperator::Add, left, right, .. } => {

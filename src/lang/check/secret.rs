@@ -7,7 +7,6 @@ use crate::lang::nearest::nearest;
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
 use crate::syntax::ast::{ClauseKind, Expr, ExprKind, ItemKind, Name, SecretUse};
-use crate::syntax::shell::Quoting;
 
 impl<'p> Checker<'p> {
     pub(super) fn secret_item(&mut self, name: &'p Name) {
@@ -83,26 +82,23 @@ impl<'p> Checker<'p> {
         Type::Unknown
     }
 
-    /// Reports a secret in a hole of a shell script, where a variable of the shell does.
+    /// Reports a secret in a hole of a script, where a variable of the environment does. It is
+    /// `written` so, `how` a language does; in the place of the hole, if it `fits`.
     pub(super) fn secret_in_hole(
         &mut self,
         (name, written): (&'p str, &str),
         (span, hole): (Span, Span),
-        quoting: Quoting,
+        (how, fits): (&str, bool),
         scope: &mut Scope,
     ) {
         self.name(name, span, scope);
         let message = format!("`{name}` is a secret, and a hole would make it a part of the step");
         let problem = Diagnostic::error(Code::SECRET, span, message);
         self.report(match self.takes(name, scope) {
-            true if quoting == Quoting::Single => problem
-                .help(format!("write it as the shell does, outside of the quotes: {written}")),
-            true => {
-                problem.help(format!("write it as the shell does: {written}")).edit(hole, written)
-            }
-            false => problem.help(format!(
-                "add the clause  secret {name}  and write it as the shell does: {written}"
-            )),
+            true if fits => problem.help(format!("write it {how}: {written}")).edit(hole, written),
+            true => problem.help(format!("write it {how}: {written}")),
+            false => problem
+                .help(format!("add the clause  secret {name}  and write it {how}: {written}")),
         });
     }
 

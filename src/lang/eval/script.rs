@@ -11,7 +11,7 @@ use crate::lang::value::Value;
 use crate::plan::artifact::Out;
 use crate::plan::step::{Command, Language, Place, Text};
 use crate::source::Span;
-use crate::syntax::ast::{Piece, ScriptLanguage, StringLiteral};
+use crate::syntax::ast::{Piece, ScriptLanguage, Shell, StringLiteral};
 use crate::syntax::shell;
 
 impl<'p> Evaluator<'p> {
@@ -23,7 +23,13 @@ impl<'p> Evaluator<'p> {
         frame: &mut Frame<'p>,
         builder: &mut Builder<'p>,
     ) -> Evaluated<Command> {
-        let analysis = shell::analyse(language, script);
+        let shell = match language {
+            ScriptLanguage::Shell(shell) => shell,
+            ScriptLanguage::Code(dialect) => {
+                return self.code(dialect, script, place, frame, builder);
+            }
+        };
+        let analysis = shell::analyse(shell, script);
         let mut holes = IndexMap::new();
         let mut values = Vec::new();
         for piece in &script.pieces {
@@ -52,45 +58,36 @@ impl<'p> Evaluator<'p> {
             });
         }
         let text = shell::render(script, &analysis, &values);
-        self.spend_text(
-            text.len(),
-            script.pieces.first().map_or(Span::at(self.tree_source(frame), 0), piece_span),
-        )?;
-        self.uncovered(&analysis, frame.folder, builder);
-        let language = match language {
-            ScriptLanguage::Sh => Language::Sh,
-            ScriptLanguage::Bash => Language::Bash,
+        self.spend_text(text.len(), self.script_place(script, frame))?;
+        if let Some(words) = read_words(&analysis) {
+            self.uncovered(words, frame.folder, builder);
+        }
+        let language = match shell {
+            Shell::Sh => Language::Sh,
+            Shell::Bash => Language::Bash,
         };
         Ok(Command::Script { language, text, holes, place })
     }
 
-    fn tree_source(&self, frame: &Frame<'p>) -> crate::source::SourceId {
-        self.program.module(frame.module).ast.source
+    /// Returns where a script begins.
+    pub(super) fn script_place(&self, script: &StringLiteral, frame: &Frame<'p>) -> Span {
+        match script.pieces.first() {
+            Some(Piece::Text { span, .. } | Piece::Hole { span, .. }) => *span,
+            None => Span::at(self.program.module(frame.module).ast.source, 0),
+        }
     }
 
     /// Warns of words that name a file of the project which the step does not have.
-    fn uncovered(&mut self, analysis: &shell::Script, folder: &str, builder: &Builder) {
-        // After a `cd` a word may mean something else.
-        let moves = |word: &shell::Word| {
-            word.role == shell::Role::Command && ["cd", "pushd"].contains(&word.value.as_str())
-        };
-        if analysis.words.iter().any(moves) {
-            return;
-        }
+    pub(super) fn uncovered(&mut self, words: Vec<(&str, Span)>, folder: &str, builder: &Builder) {
         let sets = &self.file_sets;
         let paths = |id: crate::plan::artifact::FileSetId| sets[id.index()].paths.clone();
         let mut found = Vec::new();
-        for word in analysis
-            .words
-            .iter()
-            .filter(|word| word.role != shell::Role::Output && !word.is_pattern)
-        {
-            let is_path = word.value.contains('/') || word.value.contains('.');
-            if !is_path || word.value.starts_with(['/', '-', '~']) {
+        for (word, span) in words {
+            let is_path = word.contains('/') || word.contains('.');
+            if !is_path || word.starts_with(['/', '-', '~']) {
                 continue;
             }
-            let Some(path) =
-                files::project_path(folder, &word.value).filter(|path| !path.is_empty())
+            let Some(path) = files::project_path(folder, word).filter(|path| !path.is_empty())
             else {
                 continue;
             };
@@ -100,25 +97,33 @@ impl<'p> Evaluator<'p> {
             if builder.step.outs.iter().any(is_made) || builder.inputs.covers(paths, &path) {
                 continue;
             }
-            found.extend(self.globber.kind(&path).map(|kind| (word, kind)));
+            found.extend(self.globber.kind(&path).map(|kind| (word, span, kind)));
         }
-        for (word, kind) in found {
+        for (word, span, kind) in found {
             let cure = match kind {
                 files::EntryKind::Folder => {
-                    format!("in files(\"{}/**\")", word.value.trim_end_matches('/'))
+                    format!("in files(\"{}/**\")", word.trim_end_matches('/'))
                 }
-                _ => format!("in file({:?})", word.value),
+                _ => format!("in file({word:?})"),
             };
-            let message = format!("the step does not have `{}`: no input covers it", word.value);
-            let problem = Diagnostic::warning(Code::UNCOVERED_PATH, word.span, message)
+            let message = format!("the step does not have `{word}`: no input covers it");
+            let problem = Diagnostic::warning(Code::UNCOVERED_PATH, span, message)
                 .help(format!("add a clause: {cure}"));
             self.diagnostics.push(problem);
         }
     }
 }
 
-fn piece_span(piece: &Piece) -> Span {
-    match piece {
-        Piece::Text { span, .. } | Piece::Hole { span, .. } => *span,
+/// Returns the words of a shell script that may name what it reads; `None` after a `cd`, where a word
+/// may mean something else.
+fn read_words(analysis: &shell::Script) -> Option<Vec<(&str, Span)>> {
+    let moves = |word: &shell::Word| {
+        word.role == shell::Role::Command && ["cd", "pushd"].contains(&word.value.as_str())
+    };
+    if analysis.words.iter().any(moves) {
+        return None;
     }
+    let is_read = |word: &&shell::Word| word.role != shell::Role::Output && !word.is_pattern;
+    let read = analysis.words.iter().filter(is_read);
+    Some(read.map(|word| (word.value.as_str(), word.span)).collect())
 }

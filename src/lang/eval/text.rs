@@ -14,6 +14,10 @@ use crate::plan::artifact::{Artifact, FileSet, FileSetId, Input};
 use crate::plan::step::{StepId, Text, TextPiece};
 use crate::source::Span;
 
+/// The longest text that a program is given in one argument or variable. Linux takes 128 KiB, the
+/// name of the variable and the folder that a path begins with included.
+const MAX_TEXT_BYTES: usize = 127 << 10;
+
 /// What a step takes in, while it is being put together.
 #[derive(Default)]
 pub(super) struct Inputs {
@@ -212,7 +216,39 @@ impl<'p> Evaluator<'p> {
     ) -> Evaluated<Text> {
         let mut text = Text::default();
         self.add_text(value, span, folder, inputs, &mut text)?;
+        self.refuse_unpassable(&text, span)?;
         Ok(text)
+    }
+
+    /// Reports a text that no program can be given as an argument or variable.
+    fn refuse_unpassable(&mut self, text: &Text, span: Span) -> Evaluated<()> {
+        let pieces = text.pieces.iter().map(|piece| match piece {
+            TextPiece::Literal(text) | TextPiece::Path { path: text } => text.as_str(),
+        });
+        let (mut bytes, mut has_nul) = (0, false);
+        for piece in pieces {
+            bytes += piece.len();
+            has_nul |= piece.contains('\0');
+        }
+        let shown = self.program.sources.text(span);
+        let problem = match () {
+            () if has_nul => Diagnostic::error(
+                Code::NO_RESULT,
+                span,
+                format!("`{shown}` holds a NUL character, which no program can be given"),
+            )
+            .help("take the character out: no argument and no variable can hold it"),
+            () if bytes > MAX_TEXT_BYTES => Diagnostic::error(
+                Code::OVER_BUDGET,
+                span,
+                format!(
+                    "`{shown}` is {bytes} bytes long, and a program can be given {MAX_TEXT_BYTES}"
+                ),
+            )
+            .help("let the script read it from a file: in file(\"…\")"),
+            () => return Ok(()),
+        };
+        self.fail(problem)
     }
 
     fn add_text(

@@ -7,8 +7,8 @@ use super::{Pair, Rule};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::source::{SourceId, Span};
 use crate::syntax::ast::{
-    Axis, Clause, ClauseKind, DataFile, Expr, Function, ItemKind, Let, Name, Param, Parameter,
-    ScriptLanguage, Secret, SecretUse, Stage, StageKind, TypeExpr, TypeKind, Use,
+    Axis, Clause, ClauseKind, DataFile, Dialect, Expr, Function, ItemKind, Let, Name, Param,
+    Parameter, ScriptLanguage, Secret, SecretUse, Shell, Stage, StageKind, TypeExpr, TypeKind, Use,
 };
 
 /// Builds trees from the pairs of one parsed slice.
@@ -295,8 +295,10 @@ impl<'a> Builder<'a> {
         let span = self.span(&pair);
         let mut parts = pair.into_inner();
         let language = match parts.next().map(|language| language.as_str()) {
-            Some("bash") => ScriptLanguage::Bash,
-            _ => ScriptLanguage::Sh,
+            Some("bash") => ScriptLanguage::Shell(Shell::Bash),
+            Some("python") => ScriptLanguage::Code(Dialect::Python),
+            Some("node") => ScriptLanguage::Code(Dialect::JavaScript),
+            _ => ScriptLanguage::Shell(Shell::Sh),
         };
         ClauseKind::Script { language, script: self.expected(parts.next(), span) }
     }

@@ -50,22 +50,24 @@ struct Expected {
     ty: bool,
     string: bool,
     digits: bool,
+    language: bool,
     /// Marks and keywords.
     words: Vec<&'static str>,
 }
 
 /// The marks and keywords that a message may name, the likeliest first.
-const WORDS: [&str; 33] = [
+const WORDS: [&str; 31] = [
     "{", "=", ":", ",", ")", "]", "}", "}}", ">", "->", "..", "then", "else", "at", "in", "for",
-    "if", "(", "[", "sh", "bash", "as", "when", "<", "?", "|", "except", "max", ".", "\"\"\"",
-    "use", "let", "param",
+    "if", "(", "[", "as", "when", "<", "?", "|", "except", "max", ".", "\"\"\"", "use", "let",
+    "param",
 ];
 
 impl Expected {
     /// Claims that the part might as well have ended.
     fn may_end(&self) -> bool {
         let is_complete = self.operator || self.after_type;
-        let wanted = self.value || self.name || self.ty || self.string || self.digits;
+        let wanted =
+            self.value || self.name || self.ty || self.string || self.digits || self.language;
         !wanted && self.words.iter().all(|word| is_complete && matches!(*word, "at" | "="))
     }
 }
@@ -184,7 +186,8 @@ impl Part<'_> {
         let digits = has("0..9") && !letters && !value && !runs_on;
         let name = letters && !value && !ty && !string;
         let string = string || is_use;
-        Expected { value, operator, after_type: has("?"), name, ty, string, digits, words }
+        let (after_type, language) = (has("?"), has("sh"));
+        Expected { value, operator, after_type, name, ty, string, digits, language, words }
     }
 
     /// Where the reader should look first.
@@ -235,6 +238,7 @@ impl Part<'_> {
             (expected.string, "a path in quotes"),
             (expected.name, "a name"),
             (expected.digits, "a number"),
+            (expected.language, "a language"),
         ];
         all.extend(kinds.into_iter().filter(|(is, _)| *is).map(|(_, name)| name.to_owned()));
         let at_end_of_head = self.kind == PartKind::StageHead && expected.words.contains(&"=")
@@ -474,7 +478,9 @@ impl Part<'_> {
             () if has(":") && has("=") => "write `: type` or `= value` after the name",
             () if has(":") => "write `:` and a type or value after the name",
             () if has("=") && !expected.operator => "write `=` and a value",
-            () if has("sh") => "write `run sh \"…\"`, or `run [\"program\", \"argument\"]`",
+            () if expected.language => {
+                "write `run sh \"…\"`, with `sh`, `bash`, `python` or `node`, or `run [\"program\", \"argument\"]`"
+            }
             () if has("}}") => "write `}}` after the expression, or an operator between two values",
             () if expected.string => "write a path in quotes: `use \"./folder\"`",
             () if has("..") => "write `int(1..50)`",

@@ -20,8 +20,20 @@ const LATER_ITEMS: [(&str, &str); 4] = [
     ("spec", "`spec` items are"),
 ];
 
-/// Languages of scripts that later versions know.
-const LATER_LANGUAGES: [&str; 2] = ["python", "node"];
+/// The languages of scripts.
+const LANGUAGES: [&str; 4] = ["sh", "bash", "python", "node"];
+
+/// What other tools call them.
+const OTHER_NAMES: [(&str, &str); 8] = [
+    ("shell", "sh"),
+    ("dash", "sh"),
+    ("zsh", "bash"),
+    ("py", "python"),
+    ("python3", "python"),
+    ("js", "node"),
+    ("javascript", "node"),
+    ("nodejs", "node"),
+];
 
 /// What a file holds.
 #[derive(Default)]
@@ -370,19 +382,19 @@ impl<'a> ItemParser<'a> {
     fn language(&self, at: usize) -> Option<Diagnostic> {
         let word = self.word(at);
         let span = self.span(&(at..at + 1));
-        if matches!(word, "sh" | "bash") {
+        if LANGUAGES.contains(&word) {
             return None;
-        }
-        if LATER_LANGUAGES.contains(&word) {
-            return Some(later(span, &format!("`{word}` scripts are")));
         }
         let follows =
             (at + 1..self.file.tokens.len()).find(|&at| !self.file.tokens[at].is_trivia());
         if follows.is_none_or(|at| self.kind(at) != TokenKind::String) {
             return None;
         }
-        let near = nearest(word, &["sh", "bash"]).unwrap_or("sh");
-        let message = format!("`{word}` is no language of scripts; there are `sh` and `bash`");
+        let other = OTHER_NAMES.iter().find(|(name, _)| *name == word).map(|(_, own)| *own);
+        let near = other.or_else(|| nearest(word, &LANGUAGES)).unwrap_or("sh");
+        let message = format!(
+            "`{word}` is no language of scripts; there are `sh`, `bash`, `python` and `node`"
+        );
         let finding = Diagnostic::error(Code::UNKNOWN_KIND, span, message);
         Some(finding.help(format!("write `run {near}`")).edit(span, near))
     }

@@ -240,7 +240,7 @@ fn remote_help(hole: &str) -> String {
 }
 
 /// Returns a hole as the author wrote it, where that is short.
-fn written(expr: &Expr) -> String {
+pub(in crate::syntax) fn written(expr: &Expr) -> String {
     let mut names = Vec::new();
     let mut rest = expr;
     loop {

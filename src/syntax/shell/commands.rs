@@ -7,9 +7,9 @@ use super::expand::Form;
 use super::lex::{Frame, Lexer, lossy};
 use super::programs::{self, Verdict};
 use super::redirect::{Heredoc, Redirect};
-use super::text::{EXPANSION, HOLE};
 use super::word::{Draft, is_name};
 use super::{Context, Quoting, Role, Takes, Unsafe, Word};
+use crate::syntax::text::{EXPANSION, HOLE};
 
 /// The commands of one frame.
 #[derive(Default)]

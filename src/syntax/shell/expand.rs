@@ -3,9 +3,9 @@
 
 use super::commands::Position;
 use super::lex::{Frame, Lexer, lossy};
-use super::text::HOLE;
 use super::word::{is_name_byte, is_name_start};
 use super::{Quoting, Takes, Unsafe, Variable};
+use crate::syntax::text::HOLE;
 
 /// An open `${`.
 #[derive(Debug)]

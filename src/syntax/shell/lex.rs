@@ -6,15 +6,15 @@
 
 use super::commands::{Level, Position};
 use super::expand::{Form, Parameter};
-use super::text::{EXPANSION, HOLE, Text};
 use super::word::{Draft, is_name_start};
 use super::{Context, MAX_DEPTH, Quoting, Script, Takes, Unclosed, Unsafe};
 use crate::source::Span;
-use crate::syntax::ast::ScriptLanguage;
+use crate::syntax::ast::Shell;
+use crate::syntax::text::{EXPANSION, HOLE, Text};
 
 /// A script on its way to an analysis.
 pub(super) struct Lexer<'a> {
-    pub(super) language: ScriptLanguage,
+    pub(super) language: Shell,
     pub(super) text: &'a Text,
     /// Offset of the next byte.
     pub(super) at: usize,
@@ -49,7 +49,7 @@ pub(super) enum Frame {
 }
 
 impl<'a> Lexer<'a> {
-    pub(super) fn new(language: ScriptLanguage, text: &'a Text) -> Self {
+    pub(super) fn new(language: Shell, text: &'a Text) -> Self {
         let unread = Context { quoting: Quoting::Bare, takes: Takes::Nothing(Unsafe::TooDeep) };
         Self {
             language,
@@ -109,7 +109,7 @@ impl<'a> Lexer<'a> {
     /// What only bash has is lexed in `sh`, too: where `sh` is bash it works, and elsewhere the script
     /// does not. This asks for the few places where text means one thing here and another there.
     pub(super) fn is_bash(&self) -> bool {
-        self.language == ScriptLanguage::Bash
+        self.language == Shell::Bash
     }
 
     /// Opens a frame, unless too many are open.

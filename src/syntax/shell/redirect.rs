@@ -3,9 +3,9 @@
 
 use super::commands::Position;
 use super::lex::{Frame, Lexer, lossy};
-use super::text::{EXPANSION, HOLE};
 use super::word::{Draft, is_name};
 use super::{Endless, Role, Takes, Unsafe};
+use crate::syntax::text::{EXPANSION, HOLE};
 
 /// What a word behind a redirection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use crate::source::SourceId;
 use crate::syntax::ast::{Expr, ExprKind, StringForm};
 use crate::syntax::parse;
 
-const BOTH: &[ScriptLanguage] = &[ScriptLanguage::Sh, ScriptLanguage::Bash];
-const BASH: &[ScriptLanguage] = &[ScriptLanguage::Bash];
+const BOTH: &[Shell] = &[Shell::Sh, Shell::Bash];
+const BASH: &[Shell] = &[Shell::Bash];
 
 /// Values that mean something to a shell.
 const NASTY: &[&str] = &[
@@ -84,21 +84,21 @@ fn literal(text: &str) -> StringLiteral {
     StringLiteral { form: StringForm::Verbatim, pieces }
 }
 
-fn analysed(language: ScriptLanguage, text: &str) -> Script {
+fn analysed(language: Shell, text: &str) -> Script {
     analyse(language, &literal(text))
 }
 
 /// Runs a script as steps do, in an empty folder; returns what it prints and the files it leaves.
 #[expect(clippy::disallowed_methods, reason = "the test is about what real shells receive")]
-fn run(language: ScriptLanguage, text: &str, env: &[(String, String)]) -> (String, Vec<String>) {
+fn run(language: Shell, text: &str, env: &[(String, String)]) -> (String, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let mut command = match language {
-        ScriptLanguage::Sh => Command::new("sh"),
-        ScriptLanguage::Bash => Command::new("bash"),
+        Shell::Sh => Command::new("sh"),
+        Shell::Bash => Command::new("bash"),
     };
     match language {
-        ScriptLanguage::Sh => command.args(["-eu", "-c", text]),
-        ScriptLanguage::Bash => command.args(["-euo", "pipefail", "-c", text]),
+        Shell::Sh => command.args(["-eu", "-c", text]),
+        Shell::Bash => command.args(["-euo", "pipefail", "-c", text]),
     };
     let path = "/usr/local/bin:/usr/bin:/bin";
     command.current_dir(folder.path()).env_clear().env("PATH", path).env("LC_ALL", "C.UTF-8");
@@ -116,7 +116,7 @@ const SHOW: &str = "show() { for a in \"$@\"; do printf '<%s>' \"$a\"; done; }\n
 
 /// Runs `text` once for each value, all in one script; every hole in it holds the value. What it
 /// prints must be `expected` with the value for `V`.
-fn arrives(languages: &[ScriptLanguage], text: &str, expected: &str, values: &[&str]) {
+fn arrives(languages: &[Shell], text: &str, expected: &str, values: &[&str]) {
     let holes = text.matches("{{").count();
     for &language in languages {
         let script = format!("{SHOW}{}", format!("{text}\necho '|'\n").repeat(values.len()));
@@ -137,7 +137,7 @@ fn arrives(languages: &[ScriptLanguage], text: &str, expected: &str, values: &[&
 
 #[test]
 fn values_arrive_verbatim_in_every_context() {
-    let table: &[(&[ScriptLanguage], &str, &str)] = &[
+    let table: &[(&[Shell], &str, &str)] = &[
         (BOTH, "show {{v}}", "<V>"),
         (BOTH, "show a {{v}} b", "<a><V><b>"),
         (BOTH, "show --x={{v}}y", "<--x=Vy>"),
@@ -170,7 +170,7 @@ fn values_arrive_verbatim_in_every_context() {
         (BOTH, "cat <<A - <<B; show {{v}}\nfirst\nA\nsecond {{w}}\nB", "second V\n<V>"),
         (BOTH, "show ${none-{{v}}}", "<V>"),
         (BOTH, "show \"${none:-{{v}}}\"", "<V>"),
-        (&[ScriptLanguage::Sh], "show \"${none:-a'{{v}}'b}\"", "<a'V'b>"),
+        (&[Shell::Sh], "show \"${none:-a'{{v}}'b}\"", "<a'V'b>"),
         (BOTH, "show \"${none:-a'b'{{v}}}\"", "<a'b'V>"),
         (BOTH, "show ${none:-'{{v}}'}", "<V>"),
         (BOTH, "show ${none:-\"{{v}}\"}", "<V>"),
@@ -236,7 +236,7 @@ fn numbers_arrive_in_arithmetic() {
 }
 
 /// Renders `text` with lists of two elements, or with `none`, for each hole, and runs it.
-fn lists(languages: &[ScriptLanguage], text: &str, value: Value, expected: &str) {
+fn lists(languages: &[Shell], text: &str, value: Value, expected: &str) {
     for &language in languages {
         let script = literal(&format!("{SHOW}{text}"));
         let analysis = analyse(language, &script);
@@ -283,13 +283,13 @@ fn a_list_becomes_words_and_none_becomes_no_word() {
 fn a_list_fits_only_as_a_bare_word_among_words() {
     let script = "show \"{{a}}\" '{{b}}' x{{c}} {{d}}y {{e}}{{f}} --x={{g}} > {{h}} ''{{i}}\n\
         x={{j}} cmd; case {{k}} in {{l}}) ;; esac; echo ${x:-{{m}}}; cat <<E\n{{n}}\nE\n";
-    for context in analysed(ScriptLanguage::Bash, script).holes {
+    for context in analysed(Shell::Bash, script).holes {
         assert_eq!(context.takes, Takes::Word);
     }
 }
 
 /// Returns the messages for a script, one a line.
-fn refusals(language: ScriptLanguage, text: &str) -> Vec<String> {
+fn refusals(language: Shell, text: &str) -> Vec<String> {
     let script = literal(text);
     let found = diagnostics(&script, &analyse(language, &script));
     found
@@ -303,7 +303,7 @@ fn refusals(language: ScriptLanguage, text: &str) -> Vec<String> {
 
 #[test]
 fn a_hole_that_would_run_is_refused() {
-    let table: &[(&[ScriptLanguage], &str, &str)] = &[
+    let table: &[(&[Shell], &str, &str)] = &[
         (BOTH, "eval {{v}}", "inside `eval`"),
         (BOTH, "eval \"a {{v}}\"", "inside `eval`"),
         (BOTH, "command eval 'a {{v}}'", "inside `eval`"),
@@ -409,7 +409,7 @@ fn a_hole_beside_code_is_not_refused() {
 
 #[test]
 fn evaluated_places_take_only_int() {
-    let table: &[(&[ScriptLanguage], &str)] = &[
+    let table: &[(&[Shell], &str)] = &[
         (BOTH, "echo $(({{v}}))"),
         (BOTH, "cat <<E\n$((1+{{v}}))\nE"),
         (BOTH, "echo $((${x:-{{v}}}))"),
@@ -433,7 +433,7 @@ fn evaluated_places_take_only_int() {
 #[test]
 fn literal_words_are_listed_with_role_and_place() {
     let text = "cd web && A='x y' npm \"run\" b/*.js >log 2>&1 <in $x {{y}}z $(cat f) a\\ b";
-    let words: Vec<_> = analysed(ScriptLanguage::Sh, text)
+    let words: Vec<_> = analysed(Shell::Sh, text)
         .words
         .into_iter()
         .map(|word| (word.value, &text[word.span.range()], word.role, word.command))
@@ -461,7 +461,7 @@ fn variables_and_what_sets_them_are_listed() {
     let text = "a=1; b+=2 c[0]=x; for d in $u; do :; done; read -r e f; export g h=$v; local i\n\
         getopts x j; printf -v k x; mapfile -t l; : ${m:=1} \"${w:-}\" $1 $? ${#x} '$no' \\$no\n\
         (( n = 1, o++ )); declare -i p; select q in a; do :; done; exec {r}>f; [ \"$((s += y_$y))\" ]";
-    let script = analysed(ScriptLanguage::Bash, text);
+    let script = analysed(Shell::Bash, text);
     let uses: Vec<_> = script
         .variables
         .iter()
@@ -483,7 +483,7 @@ fn variables_and_what_sets_them_are_listed() {
         "OPTARG OPTIND a b c d e f g h i j k l m n o p q r s".split(' ').collect();
     assert_eq!(sets, expected);
     assert!(!script.sets_unknown);
-    assert!(analysed(ScriptLanguage::Sh, ". ./env.sh; echo $x").sets_unknown);
+    assert!(analysed(Shell::Sh, ". ./env.sh; echo $x").sets_unknown);
 }
 
 #[test]
@@ -496,25 +496,25 @@ fn what_is_never_closed_is_reported_where_it_opens() {
         ("echo ${x", "}"),
         ("echo $((1", "))"),
     ] {
-        let script = analysed(ScriptLanguage::Sh, text);
+        let script = analysed(Shell::Sh, text);
         assert_eq!(script.unclosed.len(), 1, "{text}");
         assert_eq!(script.unclosed[0].closer, closer);
         assert_eq!(script.unclosed[0].span.start, 5);
     }
-    assert_eq!(analysed(ScriptLanguage::Sh, "cat <<EOF\nit's").unclosed, []);
+    assert_eq!(analysed(Shell::Sh, "cat <<EOF\nit's").unclosed, []);
 }
 
 #[test]
 fn a_heredoc_without_its_end_is_found() {
     for text in ["cat <<EOF", "cat <<EOF\n", "cat <<EOF\nx\n EOF\n", "cat <<'EOF'\n$(\n"] {
-        let endless = analysed(ScriptLanguage::Sh, text).endless;
+        let endless = analysed(Shell::Sh, text).endless;
         assert_eq!(endless.len(), 1, "{text}");
         assert_eq!((&*endless[0].delimiter, endless[0].span.start), ("EOF", 4));
     }
     for text in
         ["cat <<EOF\nEOF", "cat <<-EOF\n\tx\n\tEOF\n", "cat <<A <<B\nA\nB\n", "cat <<$(a b)"]
     {
-        assert_eq!(analysed(ScriptLanguage::Sh, text).endless, [], "{text}");
+        assert_eq!(analysed(Shell::Sh, text).endless, [], "{text}");
     }
 }
 
@@ -570,10 +570,10 @@ fn hostile_scripts_take_linear_time() {
 #[test]
 fn nesting_ends_at_its_limit_with_a_diagnostic() {
     let text = format!("{}{{{{v}}}}", "$(".repeat(500));
-    let found = refusals(ScriptLanguage::Sh, &text);
+    let found = refusals(Shell::Sh, &text);
     assert_eq!(found, ["K0006: this script nests over 128 levels deep"]);
     let text = format!("{}echo {{{{v}}}}{}", "$(".repeat(120), ")".repeat(120));
-    assert_eq!(refusals(ScriptLanguage::Sh, &text), [""; 0]);
+    assert_eq!(refusals(Shell::Sh, &text), [""; 0]);
 }
 
 /// Keeps failures out of the tree; they become rows of the tables above.
@@ -645,7 +645,7 @@ fn soup() -> impl Strategy<Value = String> {
 
 #[test]
 fn the_scripts_of_real_pipelines_have_no_findings() {
-    use crate::syntax::ast::{ClauseKind, ItemKind};
+    use crate::syntax::ast::{ClauseKind, ItemKind, ScriptLanguage};
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/syntax");
     let mut scripts = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -661,7 +661,8 @@ fn the_scripts_of_real_pipelines_have_no_findings() {
             for clause in stage.clauses {
                 let ClauseKind::Script { language, script } = clause.kind else { continue };
                 let ExprKind::String(script) = script.kind else { continue };
-                let analysis = analyse(language, &script);
+                let ScriptLanguage::Shell(shell) = language else { continue };
+                let analysis = analyse(shell, &script);
                 assert_eq!(diagnostics(&script, &analysis), [], "{path:?}");
                 for word in analysis.words.iter().filter(|word| !word.is_pattern) {
                     let written = &text[word.span.range()];

@@ -1,7 +1,7 @@
 //! A word of a script while it is read. Knows its text, its holes and whether it assigns; does not
 //! know which command it belongs to.
 
-use super::text::{EXPANSION, HOLE};
+use crate::syntax::text::{EXPANSION, HOLE};
 
 /// A word, unquoted.
 #[derive(Debug, Default)]

@@ -5,16 +5,16 @@ use crate::source::Span;
 use crate::syntax::ast::{Piece, StringLiteral};
 
 /// The byte that stands for a hole. UTF-8 has no such byte.
-pub(super) const HOLE: u8 = 0xff;
+pub(in crate::syntax) const HOLE: u8 = 0xff;
 
 /// The byte that stands for an expansion in the text of a word. UTF-8 has no such byte.
-pub(super) const EXPANSION: u8 = 0xfe;
+pub(in crate::syntax) const EXPANSION: u8 = 0xfe;
 
 /// A script as bytes.
-pub(super) struct Text {
-    pub(super) bytes: Vec<u8>,
+pub(in crate::syntax) struct Text {
+    pub(in crate::syntax) bytes: Vec<u8>,
     /// The offset of each hole, ascending.
-    pub(super) holes: Vec<usize>,
+    pub(in crate::syntax) holes: Vec<usize>,
     parts: Vec<Part>,
 }
 
@@ -28,7 +28,7 @@ struct Part {
 
 impl Text {
     /// Joins the pieces of a script.
-    pub(super) fn new(script: &StringLiteral) -> Self {
+    pub(in crate::syntax) fn new(script: &StringLiteral) -> Self {
         let mut new = Self { bytes: Vec::new(), holes: Vec::new(), parts: Vec::new() };
         for piece in &script.pieces {
             let start = new.bytes.len();
@@ -48,18 +48,18 @@ impl Text {
     }
 
     /// Returns the number of the hole at an offset.
-    pub(super) fn hole(&self, offset: usize) -> usize {
+    pub(in crate::syntax) fn hole(&self, offset: usize) -> usize {
         self.holes.binary_search(&offset).expect("the byte there is a hole")
     }
 
     /// Returns the numbers of the holes between two offsets.
-    pub(super) fn holes_in(&self, start: usize, end: usize) -> std::ops::Range<usize> {
+    pub(in crate::syntax) fn holes_in(&self, start: usize, end: usize) -> std::ops::Range<usize> {
         let number = |offset| self.holes.partition_point(|&hole| hole < offset);
         number(start)..number(end)
     }
 
     /// Returns the place in the file of the bytes from `start` to before `end`, at least one.
-    pub(super) fn place(&self, start: usize, end: usize) -> Span {
+    pub(in crate::syntax) fn place(&self, start: usize, end: usize) -> Span {
         self.byte_place(start).to(self.byte_place(end - 1))
     }
 
