@@ -2,6 +2,7 @@
 //! Kiln call, and the embedding API. Knows the order of the phases; does not know how anything is
 //! shown.
 
+mod library;
 mod machine;
 mod run;
 mod store;
@@ -21,6 +22,7 @@ use crate::plan::step::{SkippedStep, StepId};
 use crate::source::Sources;
 use crate::syntax::fmt;
 
+pub use library::{library_copy, library_text};
 pub use machine::{Check, Found, FoundTool, Machine, Report, StoreState, examine};
 pub use run::{
     DEFAULT_STORE_BYTES, Interrupt, RunError, RunOptions, StepLog, forecast, read_log, run, served,
@@ -264,9 +266,11 @@ pub fn select(plan: &Plan, names: &[String]) -> Result<Selection, NoSuchStage> {
     }
 }
 
-/// Returns what there is to know of a function, a stage's field or a fact, by its name.
+/// Returns what there is to know of a function, a stage's field, a fact or a part of the standard
+/// library, by its name.
 pub fn reference(name: &str) -> Option<String> {
     crate::lang::builtins::reference(name)
+        .or_else(|| on_large_stack(|| crate::lang::library::page(name)))
 }
 
 /// Returns the name of the variable `KILN_PARAM_…` that sets a param.

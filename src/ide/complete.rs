@@ -89,7 +89,7 @@ pub(super) fn complete(
 /// Checks a marked pipeline; `None` if the mark is in no tree, which spares the check.
 fn analyse(files: &dyn Files, root: &str, file: &str, at: usize) -> Option<Analysis> {
     let (program, _) = module::load(files, root).ok()?;
-    let module = program.modules.iter().find(|module| module.path == file)?;
+    let (_, module) = program.find(file)?;
     let path = tree::path(&module.ast, at);
     if matches!(path.last(), None | Some(Node::Item(_))) && !is_import(path.last()) {
         return None;

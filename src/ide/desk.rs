@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 
 use crate::facts::Facts;
 use crate::files::{self, EntryKind, Files};
+use crate::lang::library;
 use crate::lang::module::PACKAGE_FILE;
 use crate::lang::pipeline::{self, Depth, Wanted};
 use crate::source::{MAX_SOURCE_BYTES, SourceId};
@@ -167,15 +168,18 @@ impl Desk {
         if let Some((analysis, source)) = self.of(file) {
             return Some(analysis.program().sources.get(source).text.clone());
         }
-        let bytes = self.drafts.read(file, MAX_SOURCE_BYTES).ok()?;
-        String::from_utf8(bytes).ok()
+        match self.drafts.read(file, MAX_SOURCE_BYTES) {
+            Ok(bytes) => String::from_utf8(bytes).ok(),
+            Err(_) => library::text_of_file(file).map(str::to_owned),
+        }
     }
 
     /// Returns what is wrong with each file of the pipelines; the list of a file may be empty.
     pub fn findings(&self) -> BTreeMap<String, Vec<Finding>> {
         let mut findings = BTreeMap::new();
         for analysis in &self.analyses {
-            for module in &analysis.program().modules {
+            let own = analysis.program().modules.iter().filter(|module| !module.is_library);
+            for module in own {
                 let file = &module.path;
                 findings.entry(file.clone()).or_insert_with(|| analysis.findings(file));
             }

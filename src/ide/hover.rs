@@ -2,6 +2,7 @@
 //! each kind of thing; does not know how a name was found.
 
 use crate::lang::builtins::{self, facts, fields};
+use crate::lang::library;
 use crate::lang::meaning::Meaning;
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::{SourceId, Span};
@@ -50,7 +51,11 @@ pub(super) fn describe(analysis: &Analysis, name: &str, thing: &Thing) -> Option
         }
         Thing::Name(Meaning::Member, ty) => page(&format!("{name}: {ty}"), member_doc(name, ty)),
         Thing::Import(module) => {
-            page(&format!("use \"/{}\"", analysis.program().module(*module).path), "")
+            let module = analysis.program().module(*module);
+            match library::text_of_file(&module.path).filter(|_| module.is_library) {
+                Some(text) => page(&format!("use {name}"), &library::summary(text)),
+                None => page(&format!("use \"/{}\"", module.path), ""),
+            }
         }
         Thing::Field(field) => field_page(field)?,
         Thing::TypeName(name) => page(name, type_doc(name)?),

@@ -13,6 +13,5 @@ pub(super) fn place(program: &Program, span: Span) -> Place {
 
 /// Returns the source of a file of `program`.
 pub(super) fn source(program: &Program, file: &str) -> Option<SourceId> {
-    let module = program.modules.iter().find(|module| module.path == file)?;
-    Some(module.ast.source)
+    Some(program.find(file)?.1.ast.source)
 }

@@ -26,6 +26,9 @@ pub enum RenameError {
     /// It is a word of the language.
     #[error("`{0}` is a name of the language itself")]
     OfTheLanguage(String),
+    /// It is of the standard library.
+    #[error("`{0}` is a name of the standard library")]
+    OfTheLibrary(String),
     /// It is a field of a record, which has no declaration.
     #[error("`{0}` is a key of a record; rename it where the record is written")]
     OfARecord(String),
@@ -51,6 +54,10 @@ pub(super) fn prepare(
 ) -> Result<(Place, Thing), RenameError> {
     let (span, thing) = analysis.thing_at(source, offset).ok_or(RenameError::NoName)?;
     let text = || analysis.program().sources.text(span).to_owned();
+    let declared = analysis.declaration(&thing);
+    if declared.is_some_and(|span| analysis.module(span.source).is_library) {
+        return Err(RenameError::OfTheLibrary(text()));
+    }
     match &thing {
         Thing::Name(Meaning::Item(_) | Meaning::Local(_) | Meaning::Out(_), _) => {
             Ok((place(analysis.program(), span), thing))
@@ -128,7 +135,11 @@ impl Desk {
 
 /// Returns a place as a span of an analysis.
 fn own_span(analysis: &Analysis, place: &Place) -> Option<Span> {
-    let source = analysis.source(&place.file)?;
+    let source = analysis.source(&place.file).or_else(|| {
+        let mut modules = analysis.program().modules.iter();
+        let found = modules.find(|module| module.is_library && module.path == place.file);
+        found.map(|module| module.ast.source)
+    })?;
     Some(Span::new(source, place.range.start, place.range.end))
 }
 
@@ -138,7 +149,7 @@ fn changes_in(analysis: &Analysis, declared: &Place, new: &str) -> Vec<Change> {
         let text = analysis.program().sources.text(at);
         let place = place(analysis.program(), at);
         // A `use` without `as` is declared by its path.
-        if at == span && text.starts_with('"') {
+        if at == span && text.contains(['"', '.']) {
             let end = place.range.end;
             return Change {
                 place: Place { range: end..end, ..place },

@@ -146,6 +146,12 @@ fn names_are_completed_by_where_they_stand() {
         ("let x = dir(\"src/$0\")\n", "deep"),
         ("use \"$0\"\n", "ci lib pipeline.pipe src"),
         ("use \"./ci/$0\"\n", "box.pipe"),
+        ("use $0\n", "std.c std.go std.node std.python std.rust"),
+        ("use st$0\n", "std.c std.go std.node std.python std.rust"),
+        ("use std.$0\n", "c go node python rust"),
+        ("use std.ru$0\n", "c go node python rust"),
+        ("use std.c\nlet x = c.$0\n", "object library program"),
+        ("use std.c\nbuild x = c.object($0)\n", "+source flags"),
         // Words behind a finished part.
         ("use \"./ci/box.pipe\" $0\n", "as"),
         ("build x {\n  in sources $0\n}\n", "at"),
@@ -247,6 +253,8 @@ fn a_definition_is_where_the_name_is_declared() {
         ("build x {\n  in made.bi$0n\n  run sh \"\"\n}\n", "lib/pipeline.pipe", "bin"),
         ("build x = lib.compile(le$0vel: \"O1\")\n", "lib/pipeline.pipe", "level"),
         ("let x = [y$0 for y in [1]]\n", FILE, "y"),
+        ("use std.c$0\n", "std/c.pipe", ""),
+        ("use std.c\nbuild x = c.ob$0ject(file(\"src/main.c\"))\n", "std/c.pipe", "object"),
     ] {
         let table = shop(last);
         let place = table.desk.definition(FILE, table.offset);
@@ -304,6 +312,12 @@ fn renaming_changes_all_that_mean_the_same_and_nothing_else() {
             &["use \"./lib\" as words\n", "words.greeting", "words.compile"],
             "lib.",
         ),
+        (
+            "use std.c\nlet x = c$0.object\n",
+            "cc",
+            &["use std.c as cc\n", "let x = cc.object"],
+            " c.object",
+        ),
         ("let x = [\"{{y}}\" for y$0 in [1]]\n", "z", &["[\"{{z}}\" for z in"], "{{y}}"),
     ] {
         let table = shop(last);
@@ -333,6 +347,11 @@ fn renaming_refuses_what_would_mean_something_else() {
         ("let x = host.o$0s\n", "y", "`os` is a name of the language itself"),
         ("let x = shape.si$0de\n", "y", "`side` is a key of a record"),
         ("let x = $0 1\n", "y", "nothing that has a name"),
+        (
+            "use std.c\nbuild x = c.ob$0ject(file(\"src/main.c\"))\n",
+            "y",
+            "`object` is a name of the standard library",
+        ),
     ] {
         let table = shop(last);
         let error = table.desk.rename(FILE, table.offset, new).unwrap_err().to_string();

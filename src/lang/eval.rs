@@ -7,6 +7,7 @@ mod condition;
 mod expr;
 mod files;
 mod keep;
+mod origin;
 mod param;
 mod rows;
 mod script;

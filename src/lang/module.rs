@@ -13,6 +13,7 @@ use crate::syntax::ast::{self, DataFile, DataFormat, ItemKind, Name, Use};
 use crate::syntax::{parse, scan};
 
 use super::data::Data;
+use super::library;
 use super::ty::ModuleId;
 
 /// The most files one pipeline may have.
@@ -42,10 +43,12 @@ pub(crate) type DataKey = (ModuleId, DataFormat, String);
 /// One file.
 #[derive(Debug)]
 pub(crate) struct Module {
-    /// Its project path.
+    /// Its project path; of the standard library, what messages call it.
     pub(crate) path: String,
     /// What stands before its stages' names: empty for the root, else the way of aliases to it.
     pub(crate) prefix: String,
+    /// Whether it is of the standard library. It stands in no folder of the project.
+    pub(crate) is_library: bool,
     /// Its tree.
     pub(crate) ast: ast::Module,
     /// Whether the tree holds all that the text says. A part with a mistake is not in it, so that
@@ -67,7 +70,7 @@ pub(crate) struct Import {
 impl Module {
     /// Returns the project path of the folder that globs and commands start from.
     pub(crate) fn folder(&self) -> &str {
-        files::parent(&self.path)
+        if self.is_library { "" } else { files::parent(&self.path) }
     }
 }
 
@@ -75,6 +78,11 @@ impl Program {
     /// Returns the module with that id.
     pub(crate) fn module(&self, id: ModuleId) -> &Module {
         &self.modules[id.index()]
+    }
+
+    /// Returns the module of a file of the project.
+    pub(crate) fn find(&self, file: &str) -> Option<(ModuleId, &Module)> {
+        self.iter().find(|(_, module)| !module.is_library && module.path == file)
     }
 
     /// Returns the modules with their ids.
@@ -99,7 +107,8 @@ pub(crate) fn load(
     };
     let text = read(project, root)?;
     loader.by_path.insert(root.to_owned(), ModuleId::ROOT);
-    loader.add_wave(vec![NewFile { path: root.to_owned(), prefix: String::new(), text }]);
+    let (path, prefix) = (root.to_owned(), String::new());
+    loader.add_wave(vec![NewFile { path, prefix, text, is_library: false }]);
     let mut wave = vec![ModuleId::ROOT];
     for depth in 0.. {
         let uses = loader.uses(&wave);
@@ -129,6 +138,7 @@ struct NewFile {
     path: String,
     prefix: String,
     text: Result<String, Box<Diagnostic>>,
+    is_library: bool,
 }
 
 struct Loader<'a> {
@@ -149,7 +159,7 @@ impl Loader<'_> {
     /// Parses files side by side and gives them the next ids.
     fn add_wave(&mut self, files: Vec<NewFile>) -> Vec<ModuleId> {
         let mut texts = Vec::new();
-        for NewFile { path, prefix, text } in files {
+        for NewFile { path, prefix, text, is_library } in files {
             let (text, problem) = match text {
                 Ok(text) => (text, None),
                 Err(problem) => (String::new(), Some(problem)),
@@ -159,20 +169,22 @@ impl Loader<'_> {
                 problem.span.source = source;
                 self.diagnostics.push(*problem);
             }
-            texts.push((path, prefix, source));
+            texts.push(((path, prefix, is_library), source));
         }
         let sources = &self.program.sources;
         let parsed: Vec<_> = texts
             .par_iter()
-            .map(|(.., source)| parse::parse(*source, &sources.get(*source).text))
+            .map(|(_, source)| parse::parse(*source, &sources.get(*source).text))
             .collect();
         let mut ids = Vec::new();
-        for ((path, prefix, _), (ast, problems)) in texts.into_iter().zip(parsed) {
+        for ((named, _), (ast, problems)) in texts.into_iter().zip(parsed) {
+            let (path, prefix, is_library) = named;
             ids.push(ModuleId(self.program.modules.len() as u32));
             let is_whole = problems.iter().all(|found| found.severity != Severity::Error);
             self.diagnostics.extend(problems);
             let imports = IndexMap::new();
-            self.program.modules.push(Module { path, prefix, ast, is_whole, imports });
+            let module = Module { path, prefix, is_library, ast, is_whole, imports };
+            self.program.modules.push(module);
         }
         ids
     }
@@ -266,7 +278,11 @@ impl Loader<'_> {
         let mut next = Vec::new();
         for OpenUse { user, item, used } in uses {
             let Some(alias) = self.alias(&used) else { continue };
-            let module = match self.find(user, &used) {
+            let found = match used.is_module {
+                true => library_module(&used),
+                false => self.find(user, &used),
+            };
+            let module = match found {
                 Ok(path) => self.module_at(user, &alias, &path, &used, depth, &mut next),
                 Err(problem) => {
                     self.diagnostics.push(*problem);
@@ -296,7 +312,7 @@ impl Loader<'_> {
         alias
     }
 
-    /// Returns the id of the file at `path`, reading it if it is new.
+    /// Returns the id of the file at `path`, or of the module of that name, reading it if it is new.
     fn module_at(
         &mut self,
         user: ModuleId,
@@ -320,15 +336,19 @@ impl Loader<'_> {
         };
         let read = match limit {
             Some(limit) => Err((Code::OVER_BUDGET, format!("the pipeline has {limit}"))),
-            None => read(self.project, path)
-                .map_err(|error| (Code::MODULE_NOT_FOUND, error.to_string())),
+            None => match library_text(path) {
+                Some((file, text)) => Ok((file, Ok(text.to_owned()), true)),
+                None => read(self.project, path)
+                    .map(|text| (path.to_owned(), text, false))
+                    .map_err(|error| (Code::MODULE_NOT_FOUND, error.to_string())),
+            },
         };
         match read {
-            Ok(text) => {
+            Ok((file, text, is_library)) => {
                 let id = ModuleId(self.by_path.len() as u32);
                 self.by_path.insert(path.to_owned(), id);
                 let prefix = format!("{}{alias}.", self.program.module(user).prefix);
-                next.push(NewFile { path: path.to_owned(), prefix, text });
+                next.push(NewFile { path: file, prefix, text, is_library });
                 Some(id)
             }
             Err((code, message)) => {
@@ -384,9 +404,44 @@ pub(crate) fn alias(used: &Use) -> Option<String> {
     if let Some(alias) = &used.alias {
         return Some(alias.text.clone());
     }
+    if used.is_module {
+        return used.path.text.rsplit('.').next().map(str::to_owned);
+    }
     let last = used.path.text.trim_end_matches('/').rsplit('/').next()?;
     let name = last.strip_suffix(".pipe").unwrap_or(last);
     scan::is_word(name).then(|| name.to_owned())
+}
+
+/// Returns the name of the module of the standard library that a `use` names.
+fn library_module(used: &Use) -> Result<String, Box<Diagnostic>> {
+    let Name { text, span } = &used.path;
+    if text.strip_prefix(library::PREFIX).is_some_and(|name| library::text(name).is_some()) {
+        return Ok(text.clone());
+    }
+    let names: Vec<_> = library::names().collect();
+    let of_library = format!("{}{}", library::PREFIX, text.rsplit('.').next().unwrap_or(text));
+    let is_known = names.contains(&of_library);
+    let near = super::nearest::nearest(text, names.iter().map(String::as_str)).map(str::to_owned);
+    let message = match text.starts_with(library::PREFIX) {
+        true => format!("the standard library has no module `{text}`"),
+        false => format!("there is no module `{text}`"),
+    };
+    let problem = Diagnostic::error(Code::MODULE_NOT_FOUND, *span, message);
+    Err(Box::new(match near.or(is_known.then_some(of_library)) {
+        Some(near) => problem.help(format!("did you mean `{near}`?")).edit(*span, near),
+        None => problem.help(format!(
+            "the library has {}; a file or folder of the project is written in quotes: use \"./{}\"",
+            names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+            text.rsplit('.').next().unwrap_or(text)
+        )),
+    }))
+}
+
+/// Returns what messages call a module of the standard library, and its text. Paths of files end in
+/// `.pipe`, so none is the name of a module.
+fn library_text(path: &str) -> Option<(String, &'static str)> {
+    let name = path.strip_prefix(library::PREFIX)?;
+    Some((library::file(name), library::text(name)?))
 }
 
 /// Reports each circle of files once, at the `use` that closes it.

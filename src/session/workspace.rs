@@ -12,6 +12,7 @@ use crate::engine::journal::{self, Journal};
 use crate::event::{Envelope, Event};
 use crate::facts::Facts;
 use crate::files::{self, Disk};
+use crate::lang::library;
 use crate::plan::Plan;
 use crate::plan::graph::Graph;
 use crate::snapshot::watched::{Notes, Watched};
@@ -167,6 +168,7 @@ fn settings(project: &Project, params: &IndexMap<String, String>) -> Digest {
         hasher.field(&program.mtime_nsec().to_le_bytes());
         hasher.field(&program.mtime().to_le_bytes());
     }
+    hasher.field(library::digest().as_bytes());
     hasher.field(project.root.as_os_str().as_encoded_bytes());
     hasher.field(project.file.as_bytes());
     let mut params: Vec<_> = params.iter().collect();

@@ -72,11 +72,13 @@ pub(crate) enum ItemKind {
     Broken(Option<Name>),
 }
 
-/// `use "./web" as web`
+/// `use "./web" as web`, `use std.rust`
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Use {
-    /// The path without its quotes; the span covers them.
+    /// The path without its quotes; the span covers them. Of a module, its name with the dots.
     pub(crate) path: Name,
+    /// Whether it is the name of a module, and no path of a file or folder.
+    pub(crate) is_module: bool,
     /// The name after `as`.
     pub(crate) alias: Option<Name>,
 }

@@ -8,12 +8,12 @@ use rayon::prelude::*;
 use crate::kiln::{Project, assert_none, files_below, relative, repository};
 
 /// A block of Pipe in a Markdown file.
-struct Block {
+pub(crate) struct Block {
     /// The file and line of the fence.
-    place: String,
+    pub(crate) place: String,
     /// What stands behind the backticks: `pipe wrong code=K0202`.
     fence: String,
-    text: String,
+    pub(crate) text: String,
     /// The code of the page it stands in.
     page: Option<String>,
 }
@@ -25,7 +25,7 @@ fn blocks() -> Vec<Block> {
     files.iter().filter(|file| file.exists()).flat_map(|file| blocks_of(file)).collect()
 }
 
-fn blocks_of(file: &Path) -> Vec<Block> {
+pub(crate) fn blocks_of(file: &Path) -> Vec<Block> {
     let stem = file.file_stem().unwrap().to_str().unwrap();
     let is_code = |stem: &&str| {
         stem.strip_prefix('K').is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
@@ -55,7 +55,7 @@ impl Block {
     }
 
     /// Returns what follows `name=` in the fence, in quotes or up to a blank.
-    fn setting(&self, name: &str) -> Option<&str> {
+    pub(crate) fn setting(&self, name: &str) -> Option<&str> {
         let (_, value) = self.fence.split_once(&format!(" {name}="))?;
         match value.strip_prefix('"') {
             Some(quoted) => quoted.split('"').next(),
@@ -63,7 +63,7 @@ impl Block {
         }
     }
 
-    fn project(&self) -> Project {
+    pub(crate) fn project(&self) -> Project {
         let project = Project::new().with_files_of(&self.text);
         let (mut name, mut text) = ("pipeline.pipe", String::new());
         for line in self.text.lines() {

@@ -283,6 +283,22 @@ fn an_editor_finds_its_way_and_its_mistakes() {
 }
 
 #[test]
+fn a_definition_in_the_standard_library_is_in_a_file_that_can_be_opened() {
+    let text = "use std.c\n\nbuild object = c.object(file(\"a.c\"))\n";
+    let mut editor = Editor::new(Project::of(text).with("a.c", ""), &json!({}));
+    editor.open("pipeline.pipe", text);
+    assert_eq!(editor.findings("pipeline.pipe"), Vec::<Value>::new());
+    let place = position(text, "c.ob$0ject");
+    let definition = editor.at("textDocument/definition", "pipeline.pipe", &place);
+    assert_eq!(definition["uri"], editor.uri(".kiln/std/c.pipe"));
+    let copy = std::fs::read_to_string(editor.project.at(".kiln/std/c.pipe")).unwrap();
+    assert_eq!(definition["range"]["start"], position(&copy, "build $0object("));
+    let hover = editor.at("textDocument/hover", "pipeline.pipe", &place);
+    assert!(hover["contents"]["value"].as_str().unwrap().contains("object of one source"));
+    editor.close();
+}
+
+#[test]
 fn a_cure_makes_its_mistake_go_away() {
     let mut editor = Editor::new(shop(), &json!({}));
     editor.open("pipeline.pipe", PIPELINE);

@@ -21,3 +21,4 @@ mod real;
 mod run;
 mod scripts;
 mod services;
+mod stdlib;

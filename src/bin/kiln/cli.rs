@@ -53,7 +53,7 @@ pub(crate) enum Command {
     Why(WhyArgs),
     /// Write `.pipe` files in the one style.
     Fmt(FmtArgs),
-    /// Explain a code, function, field or fact: K0201, `files`, `timeout`, `host.os`.
+    /// Explain a code, function, field, fact or module: K0201, `files`, `timeout`, `host.os`, std.rust.
     Explain(ExplainArgs),
     /// Answer an editor: a language server on the standard streams.
     Lsp(LspArgs),

@@ -3,6 +3,7 @@
 
 use crate::lang::builtins::fields;
 use crate::lang::check::type_names;
+use crate::lang::library;
 use crate::syntax::ast::StageKind;
 
 use super::super::{Kind, hover};
@@ -52,6 +53,8 @@ pub(super) fn at_start(cursor: &Cursor<'_>) -> Option<Vec<Completion>> {
             let items = ITEMS.iter().filter(|(word, ..)| before.is_empty() || *word != "pub");
             Some(items.map(|it| keyword(cursor, it)).collect())
         }
+        ([], "use") => Some(modules(cursor, library::PREFIX)),
+        ([], "use std.") => Some(modules(cursor, "")),
         ([Open::Bracket(b'}')], "") if kind_of_stage(cursor).is_some() => Some(clauses(cursor)),
         ([Open::Bracket(b'}')], "run") => {
             let forms = [
@@ -65,6 +68,17 @@ pub(super) fn at_start(cursor: &Cursor<'_>) -> Option<Vec<Completion>> {
         _ if declares(before) => Some(Vec::new()),
         _ => None,
     }
+}
+
+/// Returns the modules of the standard library, with that before the name of each.
+fn modules(cursor: &Cursor<'_>, prefix: &str) -> Vec<Completion> {
+    let offer = |(name, text): &(&str, &str)| Completion {
+        kind: Kind::Module,
+        detail: format!("use {}{name}", library::PREFIX),
+        doc: library::summary(text),
+        ..plain(cursor, &format!("{prefix}{name}"))
+    };
+    library::MODULES.iter().map(offer).collect()
 }
 
 /// Whether a new name is being written: no one can know it.

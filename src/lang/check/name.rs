@@ -5,6 +5,7 @@ use super::expr::list_of;
 use super::{Checker, MAX_GUESSES, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::builtins::{self, Function, facts};
+use crate::lang::library;
 use crate::lang::meaning::Meaning;
 use crate::lang::nearest::nearest;
 use crate::lang::scope::declared;
@@ -91,6 +92,10 @@ impl<'p> Checker<'p> {
         if let Some(near) = synonym.or_else(|| self.nearest_name(name, scope)) {
             return problem.help(format!("did you mean `{near}`?")).edit(span, near);
         }
+        let rest = &self.program.sources.get(span.source).text[span.end as usize..];
+        if library::text(name).is_some() && rest.starts_with('.') {
+            return self.use_of_library(problem, name, span);
+        }
         let cure = if scope.calls { builtins::foreign(name) } else { foreign(name) };
         problem.help(match (cure, scope.calls) {
             (Some(cure), _) => cure.to_owned(),
@@ -99,6 +104,21 @@ impl<'p> Checker<'p> {
                 "declare it: let {name} = …  or, to set it from outside, param {name}: string"
             ),
         })
+    }
+
+    /// Says that a name is one of the standard library's modules, and where to ask for it: before the
+    /// other `use` items, or else before all items but the line that names the version.
+    fn use_of_library(&self, problem: Diagnostic, name: &str, span: Span) -> Diagnostic {
+        let line = format!("use {}{name}", library::PREFIX);
+        let text = &self.program.sources.get(span.source).text;
+        let uses = text.find("\nuse ").map(|at| at + 1);
+        let at = uses.unwrap_or(match text.starts_with("kiln ") {
+            true => text.find('\n').map_or(text.len(), |newline| newline + 1),
+            false => 0,
+        });
+        problem
+            .help(format!("it is a module of the standard library; add a line: {line}"))
+            .edit(Span::at(span.source, at), format!("{line}\n"))
     }
 
     /// Returns the nearest name that an expression may mention: one that can be called if it is
@@ -289,6 +309,14 @@ impl<'p> Checker<'p> {
             return;
         }
         let module = self.program.sources.text(base.span);
+        if self.program.module(item.module).is_library {
+            let message = format!("`{}` is for `{module}` alone", name.text);
+            let problem = Diagnostic::error(Code::PRIVATE_NAME, name.span, message);
+            let page = self.program.module(item.module).path.replace('/', ".");
+            let page = page.trim_end_matches(".pipe");
+            self.report(problem.help(format!("see what is for all: kiln explain {page}")));
+            return;
+        }
         let (_, place) = declared(tree).expect("it was found by its name");
         let at = Span::at(tree.span.source, tree.span.start as usize);
         self.report(

@@ -99,7 +99,7 @@ impl<'p> Evaluator<'p> {
     }
 
     /// Puts a step together from the clauses of its stage, or the program of a service.
-    pub(super) fn assemble(
+    pub(super) fn assembled(
         &mut self,
         subject: &Subject<'p>,
         mut builder: Builder<'p>,

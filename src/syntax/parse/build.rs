@@ -82,19 +82,17 @@ impl<'a> Builder<'a> {
     }
 
     fn use_item(&mut self, pair: Pair<'_, Rule>) -> ItemKind {
-        let whole = self.span(&pair);
         let mut parts = pair.into_inner().filter(|part| !is_keyword(part.as_rule()));
         let target = parts.next().expect("a `use` has a target");
         let alias = parts.next().map(|alias| self.name(&alias));
         if target.as_rule() == Rule::module {
-            let last = target.into_inner().last().map(|word| self.name(&word));
-            let message = "this version of Kiln does not have the standard library";
-            let help = "remove the `use`, and write the stage out";
-            self.report(Code::NOT_IN_THIS_VERSION, whole, message, help);
-            return ItemKind::Broken(alias.or(last));
+            let span = self.span(&target);
+            let words: Vec<_> = target.into_inner().map(|word| word.as_str()).collect();
+            let path = Name { text: words.join("."), span };
+            return ItemKind::Use(Use { path, is_module: true, alias });
         }
         match self.plain_string(target) {
-            Some(path) => ItemKind::Use(Use { path, alias }),
+            Some(path) => ItemKind::Use(Use { path, is_module: false, alias }),
             None => ItemKind::Broken(alias),
         }
     }

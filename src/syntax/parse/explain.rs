@@ -482,7 +482,9 @@ impl Part<'_> {
                 "write `run sh \"…\"`, with `sh`, `bash`, `python` or `node`, or `run [\"program\", \"argument\"]`"
             }
             () if has("}}") => "write `}}` after the expression, or an operator between two values",
-            () if expected.string => "write a path in quotes: `use \"./folder\"`",
+            () if expected.string => {
+                "write a path in quotes, `use \"./folder\"`, or a module of the library, `use std.rust`"
+            }
             () if has("..") => "write `int(1..50)`",
             () if has("(") => "write `(` and the parameters, or `()` for none",
             () if has("->") => "write `-> type = value` after the parameters",

@@ -1,4 +1,4 @@
-//! `kiln explain`: the page of a diagnostic's code, or what a function, field or fact is for.
+//! `kiln explain`: the page of a diagnostic's code, or what a function, field, fact or module is for.
 
 use kiln::diagnostic::Code;
 use kiln::session;
@@ -16,11 +16,15 @@ pub(crate) fn run(arguments: &ExplainArgs) -> Result<Exit, Exit> {
     };
     let page = Code::parse(text).map(|code| code.page().trim_end().to_owned());
     let Some(page) = page.or_else(|| session::reference(text)) else {
-        let message = format!("there is no code, function, field or fact `{text}`");
-        ui::complain(&message, Some("kiln explain  lists all codes"));
+        let message = format!("there is no code, function, field, fact or module `{text}`");
+        let help = match text.starts_with("std") {
+            true => "kiln explain std  lists the modules of the standard library",
+            false => "kiln explain  lists all codes",
+        };
+        ui::complain(&message, Some(help));
         return Err(Exit::Usage);
     };
-    ui::say(&page);
+    ui::say(page.trim_end());
     Ok(Exit::Done)
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use kiln::diagnostic::{Code, Severity};
 use kiln::ide::{Change, Completion, Desk, Finding, Kind, Place, Symbol};
+use kiln::session;
 use lsp_types::{
     CompletionItem, CompletionItemKind, CompletionTextEdit, Diagnostic,
     DiagnosticRelatedInformation, DiagnosticSeverity, DiagnosticTag, DocumentSymbol, Documentation,
@@ -48,7 +49,10 @@ pub(super) fn diagnostic(
 
 pub(super) fn location(documents: &Documents, desk: &Desk, root: &Path, place: &Place) -> Location {
     let lines = documents.lines(desk, root, &place.file);
-    let uri = documents.uri(&root.join(&place.file));
+    let own = root.join(&place.file);
+    // Where no copy can be written, the editor says that there is no file.
+    let copy = if own.exists() { None } else { session::library_copy(root, &place.file).ok() };
+    let uri = documents.uri(&copy.flatten().unwrap_or(own));
     Location { uri, range: lines.range(place.range.clone()) }
 }
 

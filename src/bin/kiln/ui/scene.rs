@@ -48,7 +48,8 @@ impl Scene {
     pub(crate) fn source(&self, file: &str) -> Option<Source> {
         let known = self.sources.iter().find(|source| source.name == file).cloned();
         known.or_else(|| {
-            let text = std::fs::read_to_string(self.root.join(file)).ok()?;
+            let text = std::fs::read_to_string(self.root.join(file)).ok();
+            let text = text.or_else(|| kiln::session::library_text(file).map(str::to_owned))?;
             Some(Source::new(file.to_owned(), text))
         })
     }

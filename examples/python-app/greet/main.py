@@ -1,0 +1,7 @@
+import sys
+
+from greet.words import greeting
+
+
+def main():
+    print(greeting(sys.argv[1]))

@@ -1,0 +1,5 @@
+"""Greets whom its argument names."""
+
+
+def greeting(name):
+    return f"Hello, {name}!"
