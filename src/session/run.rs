@@ -55,7 +55,7 @@ pub struct RunOptions {
     /// How well steps are walled in.
     pub level: Level,
     /// Where the secrets come from whose source is given, by name with their module; others come from
-    /// the variable [`secret_variable`].
+    /// the variable [`secret_variable`](super::secret_variable).
     pub secrets: BTreeMap<String, Source>,
     /// The folder that relative paths of secrets count from.
     pub folder: PathBuf,
