@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use crate::lang::eval;
 use crate::process;
 
 pub(crate) use mask::{Mask, Masked};
@@ -171,7 +172,7 @@ impl Vault {
 
 /// Returns the variable that a secret comes from unless its source is given.
 pub fn variable(name: &str) -> String {
-    format!("KILN_SECRET_{}", name.replace('.', "_").to_ascii_uppercase())
+    format!("KILN_SECRET_{}", eval::variable(name))
 }
 
 /// Returns the words for where a value comes from.

@@ -22,10 +22,13 @@ pub(crate) struct Secrets {
     mask: Mask,
 }
 
-/// Returns the first secret of `step` that nothing gives.
-pub(crate) fn withheld<'a>(plan: &'a Plan, step: &'a Step, vault: &Vault) -> Option<&'a str> {
-    let mut names = names(plan, step).filter(|_| !vault.is_trusted);
-    names.find(|name| !vault.is_bound(name))
+/// Returns the secrets of a step and its services that nothing gives.
+pub(crate) fn unbound<'a>(
+    plan: &'a Plan,
+    step: &'a Step,
+    vault: &Vault,
+) -> impl Iterator<Item = &'a str> {
+    names(plan, step).filter(|name| !vault.is_bound(name))
 }
 
 /// Reads the secrets of `step` and its services; `None` if it has none.
@@ -47,7 +50,7 @@ pub(crate) fn open(plan: &Plan, step: &Step, vault: &Vault) -> Result<Option<Sec
 }
 
 /// Returns the names of all secrets of a step and its services.
-pub(crate) fn names<'a>(plan: &'a Plan, step: &'a Step) -> impl Iterator<Item = &'a str> {
+fn names<'a>(plan: &'a Plan, step: &'a Step) -> impl Iterator<Item = &'a str> {
     let services = plan.services_of(step).flat_map(|(_, service)| &service.program.secrets);
     step.secrets.iter().chain(services).map(|used| used.secret.as_str())
 }

@@ -5,8 +5,6 @@ mod page;
 
 pub(crate) use page::page;
 
-use crate::digest::{Digest, Hasher};
-
 /// Each module with its text, by name.
 pub(crate) const MODULES: [(&str, &str); 5] = [
     ("c", include_str!("../../stdlib/c.pipe")),
@@ -22,16 +20,6 @@ pub(crate) const PREFIX: &str = "std.";
 /// Returns the text of a module, by its name without [`PREFIX`].
 pub(crate) fn text(name: &str) -> Option<&'static str> {
     MODULES.iter().find(|(own, _)| *own == name).map(|(_, text)| *text)
-}
-
-/// Returns what names the texts of all modules: what is made from them is made anew with others.
-pub(crate) fn digest() -> Digest {
-    let mut hasher = Hasher::tagged("kiln library 1");
-    for (name, text) in MODULES {
-        hasher.field(name.as_bytes());
-        hasher.field(text.as_bytes());
-    }
-    hasher.finish()
 }
 
 /// Returns the names of all modules, as `use` takes them.

@@ -163,13 +163,15 @@ fn vault(options: &RunOptions) -> Vault {
 /// Returns the secrets that the wanted steps and what they need would have, and that nothing gives:
 /// each with the first step that has it. In a run that is not trusted there are none.
 pub fn unbound(plan: &Plan, graph: &Graph, options: &RunOptions) -> Vec<(String, String)> {
+    let mut unbound: Vec<(String, String)> = Vec::new();
+    if !options.is_trusted {
+        return unbound;
+    }
     let vault = vault(options);
     let is_needed = graph.closure(&options.wanted.steps);
-    let mut unbound: Vec<(String, String)> = Vec::new();
     for (_, step) in plan.iter().filter(|(id, _)| is_needed[id.index()]) {
-        for name in engine::secrets::names(plan, step) {
-            let is_known = unbound.iter().any(|(known, _)| known == name);
-            if !is_known && options.is_trusted && !vault.is_bound(name) {
+        for name in engine::secrets::unbound(plan, step, &vault) {
+            if !unbound.iter().any(|(known, _)| known == name) {
                 unbound.push((name.to_owned(), step.name.clone()));
             }
         }

@@ -12,7 +12,6 @@ use crate::engine::journal::{self, Journal};
 use crate::event::{Envelope, Event};
 use crate::facts::Facts;
 use crate::files::{self, Disk};
-use crate::lang::library;
 use crate::plan::Plan;
 use crate::plan::graph::Graph;
 use crate::snapshot::watched::{Notes, Watched};
@@ -162,13 +161,12 @@ pub(super) fn keep_from_git(folder: &Path) {
 fn settings(project: &Project, params: &IndexMap<String, String>) -> Digest {
     let mut hasher = Hasher::tagged("kiln plan settings 1");
     hasher.field(env!("CARGO_PKG_VERSION").as_bytes());
-    // One version may be built more than once while it is worked on.
+    // One version may be built more than once while it is worked on; the standard library is in it.
     if let Ok(program) = std::fs::metadata("/proc/self/exe") {
         hasher.field(&program.len().to_le_bytes());
         hasher.field(&program.mtime_nsec().to_le_bytes());
         hasher.field(&program.mtime().to_le_bytes());
     }
-    hasher.field(library::digest().as_bytes());
     hasher.field(project.root.as_os_str().as_encoded_bytes());
     hasher.field(project.file.as_bytes());
     let mut params: Vec<_> = params.iter().collect();

@@ -1,4 +1,5 @@
-//! Checking secrets: each goes only where a `secret` clause puts it, and into no expression.
+//! Checking secrets: each goes only where a `secret` clause puts it, and into no expression. Knows names
+//! and clauses; does not know values, nor where they come from.
 
 use super::cure::quoted;
 use super::{Checker, Scope};

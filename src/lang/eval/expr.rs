@@ -334,7 +334,11 @@ impl<'p> Evaluator<'p> {
     }
 
     /// Returns the kind of an out and its path as written, own clauses before those of the template.
-    fn out_of(&self, stage: ItemRef, name: &str) -> Option<(OutKind, Option<(ItemRef, &'p Expr)>)> {
+    pub(super) fn out_of(
+        &self,
+        stage: ItemRef,
+        name: &str,
+    ) -> Option<(OutKind, Option<(ItemRef, &'p Expr)>)> {
         for owner in self.template_chain(stage) {
             for clause in &self.stage(owner).clauses {
                 if let ClauseKind::Out { name: own, ty, path } = &clause.kind

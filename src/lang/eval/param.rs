@@ -122,7 +122,7 @@ fn has_range(ty: &TypeExpr) -> bool {
     }
 }
 
-/// Returns the part of `KILN_PARAM_…` that stands for a param.
+/// Returns the name of a param or secret as it stands in a variable: behind `KILN_PARAM_`.
 pub(crate) fn variable(name: &str) -> String {
     name.to_uppercase().replace('.', "_")
 }

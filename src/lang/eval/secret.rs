@@ -1,4 +1,4 @@
-//! The secrets of a step: by name, never by value.
+//! The secrets of a step: by name. Knows which item is meant; does not know a value.
 
 use super::step::Builder;
 use super::{Evaluated, Evaluator, Frame, Stop};

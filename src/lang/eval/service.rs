@@ -104,7 +104,6 @@ impl<'p> Evaluator<'p> {
         let builder = self.blank(value.item, value.home);
         let (program, readiness, needs) = self.assemble(&subject, builder, ids)?;
         let Readiness { port, ready, within_millis } = readiness;
-        let port = port.map(|(port, _)| port);
         Ok((Service { program, port, ready, within_millis }, needs))
     }
 
@@ -118,20 +117,13 @@ impl<'p> Evaluator<'p> {
     /// Returns what a service says under that name.
     pub(super) fn said_by(&mut self, service: &ServiceValue, name: &Name) -> Evaluated<Value> {
         let subject = self.subject(service);
-        for owner in self.template_chain(service.item) {
-            for clause in &self.stage(owner).clauses {
-                if let ClauseKind::Out { name: own, path: Some(value), .. } = &clause.kind
-                    && own.text == name.text
-                {
-                    return self.deeper(value.span, |evaluator| {
-                        let mut frame = evaluator.frame_of(&subject, owner)?;
-                        let found = evaluator.expr(value, &mut frame)?;
-                        evaluator.no_path(found, value.span)
-                    });
-                }
-            }
-        }
-        Err(Stop)
+        let out = self.out_of(service.item, &name.text);
+        let Some((_, Some((owner, value)))) = out else { return Err(Stop) };
+        self.deeper(value.span, |evaluator| {
+            let mut frame = evaluator.frame_of(&subject, owner)?;
+            let found = evaluator.expr(value, &mut frame)?;
+            evaluator.no_path(found, value.span)
+        })
     }
 
     /// Reports a path, which would be one of the service's own working tree.

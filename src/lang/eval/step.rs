@@ -451,7 +451,7 @@ impl<'p> Evaluator<'p> {
             }
             ("port", Value::Int(port)) => {
                 let port = self.bounded(port, 1, 65_535, value.span)?;
-                builder.readiness.port = Some((port as u16, value.span));
+                builder.readiness.port = u16::try_from(port).ok();
             }
             ("within", Value::Duration(millis)) => builder.readiness.within_millis = millis,
             ("ready", found) => {
@@ -525,8 +525,7 @@ pub(super) struct Subject<'p> {
 
 /// How a service is known to be ready.
 pub(super) struct Readiness {
-    /// And where it is given.
-    pub(super) port: Option<(u16, Span)>,
+    pub(super) port: Option<u16>,
     pub(super) ready: Vec<Text>,
     pub(super) within_millis: u64,
 }
