@@ -238,6 +238,10 @@ codes! {
     CLASHING_PATHS = 0404;
     /// A stage that runs nothing.
     NOTHING_TO_RUN = 0405;
+    /// A spec that is none.
+    BAD_SPEC = 0406;
+    /// A pipeline that is not as a spec expects.
+    UNMET_SPEC = 0407;
     // Files.
     /// A glob that matches nothing.
     EMPTY_GLOB = 0501;

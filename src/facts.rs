@@ -176,7 +176,8 @@ impl Source {
         let (root, environment, now) = match self {
             Self::Machine { root, environment, now } => (root, environment, now),
             Self::Given(facts) => {
-                let none = || Finding::unknown("it was not given", "give it");
+                let help = format!("give it: given {} = …", fact.full_name());
+                let none = || Finding::unknown("nothing gives it", help);
                 return facts.get(&fact).cloned().unwrap_or_else(none);
             }
         };

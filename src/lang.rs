@@ -12,6 +12,7 @@ pub(crate) mod module;
 pub(crate) mod nearest;
 pub(crate) mod pipeline;
 pub(crate) mod scope;
+pub(crate) mod spec;
 pub(crate) mod template;
 pub(crate) mod ty;
 pub(crate) mod value;

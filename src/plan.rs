@@ -2,6 +2,7 @@
 //! stored and sent; knows neither the language that makes plans nor the engine that runs them.
 
 pub mod artifact;
+pub(crate) mod ending;
 pub mod graph;
 pub mod step;
 

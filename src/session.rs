@@ -5,6 +5,7 @@
 mod library;
 mod machine;
 mod run;
+mod spec;
 mod store;
 mod workspace;
 
@@ -28,6 +29,7 @@ pub use run::{
     DEFAULT_STORE_BYTES, Interrupt, RunError, RunOptions, StepLog, forecast, read_log, run, served,
     unbound,
 };
+pub use spec::{SpecResult, Specs, specs};
 pub use store::{Checkup, Collected, Stats, collect, stats, verify};
 pub use workspace::{Planned, Record, STATE_FOLDER, Workspace};
 

@@ -14,7 +14,7 @@ use std::ops::Range;
 use crate::files::Files;
 use crate::lang::ty::Type;
 use crate::lang::{check, module, pipeline};
-use crate::syntax::ast::{ClauseKind, Expr, ExprKind, ItemKind, TypeKind};
+use crate::syntax::ast::{ClauseKind, Expr, ExprKind, ItemKind, SpecClauseKind, TypeKind};
 
 use super::Kind;
 use super::analysis::Analysis;
@@ -133,6 +133,12 @@ impl<'a> Spot<'a> {
                 }
                 _ => None,
             },
+            Node::SpecClause(clause) => match &clause.kind {
+                SpecClauseKind::Field { name, .. } if is_mark(&name.text) => {
+                    Some(words::clauses(self.cursor))
+                }
+                _ => None,
+            },
             Node::Argument(argument) => {
                 let is_name = argument.name.as_ref().is_some_and(|name| is_mark(&name.text));
                 is_name.then(|| self.arguments(1))
@@ -193,6 +199,13 @@ impl<'a> Spot<'a> {
                     crate::lang::builtins::fields::find(&name.text).map(|field| field.ty())
                 }
                 _ => None,
+            },
+            Node::SpecClause(clause) => match &clause.kind {
+                SpecClauseKind::Given { what, value } if value.span == own.span => {
+                    Some(self.type_of(what))
+                }
+                SpecClauseKind::Field { .. } => Some(Type::list(Type::Verdict)),
+                SpecClauseKind::Given { .. } | SpecClauseKind::Takes { .. } => None,
             },
             Node::Entry(name, _) => noted(name.span),
             Node::Argument(argument) => self.wanted_of(argument, parent),

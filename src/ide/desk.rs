@@ -151,7 +151,7 @@ impl Desk {
     fn analysis(&self, files: &dyn Files, root: &str) -> Option<Analysis> {
         let params = IndexMap::new();
         let wanted =
-            Wanted { params: &params, facts: &self.facts, depth: Depth::Check, explained: true };
+            Wanted { params: &params, facts: &self.facts, depth: Depth::Specs, explained: true };
         Analysis::new(files, root, wanted).ok()
     }
 

@@ -84,7 +84,7 @@ pub(super) fn signature(analysis: &Analysis, item: &Item) -> String {
         ItemKind::Stage(stage) => {
             text(Span { end: stage.body.start, ..item.span }).trim_end().to_owned()
         }
-        ItemKind::Broken(_) => String::new(),
+        ItemKind::Spec(_) | ItemKind::Broken(_) => String::new(),
     }
 }
 
@@ -96,7 +96,7 @@ fn item_page(analysis: &Analysis, item: ItemRef, ty: &Type) -> Option<String> {
             code = format!("{code}: {ty}");
         }
         ItemKind::Stage(stage) => code.push_str(&outs(analysis, stage)),
-        ItemKind::Broken(_) => return None,
+        ItemKind::Spec(_) | ItemKind::Broken(_) => return None,
         _ => {}
     }
     Some(page(&code, tree.doc.as_deref().unwrap_or_default()))

@@ -36,7 +36,9 @@ pub(super) fn kind(item: &Item) -> Kind {
     match &item.kind {
         ItemKind::Use(_) => Kind::Module,
         ItemKind::Param(_) => Kind::Param,
-        ItemKind::Secret(_) | ItemKind::Let(_) | ItemKind::Broken(_) => Kind::Value,
+        ItemKind::Secret(_) | ItemKind::Let(_) | ItemKind::Spec(_) | ItemKind::Broken(_) => {
+            Kind::Value
+        }
         ItemKind::Function(_) => Kind::Function,
         ItemKind::Stage(stage) if stage.parameters.is_some() => Kind::Template,
         ItemKind::Stage(_) => Kind::Stage,

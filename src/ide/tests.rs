@@ -62,7 +62,7 @@ fn names_are_completed_by_where_they_stand() {
     // Each with all that is offered, or with what is and (after `!`) what is not among it.
     for (last, expected) in [
         // Where an item or a clause begins.
-        ("$0", "build fn let param pub secret service test use"),
+        ("$0", "build fn let param pub secret service spec test use"),
         ("pub le$0", "build fn let param secret service test use"),
         (
             "build x {\n  $0\n}\n",
@@ -179,6 +179,10 @@ fn what_is_written_takes_the_place_of_the_word() {
     for (last, label, expected) in [
         ("let x = app.b$0in + 1\n", "log", "let x = app.log + 1\n"),
         ("build x {\n  ti$0\n}\n", "timeout", "build x {\n  timeout = \n}\n"),
+        ("spec \"x\" {\n  r$0\n}\n", "runs", "spec \"x\" {\n  runs = \n}\n"),
+        ("spec \"x\" {\n  $0\n}\n", "given", "spec \"x\" {\n  given \n}\n"),
+        ("spec \"x\" {\n  given pro$0\n}\n", "profile", "spec \"x\" {\n  given profile\n}\n"),
+        ("spec \"x\" {\n  runs = [ap$0]\n}\n", "app", "spec \"x\" {\n  runs = [app]\n}\n"),
         ("build x {\n  ti$0 = 1m\n}\n", "timeout", "build x {\n  timeout = 1m\n}\n"),
         ("let x = app.log.$0\n", "name", "let x = app.log?.name\n"),
         ("let x = flag($0)\n", "is_hot", "let x = flag(is_hot: )\n"),

@@ -4,7 +4,7 @@
 use crate::source::Span;
 use crate::syntax::ast::{
     Argument, Axis, Clause, ClauseKind, Expr, ExprKind, Item, ItemKind, Module, Name, Parameter,
-    Piece, TypeExpr, TypeKind,
+    Piece, SpecClause, SpecClauseKind, TypeExpr, TypeKind,
 };
 
 /// A part of the tree.
@@ -12,6 +12,7 @@ use crate::syntax::ast::{
 pub(super) enum Node<'a> {
     Item(&'a Item),
     Clause(&'a Clause),
+    SpecClause(&'a SpecClause),
     Parameter(&'a Parameter),
     Axis(&'a Axis),
     Argument(&'a Argument),
@@ -26,6 +27,7 @@ impl<'a> Node<'a> {
         match self {
             Self::Item(item) => item.span,
             Self::Clause(clause) => clause.span,
+            Self::SpecClause(clause) => clause.span,
             Self::Parameter(parameter) => {
                 let end = parameter.default.as_ref().map_or(parameter.ty.span, |value| value.span);
                 parameter.name.span.to(end)
@@ -46,6 +48,7 @@ impl<'a> Node<'a> {
         match self {
             Self::Item(item) => item_children(item, each),
             Self::Clause(clause) => clause_children(clause, each),
+            Self::SpecClause(clause) => spec_clause_children(clause, each),
             Self::Parameter(parameter) => {
                 each(Node::Type(&parameter.ty));
                 parameter.default.iter().for_each(|value| each(Node::Expr(value)));
@@ -83,6 +86,20 @@ fn item_children<'a>(item: &'a Item, each: &mut dyn FnMut(Node<'a>)) {
             heads.flatten().for_each(|expr| each(Node::Expr(expr)));
             stage.clauses.iter().for_each(|clause| each(Node::Clause(clause)));
         }
+        ItemKind::Spec(spec) => {
+            spec.clauses.iter().for_each(|clause| each(Node::SpecClause(clause)));
+        }
+    }
+}
+
+fn spec_clause_children<'a>(clause: &'a SpecClause, each: &mut dyn FnMut(Node<'a>)) {
+    match &clause.kind {
+        SpecClauseKind::Given { what: first, value }
+        | SpecClauseKind::Takes { step: first, inputs: value } => {
+            each(Node::Expr(first));
+            each(Node::Expr(value));
+        }
+        SpecClauseKind::Field { value, .. } => each(Node::Expr(value)),
     }
 }
 

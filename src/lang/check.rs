@@ -16,6 +16,7 @@ mod outs;
 mod script;
 mod secret;
 mod service;
+mod spec;
 mod stage;
 mod types;
 
@@ -248,6 +249,7 @@ impl<'p> Checker<'p> {
                 self.expect(&found, &wanted, function.body.span, "the function's result", result);
             }
             ItemKind::Stage(stage) => self.stage(item, stage),
+            ItemKind::Spec(spec) => self.spec(item, spec),
         }
     }
 
@@ -263,7 +265,7 @@ impl<'p> Checker<'p> {
             ItemKind::Function(_) => Type::Function(item),
             ItemKind::Stage(stage) if stage.parameters.is_some() => Type::Template(item),
             ItemKind::Stage(stage) => Type::of_stage(item, stage.kind),
-            ItemKind::Broken(_) => Type::Unknown,
+            ItemKind::Spec(_) | ItemKind::Broken(_) => Type::Unknown,
             ItemKind::Param(_) | ItemKind::Let(_) => self.value_type(item, span),
         }
     }

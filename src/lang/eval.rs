@@ -13,6 +13,7 @@ mod rows;
 mod script;
 mod secret;
 mod service;
+mod spec;
 mod step;
 mod text;
 
@@ -36,6 +37,7 @@ use crate::source::Span;
 use crate::syntax::ast::{Item, ItemKind, Stage, StageKind};
 
 pub(crate) use param::variable;
+pub(crate) use spec::{SpecOutcome, specs};
 
 use rows::Rows;
 
@@ -248,7 +250,9 @@ impl<'p> Evaluator<'p> {
                 self.deeper(span, |evaluator| evaluator.expr(&binding.value, &mut frame))
             }
             // Params were set before; one that is not there has no value.
-            ItemKind::Param(_) | ItemKind::Secret(_) | ItemKind::Broken(_) => Err(Stop),
+            ItemKind::Param(_) | ItemKind::Secret(_) | ItemKind::Spec(_) | ItemKind::Broken(_) => {
+                Err(Stop)
+            }
             ItemKind::Function(_) => Ok(Value::Named(Type::Function(item))),
             ItemKind::Stage(stage) if stage.parameters.is_some() => {
                 Ok(Value::Named(Type::Template(item)))
@@ -342,19 +346,20 @@ impl<'p> Evaluator<'p> {
         })
     }
 
+    /// Returns the stages that become steps, in the order of their steps.
+    fn run_stages(&self) -> Vec<ItemRef> {
+        let items = self.program.iter().flat_map(|(module, tree)| {
+            (0..tree.ast.items.len()).map(move |item| ItemRef { module, item })
+        });
+        let is_run =
+            |item: &ItemRef| matches!(&self.tree(*item).kind, ItemKind::Stage(it) if it.is_run());
+        items.filter(is_run).collect()
+    }
+
     /// Evaluates all stages: their steps, and for each which others it needs and why. `None` if a step
     /// could not be made.
     fn steps(&mut self) -> Option<(Vec<Step>, Vec<Needs>)> {
-        let stages: Vec<_> = self
-            .program
-            .iter()
-            .flat_map(|(module, tree)| {
-                (0..tree.ast.items.len()).map(move |item| ItemRef { module, item })
-            })
-            .filter(
-                |item| matches!(&self.tree(*item).kind, ItemKind::Stage(stage) if stage.is_run()),
-            )
-            .collect();
+        let stages = self.run_stages();
         let ids = self.number(&stages)?;
         let mut steps = Vec::new();
         let mut reasons = Vec::new();
@@ -381,6 +386,11 @@ impl<'p> Evaluator<'p> {
 
     fn plan(&mut self) -> Option<(Plan, Graph)> {
         let (steps, reasons) = self.steps()?;
+        self.finish_plan(steps, reasons)
+    }
+
+    /// Makes the plan of all steps, and takes what was noted for it.
+    fn finish_plan(&mut self, steps: Vec<Step>, reasons: Vec<Needs>) -> Option<(Plan, Graph)> {
         if self.diagnostics.iter().any(|found| found.severity == Severity::Error) {
             return None;
         }

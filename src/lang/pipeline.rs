@@ -4,6 +4,7 @@
 use indexmap::IndexMap;
 
 use super::catalog::{Catalog, catalog};
+use super::eval::SpecOutcome;
 use super::meaning::Meanings;
 use super::module::Program;
 use super::{check, eval, module};
@@ -22,6 +23,8 @@ pub const OUT_FOLDER: &str = "out";
 pub enum Depth {
     /// Find all mistakes. Params that have no value are no mistake.
     Check,
+    /// Find all mistakes, and what specs expect and is not so.
+    Specs,
     /// Make a plan.
     Plan,
 }
@@ -73,8 +76,7 @@ pub(crate) fn load(disk: &dyn Files, file: &str, wanted: Wanted<'_>) -> Result<L
         .iter()
         .any(|param| param.default.is_none() && !wanted.params.contains_key(&param.name));
     let is_complete = wanted.depth == Depth::Plan || !lacks_params;
-    let outs = program.modules.iter().map(|module| files::join(module.folder(), OUT_FOLDER));
-    let globber = Globber::new(disk, outs.collect());
+    let globber = globber(disk, &program);
     let plan = if !has_errors && is_complete {
         let (plan, found) =
             eval::evaluate(&program, &checked, &globber, wanted.facts, wanted.params);
@@ -85,8 +87,39 @@ pub(crate) fn load(disk: &dyn Files, file: &str, wanted: Wanted<'_>) -> Result<L
         diagnostics.extend(found);
         None
     };
+    let has_errors = diagnostics.iter().any(|found| found.severity == Severity::Error);
+    if wanted.depth == Depth::Specs && !has_errors {
+        let outcomes = eval::specs(&program, &checked, &globber);
+        diagnostics.extend(outcomes.into_iter().flat_map(|outcome| outcome.findings));
+    }
     tidy(&mut diagnostics);
     Ok(Loaded { program, meanings, diagnostics, catalog, plan })
+}
+
+/// Loads and checks the pipeline of `file`, and holds it against its specs unless it has mistakes.
+/// The thread is to be one of [`threads`].
+///
+/// # Errors
+/// If the file itself cannot be read. Everything else is a diagnostic.
+pub(crate) fn specs(
+    disk: &dyn Files,
+    file: &str,
+) -> Result<(Program, Vec<Diagnostic>, Vec<SpecOutcome>), FilesError> {
+    let (program, mut diagnostics) = module::load(disk, file)?;
+    let (checked, found) = check::check(&program);
+    diagnostics.extend(found);
+    tidy(&mut diagnostics);
+    let has_errors = diagnostics.iter().any(|found| found.severity == Severity::Error);
+    let globber = globber(disk, &program);
+    let outcomes = if has_errors { Vec::new() } else { eval::specs(&program, &checked, &globber) };
+    drop(globber);
+    Ok((program, diagnostics, outcomes))
+}
+
+/// Returns what finds the files of a pipeline: all but those that its runs write.
+fn globber<'a>(disk: &'a dyn Files, program: &Program) -> Globber<'a> {
+    let outs = program.modules.iter().map(|module| files::join(module.folder(), OUT_FOLDER));
+    Globber::new(disk, outs.collect())
 }
 
 /// Returns as many threads as there are processors, each with the stack that [`load`] needs: trees of

@@ -88,6 +88,7 @@ pub(crate) fn declared(item: &Item) -> Option<(String, Span)> {
         ItemKind::Let(binding) => &binding.name,
         ItemKind::Function(function) => &function.name,
         ItemKind::Stage(stage) => &stage.name,
+        ItemKind::Spec(_) => return None,
         ItemKind::Broken(name) => name.as_ref()?,
     };
     Some((name.text.clone(), name.span))

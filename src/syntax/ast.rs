@@ -67,6 +67,8 @@ pub(crate) enum ItemKind {
     Function(Function),
     /// `build app { … }`, `test unit { … }`, a template, or a stage from a template.
     Stage(Stage),
+    /// `spec "a branch ships nothing" { … }`
+    Spec(Spec),
     /// An item that failed to parse or that this version does not have; it was reported. Its name,
     /// where there is one, still counts as declared, so that its users are not reported too.
     Broken(Option<Name>),
@@ -248,6 +250,35 @@ pub(crate) enum Dialect {
     Python,
     /// `node`
     JavaScript,
+}
+
+/// A test of the pipeline itself: what its plan is to be, given params, facts and failures.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Spec {
+    /// What it is called, without quotes; the span covers them.
+    pub(crate) title: Name,
+    /// The clauses between the braces, in their order.
+    pub(crate) clauses: Vec<SpecClause>,
+    /// The braces and what is between them.
+    pub(crate) body: Span,
+}
+
+/// One clause of a spec.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SpecClause {
+    pub(crate) span: Span,
+    pub(crate) kind: SpecClauseKind,
+}
+
+/// What a clause of a spec says.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum SpecClauseKind {
+    /// `given host.git.branch = "main"`: a param or a fact, and its value.
+    Given { what: Expr, value: Expr },
+    /// `takes api = [files("src/**"), lib.obj]`: a step, and all its inputs.
+    Takes { step: Expr, inputs: Expr },
+    /// `runs = [unit]`: what becomes of steps.
+    Field { name: Name, value: Expr },
 }
 
 /// A type as written.

@@ -14,7 +14,7 @@ pub(crate) const ITEM_WORDS: [&str; 12] = [
 ];
 
 /// The items whose braces hold clauses.
-const STAGE_WORDS: [&str; 6] = ["build", "test", "bake", "deploy", "publish", "service"];
+const STAGE_WORDS: [&str; 7] = ["build", "test", "bake", "deploy", "publish", "service", "spec"];
 
 /// The items of a file and the newlines that separate nothing.
 pub(crate) struct Outline {
@@ -447,7 +447,7 @@ fn looks_like_clause(line: &str) -> bool {
     match word {
         "" => false,
         "in" => next_is_word || rest.starts_with(['[', '(']),
-        "out" | "env" | "secret" | "service" => next_is_word,
+        "out" | "env" | "secret" | "service" | "given" | "takes" => next_is_word,
         "run" => next_is_word || rest.starts_with(['[', '"']),
         _ => rest.starts_with('=') && !rest.starts_with("=="),
     }

@@ -19,6 +19,7 @@ mod express;
 mod habits;
 mod item;
 mod literal;
+mod spec;
 
 /// The stack that the thread which parses needs: expressions stand in one another at most
 /// [`MAX_HEIGHT`] deep, and the tree is built by recursion.

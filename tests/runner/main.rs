@@ -21,4 +21,5 @@ mod real;
 mod run;
 mod scripts;
 mod services;
+mod specs;
 mod stdlib;

@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Log(LogArgs),
     /// Show what made a step run again.
     Why(WhyArgs),
+    /// Hold the pipeline against its specs; nothing runs.
+    Spec(SpecArgs),
     /// Write `.pipe` files in the one style.
     Fmt(FmtArgs),
     /// Explain a code, function, field, fact or module: K0201, `files`, `timeout`, `host.os`, std.rust.
@@ -142,7 +144,16 @@ pub(crate) struct WhyArgs {
     pub(crate) step: String,
 }
 
-/// Which pipeline, for commands that only look back.
+#[derive(Args, Debug)]
+pub(crate) struct SpecArgs {
+    #[command(flatten)]
+    pub(crate) pipeline: FileArgs,
+    /// Only specs with this in their titles; of several, with any of them [default: all].
+    #[arg(value_name = "TEXT")]
+    pub(crate) texts: Vec<String>,
+}
+
+/// Which pipeline, for commands that take no params.
 #[derive(Args, Debug)]
 pub(crate) struct FileArgs {
     /// The pipeline's file.

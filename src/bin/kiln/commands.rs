@@ -12,6 +12,7 @@ mod log;
 mod past;
 mod plan;
 mod run;
+mod spec;
 mod why;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,7 @@ pub(crate) fn run(arguments: Cli) -> Exit {
         Command::List(arguments) => list::run(&arguments, form),
         Command::Plan(arguments) => plan::run(&arguments, form),
         Command::Graph(arguments) => graph::run(&arguments, form),
+        Command::Spec(arguments) => spec::run(&arguments, form),
         Command::Fmt(arguments) => fmt::run(&arguments, form),
         Command::Log(arguments) => log::run(&arguments, form),
         Command::Why(arguments) => why::run(&arguments, form),

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// All that was asked for is done.
     Done,
+    /// A spec is not met.
+    Unmet,
     /// The command line is wrong.
     Usage,
     /// The pipeline is wrong.
@@ -23,6 +25,7 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
             Exit::Done => 0,
+            Exit::Unmet => 1,
             Exit::Usage => 2,
             Exit::Pipeline => 3,
             Exit::Machine => 4,

@@ -83,7 +83,12 @@ impl<'a> Cursor<'a> {
         let after = &self.text[self.word.end..];
         let line = after.find('\n').unwrap_or(after.len());
         let rest = if is_in_block { after } else { &after[line..] };
-        format!("{}{MARK}{}{rest}", &self.text[..self.word.start], closers.collect::<String>())
+        // What a spec gives has a value, which is written last.
+        let before = self.line_before();
+        let is_given = before.starts_with("given ") || before.starts_with("takes ");
+        let value = if is_given && !before.contains('=') { " = none" } else { "" };
+        let closers: String = closers.collect();
+        format!("{}{MARK}{closers}{value}{rest}", &self.text[..self.word.start])
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::lang::builtins::fields;
 use crate::lang::check::type_names;
 use crate::lang::library;
+use crate::lang::spec::Word;
 use crate::syntax::ast::StageKind;
 
 use super::super::{Kind, hover};
@@ -11,7 +12,7 @@ use super::Completion;
 use super::cursor::{Cursor, Open};
 
 /// The words that begin an item: each with what follows it, and what it declares.
-const ITEMS: [(&str, &str, &str); 9] = [
+const ITEMS: [(&str, &str, &str); 10] = [
     ("build", "name { … }", "A stage that makes artifacts."),
     ("fn", "name(a: type) -> type = …", "A pure function."),
     ("let", "name = …", "A value."),
@@ -19,6 +20,7 @@ const ITEMS: [(&str, &str, &str); 9] = [
     ("pub", "…", "What other files may use."),
     ("secret", "NAME", "A value from outside that only the stages see which ask for it."),
     ("service", "name { … }", "A program that stays up beside the steps that have it."),
+    ("spec", "\"title\" { … }", "A test of the pipeline itself: what is to run when."),
     ("test", "name { … }", "A stage that gives a verdict."),
     ("use", "\"./path\" as name", "The `pub` names of another file or folder."),
 ];
@@ -41,6 +43,12 @@ const CLAUSES: [(&str, &str, &str); 6] = [
     ("service", "name = …", "A service that is up while the step runs, and the name it has here."),
 ];
 
+/// The words that begin a clause of a spec, but for its fields.
+const SPEC_CLAUSES: [(&str, &str, &str); 2] = [
+    ("given", "host.git.branch = …", "A param or a fact, and the value it has."),
+    ("takes", "stage = [ … ]", "All that a stage takes: its files, and outs of others."),
+];
+
 /// The types that an out may have.
 const OUT_TYPES: [&str; 3] = ["dir", "file", "junit"];
 
@@ -50,12 +58,14 @@ pub(super) fn at_start(cursor: &Cursor<'_>) -> Option<Vec<Completion>> {
     let before = cursor.line_before().trim_end();
     match (cursor.open.as_slice(), before) {
         ([], "" | "pub") => {
-            let items = ITEMS.iter().filter(|(word, ..)| before.is_empty() || *word != "pub");
+            let items = ITEMS
+                .iter()
+                .filter(|(word, ..)| before.is_empty() || !["pub", "spec"].contains(word));
             Some(items.map(|it| keyword(cursor, it)).collect())
         }
         ([], "use") => Some(modules(cursor, library::PREFIX)),
         ([], "use std.") => Some(modules(cursor, "")),
-        ([Open::Bracket(b'}')], "") if kind_of_stage(cursor).is_some() => Some(clauses(cursor)),
+        ([Open::Bracket(b'}')], "") if body(cursor).is_some() => Some(clauses(cursor)),
         ([Open::Bracket(b'}')], "run") => {
             let forms = [
                 ("bash", "\"…\"", "A script for `bash -euo pipefail`."),
@@ -90,15 +100,24 @@ fn declares(before: &str) -> bool {
     )
 }
 
-/// Returns the kind of the stage or service whose body the outermost bracket is: that of a record
-/// follows `=`.
-fn kind_of_stage(cursor: &Cursor<'_>) -> Option<StageKind> {
+/// What has a body of clauses.
+#[derive(Clone, Copy)]
+enum Body {
+    Stage(StageKind),
+    Spec,
+}
+
+/// Returns whose body the outermost bracket is: that of a record follows `=`.
+fn body(cursor: &Cursor<'_>) -> Option<Body> {
+    const KINDS: [StageKind; 3] = [StageKind::Build, StageKind::Test, StageKind::Service];
     let before = &cursor.text[..cursor.word.start];
     let heads = before.lines().rev().filter(|line| !line.starts_with([' ', '\t', '}', '#']));
     let mut heads = heads.map(|line| line.strip_prefix("pub ").unwrap_or(line).trim_start());
     let head = heads.find(|line| !line.is_empty()).unwrap_or_default();
-    let kinds = [StageKind::Build, StageKind::Test, StageKind::Service];
-    kinds.into_iter().find(|kind| head.split(' ').next() == Some(kind.keyword()))
+    match head.split(' ').next() {
+        Some("spec") => Some(Body::Spec),
+        word => KINDS.into_iter().find(|kind| word == Some(kind.keyword())).map(Body::Stage),
+    }
 }
 
 /// Returns the words that fit behind a finished part of a line.
@@ -119,19 +138,35 @@ pub(super) fn within(cursor: &Cursor<'_>) -> Option<Vec<Completion>> {
 
 /// Returns the words that begin a clause, and the fields.
 pub(super) fn clauses(cursor: &Cursor<'_>) -> Vec<Completion> {
-    let has_value = cursor.line_after().trim_start().starts_with('=');
-    let kind = kind_of_stage(cursor).unwrap_or(StageKind::Build);
-    let mut offers: Vec<_> = CLAUSES.iter().map(|form| keyword(cursor, form)).collect();
-    offers.extend(fields::FIELDS.iter().filter(|field| field.is_of(kind)).map(|field| {
-        Completion {
-            kind: Kind::Field,
-            detail: field.written.to_owned(),
-            doc: hover::field_page(field.name).unwrap_or_default(),
-            insert: if has_value { field.name.to_owned() } else { format!("{} = ", field.name) },
-            ..plain(cursor, field.name)
+    let kind = match body(cursor) {
+        Some(Body::Spec) => {
+            let words = SPEC_CLAUSES.iter().map(|form| keyword(cursor, form));
+            let offer = |(word, meaning): (&str, Word)| {
+                field(cursor, word, "list<verdict>", meaning.doc().to_owned())
+            };
+            return words.chain(Word::ALL.map(offer)).collect();
         }
+        Some(Body::Stage(kind)) => kind,
+        None => StageKind::Build,
+    };
+    let mut offers: Vec<_> = CLAUSES.iter().map(|form| keyword(cursor, form)).collect();
+    offers.extend(fields::FIELDS.iter().filter(|field| field.is_of(kind)).map(|own| {
+        let doc = hover::field_page(own.name).unwrap_or_default();
+        field(cursor, own.name, own.written, doc)
     }));
     offers
+}
+
+/// Returns an offer of `name = `, unless that has a value already.
+fn field(cursor: &Cursor<'_>, name: &str, ty: &str, doc: String) -> Completion {
+    let has_value = cursor.line_after().trim_start().starts_with('=');
+    Completion {
+        kind: Kind::Field,
+        detail: ty.to_owned(),
+        doc,
+        insert: if has_value { name.to_owned() } else { format!("{name} = ") },
+        ..plain(cursor, name)
+    }
 }
 
 /// Returns the types; of an out only those that it may have.

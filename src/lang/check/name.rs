@@ -137,7 +137,7 @@ impl<'p> Checker<'p> {
                     ItemKind::Function(_) => scope.calls,
                     ItemKind::Stage(stage) => scope.calls == stage.parameters.is_some(),
                     // It could not be mentioned here, either.
-                    ItemKind::Secret(_) => false,
+                    ItemKind::Secret(_) | ItemKind::Spec(_) => false,
                     ItemKind::Param(_) | ItemKind::Let(_) => !scope.calls,
                     ItemKind::Use(_) | ItemKind::Broken(_) => true,
                 }

@@ -245,7 +245,7 @@ impl<'p> Checker<'p> {
     }
 }
 
-fn is_input(ty: &Type) -> bool {
+pub(super) fn is_input(ty: &Type) -> bool {
     match ty {
         Type::List(element) | Type::Optional(element) => is_input(element),
         ty => matches!(ty, Type::File | Type::Dir | Type::Junit | Type::None | Type::Unknown),

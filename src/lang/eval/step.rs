@@ -188,7 +188,7 @@ impl<'p> Evaluator<'p> {
         }
     }
 
-    fn row_name(&self, stage: ItemRef, row: &Row) -> String {
+    pub(super) fn row_name(&self, stage: ItemRef, row: &Row) -> String {
         let name = self.stage_name(stage);
         match row.texts.is_empty() {
             true => name,

@@ -77,6 +77,7 @@ impl<'a> Builder<'a> {
             }
             Rule::let_item => self.let_item(part),
             Rule::fn_item => self.function(part),
+            Rule::spec_item => self.spec(part).map_or(ItemKind::Broken(None), ItemKind::Spec),
             _ => ItemKind::Stage(self.stage(part)),
         }
     }
@@ -418,6 +419,9 @@ pub(super) fn is_keyword(rule: Rule) -> bool {
             | Rule::else_word
             | Rule::except_word
             | Rule::max_word
+            | Rule::spec_word
+            | Rule::given_word
+            | Rule::takes_word
             | Rule::EOI
     )
 }

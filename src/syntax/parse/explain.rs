@@ -230,12 +230,19 @@ impl Part<'_> {
         }
     }
 
+    /// Claims that the first word of the part is one of these.
+    fn begins_with(&self, words: &[&str]) -> bool {
+        let first = self.range.clone().find(|&at| !self.tokens[at].is_trivia());
+        first.is_some_and(|at| words.contains(&self.word(at)))
+    }
+
     fn alternatives(&self, expected: &Expected) -> String {
         let mut all: Vec<String> = Vec::new();
         let kinds = [
             (expected.value, "a value"),
             (expected.ty, "a type"),
-            (expected.string, "a path in quotes"),
+            (expected.string && self.begins_with(&["spec"]), "a title in quotes"),
+            (expected.string && !self.begins_with(&["spec"]), "a path in quotes"),
             (expected.name, "a name"),
             (expected.digits, "a number"),
             (expected.language, "a language"),
@@ -250,7 +257,7 @@ impl Part<'_> {
             return "an item".into();
         }
         all.extend(expected.words.iter().map(|word| format!("`{word}`")));
-        if expected.may_end() {
+        if expected.may_end() && !self.begins_with(&["given", "takes"]) {
             all.push(
                 if self.kind == PartKind::Clause {
                     "the end of the clause"
@@ -482,6 +489,9 @@ impl Part<'_> {
                 "write `run sh \"…\"`, with `sh`, `bash`, `python` or `node`, or `run [\"program\", \"argument\"]`"
             }
             () if has("}}") => "write `}}` after the expression, or an operator between two values",
+            () if expected.string && self.begins_with(&["spec"]) => {
+                "write what is to be so: spec \"a branch ships nothing\" {"
+            }
             () if expected.string => {
                 "write a path in quotes, `use \"./folder\"`, or a module of the library, `use std.rust`"
             }

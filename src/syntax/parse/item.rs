@@ -13,12 +13,14 @@ use crate::syntax::outline::{ITEM_WORDS, ItemOutline, Outline, Unbalanced, findi
 use crate::syntax::scan::TokenKind;
 
 /// Items of later versions, and what to call them.
-const LATER_ITEMS: [(&str, &str); 4] = [
+const LATER_ITEMS: [(&str, &str); 3] = [
     ("bake", "`bake` stages are"),
     ("deploy", "`deploy` stages are"),
     ("publish", "`publish` stages are"),
-    ("spec", "`spec` items are"),
 ];
+
+/// The items whose bodies are parsed clause by clause if something does not fit.
+const STAGES: [&str; 3] = ["build", "test", "service"];
 
 /// The languages of scripts.
 const LANGUAGES: [&str; 4] = ["sh", "bash", "python", "node"];
@@ -61,17 +63,17 @@ pub(super) fn items(file: File<'_>, outline: Outline, reported: Vec<Diagnostic>)
     parsed
 }
 
-struct ItemParser<'a> {
+pub(super) struct ItemParser<'a> {
     file: File<'a>,
     /// Findings about tokens, by place.
     reported: Vec<Diagnostic>,
     /// Items of which one finding says all, by place.
     skipped: Vec<Span>,
-    parsed: Parsed,
+    pub(super) parsed: Parsed,
 }
 
 impl<'a> ItemParser<'a> {
-    fn word(&self, at: usize) -> &'a str {
+    pub(super) fn word(&self, at: usize) -> &'a str {
         self.file.tokens[at].text(self.file.text)
     }
 
@@ -79,14 +81,14 @@ impl<'a> ItemParser<'a> {
         self.file.tokens[at].kind
     }
 
-    fn span(&self, tokens: &Range<usize>) -> Span {
+    pub(super) fn span(&self, tokens: &Range<usize>) -> Span {
         let tokens = &self.file.tokens[tokens.clone()];
         let (start, end) = (tokens.first().map(|it| it.start), tokens.last().map(|it| it.end));
         Span::new(self.file.source, start.unwrap_or(0) as usize, end.unwrap_or(0) as usize)
     }
 
     /// The first tokens of a part that mean something.
-    fn head(&self, tokens: &Range<usize>) -> Vec<usize> {
+    pub(super) fn head(&self, tokens: &Range<usize>) -> Vec<usize> {
         tokens.clone().filter(|&at| !self.file.tokens[at].is_trivia()).take(6).collect()
     }
 
@@ -131,11 +133,16 @@ impl<'a> ItemParser<'a> {
         {
             return self.push(&item, is_pub, kind);
         }
-        let kind = match self.stage_by_parts(&mut item, words) {
-            Some(stage) => stage.map(ItemKind::Stage),
+        let first = words.first().map_or("", |&at| self.word(at));
+        let is_stage = STAGES.contains(&first);
+        let by_parts = match first {
+            "spec" => Some(self.spec_by_parts(&mut item).map(ItemKind::Spec)),
+            _ if is_stage => self.stage_by_parts(&mut item).map(|stage| stage.map(ItemKind::Stage)),
+            _ => None,
+        };
+        let kind = match by_parts {
+            Some(kind) => kind,
             None => {
-                let is_stage =
-                    words.first().is_some_and(|&at| matches!(self.word(at), "build" | "test"));
                 let kind = if is_stage { PartKind::StageHead } else { PartKind::Item };
                 self.explain(item.tokens.clone(), Rule::item, kind, item.bracket.take());
                 None
@@ -145,6 +152,13 @@ impl<'a> ItemParser<'a> {
     }
 
     fn push(&mut self, item: &ItemOutline, is_pub: bool, kind: ItemKind) {
+        if is_pub && let ItemKind::Spec(_) = &kind {
+            let span = self.span(&(item.tokens.start..item.tokens.start + 1));
+            let message = "nothing can use a spec, so `pub` says nothing";
+            let whole = Span { end: span.end + 1, ..span };
+            let finding = Diagnostic::error(Code::SYNTAX, span, message).help("delete `pub`");
+            self.parsed.found.push(finding.edit(whole, ""));
+        }
         let lines = item.docs.iter().map(|&at| {
             let line = &self.word(at)[2..];
             line.strip_prefix(' ').unwrap_or(line).trim_end()
@@ -203,18 +217,18 @@ impl<'a> ItemParser<'a> {
             .help("begin it with `use`, `param`, `let`, `fn`, `build` or `test`")
     }
 
-    fn slice(&self, tokens: &Range<usize>) -> (usize, &'a str) {
+    pub(super) fn slice(&self, tokens: &Range<usize>) -> (usize, &'a str) {
         let range = self.span(tokens).range();
         (range.start, &self.file.blanked[range])
     }
 
     /// Takes over what was found while something was built.
-    fn take(&mut self, mut builder: Builder<'_>) {
+    pub(super) fn take(&mut self, mut builder: Builder<'_>) {
         self.parsed.found.append(&mut builder.diagnostics);
         self.parsed.data.append(&mut builder.data);
     }
 
-    fn builder(&self, offset: usize) -> Builder<'a> {
+    pub(super) fn builder(&self, offset: usize) -> Builder<'a> {
         Builder::new(self.file.source, self.file.text, offset)
     }
 
@@ -229,11 +243,9 @@ impl<'a> ItemParser<'a> {
     }
 
     /// Parses the head of a stage and its clauses one by one, and reports what does not fit. `None` if the
-    /// item is no stage with a body; `Some(None)` if its head is broken.
-    fn stage_by_parts(&mut self, item: &mut ItemOutline, words: &[usize]) -> Option<Option<Stage>> {
-        let body = item.body.filter(|_| {
-            words.first().is_some_and(|&at| matches!(self.word(at), "build" | "test"))
-        })?;
+    /// stage has no body; `Some(None)` if its head is broken.
+    fn stage_by_parts(&mut self, item: &mut ItemOutline) -> Option<Option<Stage>> {
+        let body = item.body?;
         let reported = self.parsed.found.len();
         let head = item.tokens.start..self.last_before(body) + 1;
         let mut bracket = item.bracket.take();
@@ -272,7 +284,7 @@ impl<'a> ItemParser<'a> {
         start - before.rfind('\n').map_or(0, |newline| newline + 1)
     }
 
-    fn last_before(&self, at: usize) -> usize {
+    pub(super) fn last_before(&self, at: usize) -> usize {
         (0..at).rev().find(|&at| !self.file.tokens[at].is_trivia()).unwrap_or(0)
     }
 
@@ -400,7 +412,12 @@ impl<'a> ItemParser<'a> {
     }
 
     /// Reports what stands behind the closing brace of a stage, and the bracket that is still untold.
-    fn after_body(&mut self, item: &ItemOutline, end: usize, bracket: Option<Unbalanced>) {
+    pub(super) fn after_body(
+        &mut self,
+        item: &ItemOutline,
+        end: usize,
+        bracket: Option<Unbalanced>,
+    ) {
         let rest = (end..item.tokens.end).find(|&at| !self.file.tokens[at].is_trivia());
         let Some(rest) = rest.filter(|_| item.body_end.is_some()) else {
             self.parsed.found.extend(bracket.map(|bracket| bracket.diagnostic));
@@ -430,7 +447,7 @@ impl<'a> ItemParser<'a> {
     }
 
     /// Takes the unbalanced bracket if it stands in `tokens`, or ends them.
-    fn take_within(
+    pub(super) fn take_within(
         &self,
         tokens: &Range<usize>,
         bracket: &mut Option<Unbalanced>,
@@ -443,7 +460,7 @@ impl<'a> ItemParser<'a> {
     }
 
     /// Claims that a finding about tokens lies in a part.
-    fn is_reported(&self, tokens: &Range<usize>) -> bool {
+    pub(super) fn is_reported(&self, tokens: &Range<usize>) -> bool {
         !self.reported_in(tokens).is_empty()
     }
 
@@ -455,7 +472,7 @@ impl<'a> ItemParser<'a> {
 
     /// Reports why a part does not fit its rule, unless its tokens say it already. An unbalanced bracket
     /// is told where the grammar got stuck, if that is before the place that the scanner saw.
-    fn explain(
+    pub(super) fn explain(
         &mut self,
         tokens: Range<usize>,
         rule: Rule,

@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::ui;
 
 pub(crate) fn run(arguments: &PipelineArgs, form: Ui) -> Result<Exit, Exit> {
-    let pipeline = super::load(arguments, Depth::Check, form)?;
+    let pipeline = super::load(arguments, Depth::Specs, form)?;
     if matches!(form, Ui::Live | Ui::Plain) {
         let files = ui::count(pipeline.sources.iter().count(), "file");
         let stages = ui::count(pipeline.catalog.stages.len(), "stage");

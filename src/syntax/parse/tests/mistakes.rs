@@ -228,7 +228,6 @@ fn parts_of_later_versions_are_named_once() {
             "K0009 `bake` `bake` stages are not in this version of Kiln",
         ),
         ("deploy a {\n  image = b\n}", "K0009 `deploy`"),
-        ("spec \"x\" {\n}", "K0009 `spec`"),
     ]);
     let (module, _) = parsed("deploy site {\n}\nbake shop {\n}\n");
     let names = module.items.iter().map(|item| match &item.kind {
