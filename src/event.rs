@@ -36,6 +36,9 @@ pub enum Event {
     /// A run begins. The first event of each run that got as far as a plan.
     #[serde(rename = "run.started")]
     RunStarted(RunStarted),
+    /// More steps are known: a matrix goes through what a step has made.
+    #[serde(rename = "run.grown")]
+    RunGrown(RunGrown),
     /// A finding about the author's text.
     #[serde(rename = "diagnostic")]
     Diagnostic(Finding),
@@ -77,6 +80,13 @@ pub struct RunStarted {
     pub sandbox: String,
     /// The stages that were asked for.
     pub stages: Vec<String>,
+}
+
+/// The fields of `run.grown`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunGrown {
+    /// How many steps will finish, those before this event among them.
+    pub steps: u32,
 }
 
 /// The fields of `diagnostic`.
@@ -639,6 +649,7 @@ mod tests {
                 sandbox: "namespaces".into(),
                 stages: vec![step()],
             }),
+            Event::RunGrown(RunGrown { steps: 2 }),
             Event::Diagnostic(Finding {
                 code: "K0101".into(),
                 severity: Severity::Error,
@@ -672,6 +683,7 @@ mod tests {
     fn name(event: &Event) -> &'static str {
         match event {
             Event::RunStarted(_) => "run.started",
+            Event::RunGrown(_) => "run.grown",
             Event::Diagnostic(_) => "diagnostic",
             Event::Warning(_) => "warning",
             Event::StepStarted(_) => "step.started",

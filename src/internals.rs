@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 
 use crate::facts::Facts;
 use crate::files::{Globber, Memory};
+use crate::lang::late::LateData;
 use crate::lang::module::Program;
 use crate::lang::{check, eval, module};
 use crate::session::on_large_stack;
@@ -67,9 +68,10 @@ impl Parsed {
             assert!(diagnostics.is_empty(), "{diagnostics:?}");
             let globber = Globber::new(&self.files, Vec::new());
             let params = IndexMap::new();
-            let facts = Facts::default();
+            let (facts, late) = (Facts::default(), LateData::default());
+            let known = (&facts, &late);
             let (plan, diagnostics) =
-                eval::evaluate(&self.program, &checked, &globber, &facts, &params);
+                eval::evaluate(&self.program, &checked, &globber, known, &params);
             plan.unwrap_or_else(|| panic!("{diagnostics:?}")).0.steps.len()
         })
     }

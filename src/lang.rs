@@ -6,6 +6,7 @@ pub(crate) mod catalog;
 pub(crate) mod check;
 pub(crate) mod data;
 pub(crate) mod eval;
+pub(crate) mod late;
 pub(crate) mod library;
 pub(crate) mod meaning;
 pub(crate) mod module;

@@ -2,6 +2,7 @@
 //! Kiln call, and the embedding API. Knows the order of the phases; does not know how anything is
 //! shown.
 
+mod late;
 mod library;
 mod machine;
 mod run;
@@ -15,6 +16,7 @@ use indexmap::IndexMap;
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::files::{self, Disk, Files, FilesError, Memory};
+use crate::lang::late::LateData;
 use crate::lang::pipeline::{self, Loaded, Wanted};
 use crate::lang::{eval, module};
 use crate::plan::Plan;
@@ -26,8 +28,8 @@ use crate::syntax::fmt;
 pub use library::{library_copy, library_text};
 pub use machine::{Check, Found, FoundTool, Machine, Report, StoreState, examine};
 pub use run::{
-    DEFAULT_STORE_BYTES, Interrupt, RunError, RunOptions, StepLog, forecast, read_log, run, served,
-    unbound,
+    DEFAULT_STORE_BYTES, Ended, Interrupt, RunError, RunOptions, StepLog, forecast, read_log, run,
+    served, unbound,
 };
 pub use spec::{SpecResult, Specs, specs};
 pub use store::{Checkup, Collected, Stats, collect, stats, verify};
@@ -153,7 +155,8 @@ pub fn load(
     depth: Depth,
 ) -> Result<Pipeline, LoadError> {
     let disk = Disk::new(&project.root);
-    on_large_stack(|| load_from(&disk, &project.file, params, facts, depth))
+    let late = LateData::default();
+    on_large_stack(|| load_from(&disk, &project.file, params, (facts, &late), depth))
 }
 
 /// As [`load`], from texts in memory: what a benchmark or a fuzz target has.
@@ -171,17 +174,18 @@ pub fn load_texts(
     for (path, text) in texts {
         memory.insert(path.as_str(), text.as_str());
     }
-    on_large_stack(|| load_from(&memory, file, params, facts, depth))
+    let late = LateData::default();
+    on_large_stack(|| load_from(&memory, file, params, (facts, &late), depth))
 }
 
 fn load_from(
     disk: &dyn Files,
     file: &str,
     params: &IndexMap<String, String>,
-    facts: &Facts,
+    (facts, late): (&Facts, &LateData),
     depth: Depth,
 ) -> Result<Pipeline, LoadError> {
-    let wanted = Wanted { params, facts, depth, explained: false };
+    let wanted = Wanted { params, facts, late, depth, explained: false };
     let Loaded { program, diagnostics, catalog, plan, .. } = pipeline::load(disk, file, wanted)?;
     Ok(Pipeline { sources: program.sources, diagnostics, catalog, plan })
 }
@@ -234,6 +238,8 @@ pub struct Selection {
     pub steps: Vec<StepId>,
     /// What would be a step if the condition of its stage held.
     pub skipped: Vec<SkippedStep>,
+    /// The stages, with their modules, whose rows are not all known before others have run.
+    pub late: Vec<String>,
 }
 
 /// Returns what names on the command line mean: a stage with all its rows, one row as it is named in
@@ -256,11 +262,16 @@ pub fn select(plan: &Plan, names: &[String]) -> Result<Selection, NoSuchStage> {
     let steps = plan.iter().filter(|(_, step)| is_meant(&step.name, &step.stage));
     let steps = steps.map(|(id, _)| id).collect();
     let skipped = plan.skipped.iter().filter(|step| is_meant(&step.name, &step.stage));
-    let selection = Selection { steps, skipped: skipped.cloned().collect() };
+    let skipped = skipped.cloned().collect();
+    let late = plan.late_stages.iter().filter(|late| late.is_open);
+    let late = late.filter(|late| is_meant(&late.stage, &late.stage));
+    let late = late.map(|late| late.stage.clone()).collect();
+    let selection = Selection { steps, skipped, late };
     match names.iter().zip(is_used).find(|(_, is_used)| !is_used) {
         Some((name, _)) => {
             let known = plan.steps.iter().map(|step| step.stage.as_str());
             let known = known.chain(plan.skipped.iter().map(|step| step.stage.as_str()));
+            let known = known.chain(plan.late_stages.iter().map(|late| late.stage.as_str()));
             let nearest = crate::lang::nearest::nearest(name, known).map(str::to_owned);
             Err(NoSuchStage { name: name.clone(), nearest })
         }

@@ -56,8 +56,10 @@ pub(crate) struct Request {
     pub(crate) keep_going: bool,
     /// Steps that run even if their result is known.
     pub(crate) rerun: Vec<StepId>,
-    /// The folder for the outs of the wanted steps, relative to the project; `None` for none.
+    /// The folder for outs, relative to the project; `None` for none.
     pub(crate) out: Option<PathBuf>,
+    /// The steps whose outs are written there, if they run: those that were asked for.
+    pub(crate) written: Vec<StepId>,
     /// Whether steps served from the cache say again what they said.
     pub(crate) replays: bool,
 }
@@ -93,6 +95,8 @@ pub(crate) struct RunResult {
     pub(crate) exit: u8,
     /// What is worth knowing in the next run: for [`Snapshot::save`].
     pub(crate) learned: Learned,
+    /// The steps, and how they ended.
+    pub(crate) steps: Vec<(StepId, Done)>,
 }
 
 /// What threads tell the run.
@@ -159,7 +163,7 @@ pub(crate) fn run(
     let steps = course.steps;
     let learned = learned(plan, request, machine, &steps, shop.pantry.set_files());
     emit(Event::RunFinished(RunFinished { exit, counts, millis: millis_since(start) }));
-    RunResult { exit, learned }
+    RunResult { exit, learned, steps }
 }
 
 fn shop<'a>(
@@ -173,7 +177,7 @@ fn shop<'a>(
         rerun[id.index()] = true;
     }
     let mut out_folders = vec![None; plan.steps.len()];
-    for id in &request.wanted {
+    for id in &request.written {
         let step = plan.step(*id);
         out_folders[id.index()] =
             request.out.as_ref().map(|out| out.join(&step.stage).join(&step.row_dir));

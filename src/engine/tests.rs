@@ -142,12 +142,21 @@ impl Bench {
         self.plan.steps[step].inputs.push(Input::Files { set, strip, at });
     }
 
+    /// Asks for one step only.
+    fn only(step: usize) -> impl Fn(&mut Request) {
+        move |request| {
+            request.wanted = vec![StepId::new(step)];
+            request.written.clone_from(&request.wanted);
+        }
+    }
+
     /// A request for all steps.
     fn request(&self) -> Request {
         Request {
             run: "test".into(),
             stages: Vec::new(),
             wanted: (0..self.plan.steps.len()).map(StepId::new).collect(),
+            written: (0..self.plan.steps.len()).map(StepId::new).collect(),
             skipped: Vec::new(),
             jobs: 2,
             keep_going: false,

@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 
 use crate::facts::Facts;
 use crate::files::{self, EntryKind, Files};
+use crate::lang::late::LateData;
 use crate::lang::library;
 use crate::lang::module::PACKAGE_FILE;
 use crate::lang::pipeline::{self, Depth, Wanted};
@@ -150,8 +151,13 @@ impl Desk {
     /// The thread needs the stack of the pool's.
     fn analysis(&self, files: &dyn Files, root: &str) -> Option<Analysis> {
         let params = IndexMap::new();
-        let wanted =
-            Wanted { params: &params, facts: &self.facts, depth: Depth::Specs, explained: true };
+        let wanted = Wanted {
+            params: &params,
+            facts: &self.facts,
+            late: &LateData::default(),
+            depth: Depth::Specs,
+            explained: true,
+        };
         Analysis::new(files, root, wanted).ok()
     }
 

@@ -53,7 +53,10 @@ impl<'a> Node<'a> {
                 each(Node::Type(&parameter.ty));
                 parameter.default.iter().for_each(|value| each(Node::Expr(value)));
             }
-            Self::Axis(axis) => each(Node::Expr(&axis.values)),
+            Self::Axis(axis) => {
+                axis.ty.iter().for_each(|ty| each(Node::Type(ty)));
+                each(Node::Expr(&axis.values));
+            }
             Self::Argument(argument) => each(Node::Expr(&argument.value)),
             Self::Entry(_, value) => each(Node::Expr(value)),
             Self::Expr(expr) => expr_children(expr, each),

@@ -7,6 +7,8 @@ mod condition;
 mod expr;
 mod files;
 mod keep;
+mod label;
+mod late;
 mod origin;
 mod param;
 mod rows;
@@ -23,15 +25,16 @@ use std::sync::Arc;
 use indexmap::{IndexMap, IndexSet};
 
 use super::check::Checked;
+use super::late::LateData;
 use super::module::Program;
 use super::ty::{ItemRef, ModuleId, Type};
-use super::value::{ServiceValue, Value};
+use super::value::{RowRef, ServiceValue, Value};
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::facts::Facts;
 use crate::files::{GlobError, Globber, Pattern, Selection};
 use crate::plan::artifact::{FileSet, FileSetId};
 use crate::plan::graph::{Cycle, Graph};
-use crate::plan::step::{Service, SkippedStep, Step, StepId};
+use crate::plan::step::{LateStage, Service, SkippedStep, Step, StepId};
 use crate::plan::{Plan, VERSION};
 use crate::source::Span;
 use crate::syntax::ast::{Item, ItemKind, Stage, StageKind};
@@ -39,6 +42,7 @@ use crate::syntax::ast::{Item, ItemKind, Stage, StageKind};
 pub(crate) use param::variable;
 pub(crate) use spec::{SpecOutcome, specs};
 
+use late::Awaited;
 use rows::Rows;
 
 /// The most steps a plan may have.
@@ -68,18 +72,27 @@ type Needs = Vec<(StepId, Span)>;
 /// The ids of the rows of stages; `None` for one that is no step.
 type StepIds = HashMap<ItemRef, Vec<Option<StepId>>>;
 
-/// Evaluates `program` for params given as text, by name. `globber` finds its files, `facts` what it asks of
-/// the machine.
+/// All stages, evaluated as far as they are known.
+struct Steps {
+    steps: Vec<Step>,
+    /// For each step which others it needs and why.
+    reasons: Vec<Needs>,
+    ids: StepIds,
+    late_stages: Vec<LateStage>,
+}
+
+/// Evaluates `program` for params given as text, by name. `globber` finds its files; `known` are what it asks
+/// of the machine, and the lists of matrices that steps have made by now.
 ///
 /// Returns the plan and its graph, or none of both if there were errors.
 pub(crate) fn evaluate(
     program: &Program,
     checked: &Checked,
     globber: &Globber<'_>,
-    facts: &Facts,
+    known: (&Facts, &LateData),
     params: &IndexMap<String, String>,
 ) -> (Option<(Plan, Graph)>, Vec<Diagnostic>) {
-    let mut evaluator = Evaluator::new(program, checked, globber, facts);
+    let mut evaluator = Evaluator::new(program, checked, globber, known);
     evaluator.params(params);
     let plan = evaluator.plan();
     let mut diagnostics = evaluator.diagnostics;
@@ -94,7 +107,7 @@ pub(crate) fn survey(
     program: &Program,
     checked: &Checked,
     globber: &Globber<'_>,
-    facts: &Facts,
+    known: (&Facts, &LateData),
     params: &IndexMap<String, String>,
 ) -> Vec<Diagnostic> {
     const INDEPENDENT: [Code; 5] = [
@@ -104,7 +117,7 @@ pub(crate) fn survey(
         Code::MATRIX_TOO_LARGE,
         Code::DUPLICATE_ROW,
     ];
-    let mut evaluator = Evaluator::new(program, checked, globber, facts);
+    let mut evaluator = Evaluator::new(program, checked, globber, known);
     evaluator.params(params);
     evaluator.steps();
     let mut seen = IndexSet::new();
@@ -135,6 +148,14 @@ struct Evaluator<'p> {
     services: IndexMap<String, Service>,
     /// File sets of lists already seen, by the list's address; the list is kept alive beside it.
     set_of_list: HashMap<usize, (Arc<Vec<Value>>, FileSetId)>,
+    /// The files that matrices go through, as far as they are known.
+    late: &'p LateData,
+    /// What the part that is being evaluated cannot be known without.
+    awaited: Awaited,
+    /// Values of lets that are not known before others are made.
+    late_values: HashMap<ItemRef, Awaited>,
+    /// Rows of known matrices that need what is not known yet.
+    late_rows: IndexMap<RowRef, Awaited>,
     operations: u64,
     text_bytes: u64,
     depth: usize,
@@ -166,7 +187,7 @@ impl<'p> Evaluator<'p> {
         program: &'p Program,
         checked: &'p Checked,
         globber: &'p Globber<'p>,
-        facts: &'p Facts,
+        (facts, late): (&'p Facts, &'p LateData),
     ) -> Self {
         Self {
             program,
@@ -182,6 +203,10 @@ impl<'p> Evaluator<'p> {
             file_sets: IndexSet::new(),
             services: IndexMap::new(),
             set_of_list: HashMap::new(),
+            late,
+            awaited: Awaited::new(),
+            late_values: HashMap::new(),
+            late_rows: IndexMap::new(),
             operations: 0,
             text_bytes: 0,
             depth: 0,
@@ -244,6 +269,10 @@ impl<'p> Evaluator<'p> {
         if let Some(value) = self.values.get(&item) {
             return value.clone().ok_or(Stop);
         }
+        if let Some(awaited) = self.late_values.get(&item) {
+            self.awaited.extend(awaited.iter().cloned());
+            return Err(Stop);
+        }
         let value = match &self.tree(item).kind {
             ItemKind::Let(binding) => {
                 let mut frame = Frame::new(self.program, item.module);
@@ -271,7 +300,10 @@ impl<'p> Evaluator<'p> {
                     .ok_or(Stop)
             }
         };
-        self.values.insert(item, value.as_ref().ok().cloned());
+        match value.is_err() && !self.awaited.is_empty() {
+            true => drop(self.late_values.insert(item, self.awaited.clone())),
+            false => drop(self.values.insert(item, value.as_ref().ok().cloned())),
+        }
         value
     }
 
@@ -357,27 +389,51 @@ impl<'p> Evaluator<'p> {
     }
 
     /// Evaluates all stages: their steps, and for each which others it needs and why. `None` if a step
-    /// could not be made.
-    fn steps(&mut self) -> Option<(Vec<Step>, Vec<Needs>)> {
+    /// could not be made. What is late is left out.
+    fn steps(&mut self) -> Option<Steps> {
         let stages = self.run_stages();
-        let ids = self.number(&stages)?;
+        loop {
+            let ids = self.number(&stages)?;
+            let late = self.late_rows.len();
+            let made = self.steps_of(&stages, &ids);
+            // What needs a late row is late, too: the others have other numbers then.
+            if self.late_rows.len() == late {
+                let late_stages = self.late_stages(&stages, &ids);
+                let (steps, reasons) = made?;
+                return Some(Steps { steps, reasons, ids, late_stages });
+            }
+            self.file_sets.clear();
+            self.set_of_list.clear();
+            self.services.clear();
+            self.skipped.clear();
+        }
+    }
+
+    fn steps_of(&mut self, stages: &[ItemRef], ids: &StepIds) -> Option<(Vec<Step>, Vec<Needs>)> {
         let mut steps = Vec::new();
         let mut reasons = Vec::new();
         let mut is_whole = true;
-        for stage in stages {
+        for &stage in stages {
             let Some(matrix) = self.known_matrix(stage) else { continue };
-            for row in &matrix.rows {
+            for (at, row) in (0..).zip(&matrix.rows) {
+                let own = RowRef { stage, row: at };
                 if let Some(why) = &row.skipped {
                     let skipped = self.skipped(stage, row, why);
                     self.skipped.push(skipped);
                     continue;
                 }
-                match self.row_step(stage, row, &ids) {
+                if self.late_rows.contains_key(&own) {
+                    continue;
+                }
+                let made = self.row_step(stage, row, ids);
+                let awaited = std::mem::take(&mut self.awaited);
+                match made {
                     Ok((step, needs)) => {
                         steps.push(step);
                         reasons.push(needs);
                     }
-                    Err(Stop) => is_whole = false,
+                    Err(Stop) if awaited.is_empty() => is_whole = false,
+                    Err(Stop) => drop(self.late_rows.insert(own, awaited)),
                 }
             }
         }
@@ -385,12 +441,13 @@ impl<'p> Evaluator<'p> {
     }
 
     fn plan(&mut self) -> Option<(Plan, Graph)> {
-        let (steps, reasons) = self.steps()?;
-        self.finish_plan(steps, reasons)
+        let steps = self.steps()?;
+        self.finish_plan(steps)
     }
 
     /// Makes the plan of all steps, and takes what was noted for it.
-    fn finish_plan(&mut self, steps: Vec<Step>, reasons: Vec<Needs>) -> Option<(Plan, Graph)> {
+    fn finish_plan(&mut self, steps: Steps) -> Option<(Plan, Graph)> {
+        let Steps { steps, reasons, late_stages, .. } = steps;
         if self.diagnostics.iter().any(|found| found.severity == Severity::Error) {
             return None;
         }
@@ -406,7 +463,7 @@ impl<'p> Evaluator<'p> {
             file_sets: std::mem::take(&mut self.file_sets).into_iter().collect(),
             steps,
             skipped: std::mem::take(&mut self.skipped),
-            late_stages: Vec::new(),
+            late_stages,
             services: std::mem::take(&mut self.services).into_values().collect(),
         };
         match Graph::new(&plan) {
@@ -427,11 +484,14 @@ impl<'p> Evaluator<'p> {
         let mut next = 0;
         for &stage in stages {
             let matrix = self.matrix(stage).ok();
-            let rows = matrix.iter().flat_map(|matrix| &matrix.rows);
-            let id = |row: &rows::Row| {
+            self.awaited.clear();
+            let rows = (0..).zip(matrix.iter().flat_map(|matrix| &matrix.rows));
+            let id = |(at, row): (u32, &rows::Row)| {
+                let is_step = row.skipped.is_none()
+                    && !self.late_rows.contains_key(&RowRef { stage, row: at });
                 let id = StepId::new(next);
-                next += usize::from(row.skipped.is_none());
-                row.skipped.is_none().then_some(id)
+                next += usize::from(is_step);
+                is_step.then_some(id)
             };
             ids.insert(stage, rows.map(id).collect());
             if next > MAX_STEPS {

@@ -227,10 +227,7 @@ impl Loader<'_> {
             }
         })?;
         Data::parse(format, &bytes).map_err(|words| {
-            let format = match format {
-                DataFormat::Json => "JSON",
-                DataFormat::Toml => "TOML",
-            };
+            let format = format.words();
             let problem = error(Code::BAD_DATA, format!("`{}` is no {format}: {words}", path.text));
             Box::new(problem.help(format!("mend the file; a checker of {format} says the same")))
         })

@@ -5,6 +5,7 @@ use indexmap::IndexMap;
 
 use super::catalog::{Catalog, catalog};
 use super::eval::SpecOutcome;
+use super::late::LateData;
 use super::meaning::Meanings;
 use super::module::Program;
 use super::{check, eval, module};
@@ -49,6 +50,8 @@ pub(crate) struct Wanted<'a> {
     /// Params as text, by name.
     pub(crate) params: &'a IndexMap<String, String>,
     pub(crate) facts: &'a Facts,
+    /// The lists of matrices that steps have made by now.
+    pub(crate) late: &'a LateData,
     pub(crate) depth: Depth,
     /// Whether what names mean is wanted, too.
     pub(crate) explained: bool,
@@ -77,13 +80,13 @@ pub(crate) fn load(disk: &dyn Files, file: &str, wanted: Wanted<'_>) -> Result<L
         .any(|param| param.default.is_none() && !wanted.params.contains_key(&param.name));
     let is_complete = wanted.depth == Depth::Plan || !lacks_params;
     let globber = globber(disk, &program);
+    let known = (wanted.facts, wanted.late);
     let plan = if !has_errors && is_complete {
-        let (plan, found) =
-            eval::evaluate(&program, &checked, &globber, wanted.facts, wanted.params);
+        let (plan, found) = eval::evaluate(&program, &checked, &globber, known, wanted.params);
         diagnostics.extend(found);
         plan
     } else {
-        let found = eval::survey(&program, &checked, &globber, wanted.facts, wanted.params);
+        let found = eval::survey(&program, &checked, &globber, known, wanted.params);
         diagnostics.extend(found);
         None
     };

@@ -398,7 +398,7 @@ pub struct Service {
     pub within_millis: u64,
 }
 
-/// A stage whose rows come from another step's out.
+/// A stage whose rows come from what steps make, or that needs such a stage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LateStage {
     /// The stage, with its module.
@@ -407,12 +407,14 @@ pub struct LateStage {
     pub kind: StepKind,
     /// Where it is declared.
     pub place: Place,
-    /// The out that holds its rows as JSON.
-    pub rows: Artifact,
-    /// The most rows it may have.
-    pub max_rows: u32,
-    /// Steps known now that every row needs.
-    pub needs: Vec<StepId>,
+    /// Whether rows of it are not known yet: the plan then lacks their steps.
+    pub is_open: bool,
+    /// The outs of steps of this plan that must be known first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub awaits: Vec<Artifact>,
+    /// The most rows it may have, if it is the one that goes through what a step makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rows: Option<u32>,
 }
 
 fn is_zero(value: &u32) -> bool {

@@ -25,7 +25,8 @@ use crate::plan::step::StepId;
 use crate::sandbox::{Cells, Launcher, Sandbox, SandboxError, Weak};
 use crate::secret::{Source, Vault};
 
-use super::{Project, Selection, Workspace};
+use super::late::{self, Known, Lists};
+use super::{Pipeline, Project, Selection, Workspace};
 
 /// The bytes that a store takes at most after a day's first run: 20 GiB.
 pub const DEFAULT_STORE_BYTES: u64 = 20 << 30;
@@ -35,12 +36,12 @@ pub const DEFAULT_STORE_BYTES: u64 = 20 << 30;
 pub struct RunOptions {
     /// The id of the run; unique among the runs of the project.
     pub run: String,
-    /// The stages that were asked for, for people.
+    /// The stages that were asked for, by name; none for all there are.
     pub stages: Vec<String>,
-    /// The steps that were asked for; what they need runs, too.
+    /// The steps that these are in the plan; what they need runs, too.
     pub wanted: Selection,
-    /// Steps that run even if their result is known.
-    pub rerun: Vec<StepId>,
+    /// The stages that run even if their results are known, by name.
+    pub rerun: Vec<String>,
     /// How many steps of one processor run beside each other, at least 1.
     pub jobs: u32,
     /// Whether a failure lets steps start that do not wait for it.
@@ -102,6 +103,9 @@ pub enum RunError {
         /// What the file system says.
         source: std::io::Error,
     },
+    /// The pipeline could not be read once more.
+    #[error("the plan cannot be made again: {0}")]
+    Pipeline(String),
 }
 
 /// Says all that a run would, if there is nothing to do: nothing at all has changed since the last
@@ -116,18 +120,30 @@ pub fn served(workspace: &Workspace, options: &RunOptions, emit: &mut dyn FnMut(
     serve(&workspace.snapshot, &request, options.level, &host, emit).is_some()
 }
 
-/// Runs the wanted steps of a plan and says what happens through `emit`; returns what Kiln exits
-/// with when nothing it started is left.
+/// How a run ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// With this exit code.
+    Exit(u8),
+    /// With exit code 3: what a step made does not fit the matrix that goes through it. This is the
+    /// pipeline with what was found.
+    Mistaken(Box<Pipeline>),
+}
+
+/// Runs the wanted steps of a plan and says what happens through `emit`; returns when nothing it started
+/// is left. Where a matrix goes through what a step makes, that step runs first and the plan is made
+/// again: `known` is told of each.
 ///
 /// # Errors
 /// If the run could not begin.
 pub fn run(
     workspace: Workspace,
-    (plan, graph): &(Plan, Graph),
+    planned: (Plan, Graph),
     options: &RunOptions,
     interrupt: &Interrupt,
+    known: &mut dyn FnMut(&Plan),
     emit: &mut dyn FnMut(Event),
-) -> Result<u8, RunError> {
+) -> Result<Ended, RunError> {
     let spare = std::env::temp_dir();
     let store = open_store(&options.store, &spare, emit)?;
     let sandbox =
@@ -147,12 +163,28 @@ pub fn run(
         memory_bytes: u64::MAX,
     };
     let request = request(&workspace.project, options);
-    let result = crate::engine::run::run(plan, graph, &request, &machine, emit);
+    let rerun = &options.rerun;
+    let (lists, mut early) =
+        late::lists(&workspace, planned, &request, rerun, &machine, known, emit)?;
+    let Known { planned: (plan, graph), notes, request } = match lists {
+        Lists::Known(known) => *known,
+        Lists::Ended(exit) => return Ok(Ended::Exit(exit)),
+        Lists::Mistaken(pipeline) => {
+            early.end_mistaken(emit);
+            return Ok(Ended::Mistaken(pipeline));
+        }
+    };
+    let mut emit = |event| early.pass_rest(event, emit);
+    let mut result = crate::engine::run::run(&plan, &graph, &request, &machine, &mut emit);
+    if early.exit(0) != 0 {
+        // The rest was done, and not all.
+        result.learned.clean = None;
+    }
     collect_garbage(&store);
     super::workspace::keep_from_git(&workspace.project.package().join(super::OUT_FOLDER));
     // A snapshot that cannot be written costs the next run some time, and nothing else.
-    let _ = workspace.save(plan, result.learned);
-    Ok(result.exit)
+    let _ = workspace.save(&plan, notes, result.learned);
+    Ok(Ended::Exit(early.exit(result.exit)))
 }
 
 fn vault(options: &RunOptions) -> Vault {
@@ -238,10 +270,11 @@ fn request(project: &Project, options: &RunOptions) -> Request {
         run: options.run.clone(),
         stages: options.stages.clone(),
         wanted: options.wanted.steps.clone(),
+        written: options.wanted.steps.clone(),
         skipped: options.wanted.skipped.clone(),
         jobs: options.jobs,
         keep_going: options.keep_going,
-        rerun: options.rerun.clone(),
+        rerun: Vec::new(),
         out: options.out.as_ref().map(|out| below_root(project, out)),
         replays: options.replays,
     }

@@ -12,6 +12,7 @@ use crate::engine::journal::{self, Journal};
 use crate::event::{Envelope, Event};
 use crate::facts::Facts;
 use crate::files::{self, Disk};
+use crate::lang::late::LateData;
 use crate::plan::Plan;
 use crate::plan::graph::Graph;
 use crate::snapshot::watched::{Notes, Watched};
@@ -28,6 +29,7 @@ pub struct Workspace {
     pub(super) disk: Disk,
     pub(super) snapshot: Snapshot,
     facts: Facts,
+    params: IndexMap<String, String>,
     /// All that a plan is made from beside files.
     settings: Digest,
     /// What a new plan was made from.
@@ -59,7 +61,8 @@ impl Workspace {
         let snapshot = Snapshot::load(&file, &project.root);
         let disk = Disk::new(&project.root);
         let settings = settings(project, params);
-        Self { project: project.clone(), disk, snapshot, facts, settings, made_from: None }
+        let (project, params) = (project.clone(), params.clone());
+        Self { project, disk, snapshot, facts, params, settings, made_from: None }
     }
 
     /// Begins the record of a new run.
@@ -94,28 +97,42 @@ impl Workspace {
     ///
     /// # Errors
     /// If the pipeline's own file cannot be read. Everything else is a diagnostic.
-    pub fn plan(&mut self, params: &IndexMap<String, String>) -> Result<Planned, LoadError> {
+    pub fn plan(&mut self) -> Result<Planned, LoadError> {
         if self.is_current() {
             let kept = self.snapshot.plan().and_then(|plan| Some((Graph::new(&plan).ok()?, plan)));
-            if let Some((graph, plan)) = kept {
+            // Rows that came from a step's out may be others when the step has run again.
+            if let Some((graph, plan)) = kept.filter(|(_, plan)| plan.late_stages.is_empty()) {
                 return Ok(Planned::Kept(Box::new((plan, graph))));
             }
         }
-        let (root, file) = (&self.project.root, &self.project.file);
-        let out = files::join(files::parent(file), OUT_FOLDER);
-        let watched = Watched::new(&self.disk, root, self.snapshot.memory(), vec![out]);
-        let pipeline =
-            on_large_stack(|| load_from(&watched, file, params, &self.facts, Depth::Plan))?;
-        // Findings are to be shown in each run, so a plan with any is made each time.
-        if pipeline.diagnostics.is_empty() {
-            self.made_from = Some(watched.notes());
-        }
+        let (pipeline, notes) = self.make(&LateData::default())?;
+        self.made_from = notes;
         Ok(Planned::Made(Box::new(pipeline)))
     }
 
-    /// Remembers the plan, and what a run of it learned.
-    pub(super) fn save(self, plan: &Plan, mut learned: Learned) -> io::Result<()> {
-        learned.plan = self.made_from.map(|notes| NewPlan {
+    /// Makes the plan from the pipeline's files, with the lists that are known by now, and returns what
+    /// it was made from.
+    pub(super) fn make(&self, late: &LateData) -> Result<(Pipeline, Option<Notes>), LoadError> {
+        let (root, file) = (&self.project.root, &self.project.file);
+        let out = files::join(files::parent(file), OUT_FOLDER);
+        let watched = Watched::new(&self.disk, root, self.snapshot.memory(), vec![out]);
+        let known = (&self.facts, late);
+        let pipeline =
+            on_large_stack(|| load_from(&watched, file, &self.params, known, Depth::Plan))?;
+        // Findings are to be shown in each run, so a plan with any is made each time.
+        let notes = pipeline.diagnostics.is_empty().then(|| watched.notes());
+        Ok((pipeline, notes))
+    }
+
+    /// Remembers the plan, and what a run of it learned. `made_from` are the notes of a plan that was made
+    /// again on the way.
+    pub(super) fn save(
+        self,
+        plan: &Plan,
+        made_from: Option<Notes>,
+        mut learned: Learned,
+    ) -> io::Result<()> {
+        learned.plan = made_from.or(self.made_from).map(|notes| NewPlan {
             plan: serde_json::to_vec(plan).unwrap_or_default(),
             made_from: MadeFrom { settings: self.settings, facts: self.facts.asked(), notes },
         });
@@ -234,7 +251,7 @@ test all {
         if !served(&workspace, &options, &mut |event| drop(note(event))) {
             let mut record = workspace.record();
             let mut emit = |event| drop(record.add(note(event)));
-            let planned = workspace.plan(&params).unwrap();
+            let planned = workspace.plan().unwrap();
             how = if matches!(planned, Planned::Kept(..)) { "kept" } else { "made" };
             let plan = match planned {
                 Planned::Kept(planned) => *planned,
@@ -244,7 +261,8 @@ test all {
                 }
             };
             options.wanted = select(&plan.0, &[]).unwrap();
-            run(workspace, &plan, &options, &Interrupt::new().unwrap(), &mut emit).unwrap();
+            let interrupt = Interrupt::new().unwrap();
+            run(workspace, plan, &options, &interrupt, &mut |_| {}, &mut emit).unwrap();
         }
         (how, counts.unwrap())
     }

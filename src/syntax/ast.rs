@@ -30,6 +30,16 @@ pub(crate) enum DataFormat {
     Toml,
 }
 
+impl DataFormat {
+    /// Returns the name of the format, for people.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Json => "JSON",
+            Self::Toml => "TOML",
+        }
+    }
+}
+
 /// A word with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Name {
@@ -194,6 +204,8 @@ impl Stage {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Axis {
     pub(crate) name: Name,
+    /// The type of each value, where it is said.
+    pub(crate) ty: Option<TypeExpr>,
     pub(crate) values: Expr,
 }
 

@@ -15,6 +15,7 @@ mod floors;
 mod fmt;
 mod golden;
 mod kiln;
+mod late;
 mod lsp;
 mod past;
 mod real;

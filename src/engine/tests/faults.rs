@@ -75,7 +75,7 @@ fn a_damaged_result_makes_its_producer_run_again_in_the_same_run() {
         }
     }
     bench.write("n", "2\n");
-    let none = |request: &mut Request| request.wanted = vec![StepId::new(1)];
+    let none = Bench::only(1);
     let ran = bench.run_with(none, |_, _| {});
     ran.expect(0, &[("a", Cached), ("b", Ran)]);
     assert_eq!(bench.out("b/y"), "made by a\n2\n");

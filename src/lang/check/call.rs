@@ -146,7 +146,7 @@ impl<'p> Checker<'p> {
                 problem.help(format!("write: {name}({path})")).edit(value.span, path)
             }
             None if *ty == Type::File => {
-                problem.help("let the scripts that use it read what a stage makes")
+                problem.help("let the scripts that use it read what a stage makes; only a matrix goes through it: for (x in json(stage.out), max: 64)")
             }
             None => problem.help(format!("write: {name}(\"path\")")),
         });

@@ -357,7 +357,7 @@ impl<'p> Checker<'p> {
     ) -> Type {
         let outer = scope.locals.len();
         for axis in axes {
-            let element = self.elements(&axis.values, scope);
+            let element = self.known_axis(axis, scope);
             self.bind(&axis.name, element, true, scope);
         }
         let known = scope.known.len();

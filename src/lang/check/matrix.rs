@@ -6,16 +6,17 @@ use super::cure::{loosely, quoted};
 use super::expr::list_of;
 use super::{AxisInfo, Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::lang::late;
 use crate::lang::meaning::Meaning;
 use crate::lang::nearest::nearest;
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
-use crate::syntax::ast::{Expr, ExprKind, Name, Stage};
+use crate::syntax::ast::{Axis, Expr, ExprKind, Name, Stage};
 
 impl<'p> Checker<'p> {
     pub(super) fn matrix(&mut self, stage: &'p Stage, scope: &mut Scope) {
         for axis in &stage.axes {
-            let element = self.elements(&axis.values, scope);
+            let element = self.axis_type(stage, axis, scope);
             if !is_axis(&element) {
                 let message = format!(
                     "a matrix goes through texts, numbers, files or records, found {}",
@@ -46,13 +47,58 @@ impl<'p> Checker<'p> {
         }
     }
 
+    /// Returns the type of the values that an axis goes through.
+    fn axis_type(&mut self, stage: &'p Stage, axis: &'p Axis, scope: &mut Scope) -> Type {
+        let Some((_, source)) = late::source(axis) else { return self.known_axis(axis, scope) };
+        // The list is asked for where the stage runs.
+        let found = match &stage.condition {
+            Some(condition) => {
+                self.knowing(condition, true, scope, |checker, scope| checker.expr(source, scope))
+            }
+            None => self.expr(source, scope),
+        };
+        let text = self.program.sources.text(source.span);
+        if !self.refused(source.span) && !matches!(found, Type::File | Type::Unknown) {
+            let message = format!(
+                "a list that is known only later stands in a file that a stage makes, found {}",
+                quoted(&found)
+            );
+            self.report(
+                Diagnostic::error(Code::TYPE_MISMATCH, source.span, message)
+                    .help("declare the out of that stage so: out shards: file"),
+            );
+        }
+        if stage.max.is_none() {
+            let name = &stage.name.text;
+            let message = format!("how many rows `{name}` has is known only when `{text}` is made");
+            let end = stage.axes.last().map_or(axis.values.span, |last| last.values.span);
+            self.report(
+                Diagnostic::error(Code::MATRIX_TOO_LARGE, axis.values.span, message)
+                    .help("say behind the axes how many you expect at most: max: 64")
+                    .edit(Span::at(end.source, end.end as usize), ", max: 64"),
+            );
+        }
+        axis.ty.as_ref().map_or(Type::String, |ty| self.written(ty))
+    }
+
+    /// Returns the type of the values that an axis goes through, whose list is written in the pipeline.
+    pub(super) fn known_axis(&mut self, axis: &'p Axis, scope: &mut Scope) -> Type {
+        let found = self.elements(&axis.values, scope);
+        let Some(ty) = &axis.ty else { return found };
+        let wanted = self.written(ty);
+        let declared = Some((ty.span, "its type is declared here"));
+        let what = format!("`{}`", axis.name.text);
+        self.expect(&found, &wanted, axis.values.span, &what, declared);
+        wanted
+    }
+
     /// Returns a matrix of one axis that has the rows of `stage`, as it is written.
     fn one_axis(&mut self, stage: &'p Stage, scope: &mut Scope) -> String {
         let (mut fields, mut axes) = (Vec::new(), Vec::new());
         for axis in &stage.axes {
             let name = &axis.name.text;
             axes.push(format!("{name} in {}", self.program.sources.text(axis.values.span)));
-            match self.silently(|checker| checker.elements(&axis.values, scope)) {
+            match self.silently(|checker| checker.axis_type(stage, axis, scope)) {
                 Type::Record(own) => {
                     fields.extend(own.keys().map(|field| format!("{field}: {name}.{field}")));
                 }
@@ -102,7 +148,7 @@ impl<'p> Checker<'p> {
                 let mut scope = Scope::new(stage);
                 let mut axes = Vec::new();
                 for axis in &tree.axes {
-                    let ty = checker.elements(&axis.values, &mut scope);
+                    let ty = checker.axis_type(tree, axis, &mut scope);
                     match &ty {
                         Type::Record(fields) => axes.extend(fields.iter().map(|(name, ty)| {
                             AxisInfo { name: name.clone(), ty: ty.clone(), span: None }

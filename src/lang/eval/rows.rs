@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use super::late::Awaited;
 use super::{Evaluated, Evaluator, Frame, MAX_STEPS, Stop};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::digest::Digest;
+use crate::lang::late;
 use crate::lang::nearest::nearest;
 use crate::lang::ty::ItemRef;
 use crate::lang::value::{RowRef, Value};
@@ -47,6 +49,8 @@ pub(super) enum Rows {
     Wanted,
     /// They cannot be found; that was reported.
     Broken,
+    /// They are not known before these are made.
+    Late(Awaited),
     Found(Arc<Matrix>),
 }
 
@@ -65,6 +69,10 @@ impl<'p> Evaluator<'p> {
         match self.matrices.get(&item) {
             Some(Rows::Found(matrix)) => return Ok(Arc::clone(matrix)),
             Some(Rows::Broken) => return Err(Stop),
+            Some(Rows::Late(awaited)) => {
+                self.awaited.extend(awaited.iter().cloned());
+                return Err(Stop);
+            }
             Some(Rows::Wanted) => return self.rows_in_a_circle(stage),
             None => {}
         }
@@ -74,7 +82,11 @@ impl<'p> Evaluator<'p> {
             evaluator.skip_rows(item, &mut matrix.rows)?;
             Ok(Arc::new(matrix))
         });
-        let known = found.as_ref().map_or(Rows::Broken, |matrix| Rows::Found(Arc::clone(matrix)));
+        let known = match &found {
+            Ok(matrix) => Rows::Found(Arc::clone(matrix)),
+            Err(Stop) if self.awaited.is_empty() => Rows::Broken,
+            Err(Stop) => Rows::Late(self.awaited.clone()),
+        };
         self.matrices.insert(item, known);
         found
     }
@@ -156,7 +168,11 @@ impl<'p> Evaluator<'p> {
             rows.push(frame.locals.iter().map(|(_, value)| value.clone()).collect());
             return Ok(rows.len() > max);
         };
-        for value in self.elements(&axis.values, frame)?.iter() {
+        let elements = match late::source(axis) {
+            Some((format, source)) => self.late_elements(axis, format, source, frame)?,
+            None => self.elements(&axis.values, frame)?,
+        };
+        for value in elements.iter() {
             self.spend(axis.values.span)?;
             frame.locals.push((&axis.name.text, value.clone()));
             let too_many = self.cross(rest, frame, max, rows);

@@ -11,6 +11,7 @@ use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::facts::{Facts, Finding};
 use crate::files::Globber;
 use crate::lang::check::Checked;
+use crate::lang::late::LateData;
 use crate::lang::module::Program;
 use crate::lang::spec::{self, Subject, Word};
 use crate::lang::ty::{ItemRef, Type};
@@ -68,8 +69,8 @@ fn findings<'p>(
     item: ItemRef,
     spec: &'p Spec,
 ) -> Vec<Diagnostic> {
-    let none = Facts::default();
-    let mut reader = Evaluator::new(program, checked, globber, &none);
+    let (none, late) = (Facts::default(), LateData::default());
+    let mut reader = Evaluator::new(program, checked, globber, (&none, &late));
     let (mut facts, mut params) = (BTreeMap::new(), HashMap::new());
     for clause in &spec.clauses {
         let SpecClauseKind::Given { what, value } = &clause.kind else { continue };
@@ -86,7 +87,7 @@ fn findings<'p>(
     }
     let mut findings = reader.diagnostics;
     let facts = Facts::given(facts);
-    let mut evaluator = Evaluator::new(program, checked, globber, &facts);
+    let mut evaluator = Evaluator::new(program, checked, globber, (&facts, &late));
     evaluator.given_params(&params);
     let _ = evaluator.meet(item, spec);
     findings.append(&mut evaluator.diagnostics);
@@ -176,15 +177,20 @@ impl Taken {
 impl<'p> Evaluator<'p> {
     /// Evaluates the plan and reports what is not as `spec` expects.
     fn meet(&mut self, item: ItemRef, spec: &'p Spec) -> Evaluated<()> {
-        let stages = self.run_stages();
-        let ids = self.number(&stages).ok_or(Stop)?;
-        let (steps, reasons) = self.steps().ok_or(Stop)?;
+        let steps = self.steps().ok_or(Stop)?;
+        let ids = steps.ids.clone();
         let mut expected = Expected::default();
         let mut frame = Frame::new(self.program, item.module);
         for clause in &spec.clauses {
-            self.expected(clause, &mut frame, &ids, &mut expected)?;
+            match self.expected(clause, &mut frame, &ids, &mut expected) {
+                Err(Stop) if !self.awaited.is_empty() => {
+                    self.awaited.clear();
+                    self.late_clause(clause.span);
+                }
+                done => done?,
+            }
         }
-        let (plan, graph) = self.finish_plan(steps, reasons).ok_or(Stop)?;
+        let (plan, graph) = self.finish_plan(steps).ok_or(Stop)?;
         let id = |row: RowRef| ids[&row.stage][row.row as usize];
         let failing: Vec<_> = expected.failing.iter().filter_map(|(row, _)| id(*row)).collect();
         let endings = endings(&plan, &graph, &failing);
@@ -231,6 +237,15 @@ impl<'p> Evaluator<'p> {
             self.diagnostics.push(problem);
         }
         Ok(())
+    }
+
+    /// Reports a clause about what no plan knows before a step has run.
+    fn late_clause(&mut self, span: Span) {
+        let message = "what this names is known only when a stage has run";
+        let problem = Diagnostic::error(Code::BAD_SPEC, span, message);
+        self.diagnostics.push(problem.help(
+            "name the stage that makes the list; what its list becomes is known in a run only",
+        ));
     }
 
     /// Takes in what a clause expects.
@@ -319,10 +334,15 @@ impl<'p> Evaluator<'p> {
 
     fn rows_of(&mut self, value: &Value, span: Span, named: &mut Named) -> Evaluated<()> {
         match value {
-            Value::Row(row) => named.push((*row, span)),
+            Value::Row(row) => {
+                self.await_rows([*row].into_iter())?;
+                named.push((*row, span));
+            }
             Value::Named(Type::Stage(stage) | Type::AllRows(stage)) => {
                 let count = self.matrix(*stage)?.rows.len() as u32;
-                named.extend((0..count).map(|row| (RowRef { stage: *stage, row }, span)));
+                let rows = (0..count).map(|row| RowRef { stage: *stage, row });
+                self.await_rows(rows.clone())?;
+                named.extend(rows.map(|row| (row, span)));
             }
             Value::List(elements) => {
                 for element in elements.iter() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::rows::{Row, bracketed};
+use super::rows::Row;
 use super::text::Inputs;
 use super::{Evaluated, Evaluator, Frame, Needs, StepIds, Stop};
 use crate::diagnostic::{Code, Diagnostic};
@@ -13,9 +13,7 @@ use crate::lang::template;
 use crate::lang::ty::{ItemRef, ModuleId, Type};
 use crate::lang::value::{RowRef, ServiceValue, Value};
 use crate::plan::artifact::Out;
-use crate::plan::step::{
-    Command, Limits, Network, Place, Root, SkippedStep, Step, StepKind, Text, Tool,
-};
+use crate::plan::step::{Command, Limits, Network, Root, Step, StepKind, Text, Tool};
 use crate::source::Span;
 use crate::syntax::ast::{Clause, ClauseKind, Expr, ExprKind, Name, StageKind, TypeExpr, TypeKind};
 
@@ -75,17 +73,6 @@ impl<'p> Evaluator<'p> {
         clauses
     }
 
-    /// Returns the name of a stage with its module.
-    pub(super) fn stage_name(&self, stage: ItemRef) -> String {
-        format!("{}{}", self.program.module(stage.module).prefix, self.stage(stage).name.text)
-    }
-
-    fn place_of(&self, span: Span) -> Place {
-        let source = self.program.sources.get(span.source);
-        let (line, _) = source.line_column(span.start as usize);
-        Place { file: source.name.clone(), line: line as u32, start: span.start, end: span.end }
-    }
-
     /// Returns a row as a step, and which steps it needs and why.
     pub(super) fn row_step(
         &mut self,
@@ -93,7 +80,8 @@ impl<'p> Evaluator<'p> {
         row: &Row,
         ids: &StepIds,
     ) -> Evaluated<(Step, Needs)> {
-        let builder = self.step_of(stage, row);
+        let mut builder = self.step_of(stage, row);
+        self.require_lists(stage, row, &mut builder)?;
         let (step, _, needs) = self.assemble(&self.row_of(stage, row), builder, ids)?;
         Ok((step, needs))
     }
@@ -176,26 +164,6 @@ impl<'p> Evaluator<'p> {
         }
     }
 
-    /// Returns what is said of a row that is no step for the reason `why`.
-    pub(super) fn skipped(&self, stage: ItemRef, row: &Row, why: &str) -> SkippedStep {
-        let tree = self.stage(stage);
-        SkippedStep {
-            name: self.row_name(stage, row),
-            stage: self.stage_name(stage),
-            kind: step_kind(tree.kind),
-            place: self.place_of(tree.name.span),
-            why: why.to_owned(),
-        }
-    }
-
-    pub(super) fn row_name(&self, stage: ItemRef, row: &Row) -> String {
-        let name = self.stage_name(stage);
-        match row.texts.is_empty() {
-            true => name,
-            false => format!("{name}{}", bracketed(&row.texts)),
-        }
-    }
-
     fn finish_step(
         &mut self,
         mut builder: Builder<'p>,
@@ -205,6 +173,8 @@ impl<'p> Evaluator<'p> {
             let id = ids[&row.stage][row.row as usize];
             id.expect("the outs of a row that is no step are `none`")
         };
+        let needed = builder.inputs.reasons.iter().chain(&builder.require).map(|(row, _)| *row);
+        self.await_rows(needed)?;
         self.keeps_no_secret(&builder)?;
         let mut needs = self.serve(&mut builder, ids)?;
         let Builder { mut step, mut inputs, tools, require, readiness, .. } = builder;
@@ -541,7 +511,7 @@ pub(super) struct Builder<'p> {
     pub(super) step: Step,
     pub(super) inputs: Inputs,
     tools: Vec<Value>,
-    require: Vec<(RowRef, Span)>,
+    pub(super) require: Vec<(RowRef, Span)>,
     /// The build paths of its outs, for holes.
     outs: IndexMap<String, Arc<str>>,
     pub(super) services: Vec<OwnService<'p>>,
@@ -560,7 +530,7 @@ pub(super) struct OwnService<'p> {
     pub(super) value: Arc<ServiceValue>,
 }
 
-fn step_kind(kind: StageKind) -> StepKind {
+pub(super) fn step_kind(kind: StageKind) -> StepKind {
     match kind {
         StageKind::Build => StepKind::Build,
         StageKind::Test => StepKind::Test,

@@ -220,8 +220,13 @@ impl<'a> Builder<'a> {
     pub(super) fn axis(&mut self, pair: Pair<'_, Rule>) -> Axis {
         let mut parts = pair.into_inner().filter(|part| !is_keyword(part.as_rule()));
         let name = self.name(&parts.next().expect("an axis has a name"));
-        let values = self.expression(parts.next().expect("an axis has values"));
-        Axis { name, values }
+        let mut ty = None;
+        let mut values = parts.next().expect("an axis has values");
+        if values.as_rule() == Rule::r#type {
+            ty = Some(self.type_expr(values));
+            values = parts.next().expect("an axis has values");
+        }
+        Axis { name, ty, values: self.expression(values) }
     }
 
     /// Builds the one expression among the parts of `pair`.

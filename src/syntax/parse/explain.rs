@@ -177,6 +177,8 @@ impl Part<'_> {
             "." => true,
             ".." => operator || letters,
             "=" => has("sh"),
+            // An axis seldom says the type of its values.
+            ":" => has("in") && !operator,
             "\"\"\"" => true,
             "?." => true,
             _ => false,

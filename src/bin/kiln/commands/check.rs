@@ -15,7 +15,12 @@ pub(crate) fn run(arguments: &PipelineArgs, form: Ui) -> Result<Exit, Exit> {
             .plan
             .as_ref()
             .map(|(plan, _)| format!(", {}", ui::count(plan.steps.len(), "step")));
-        ui::say(&format!("ok: {files}, {stages}{}", steps.unwrap_or_default()));
+        let late = pipeline.plan.iter().flat_map(|(plan, _)| &plan.late_stages);
+        let late = match late.filter(|late| late.is_open).count() {
+            0 => String::new(),
+            late => format!(" and {} whose steps are known later", ui::count(late, "stage")),
+        };
+        ui::say(&format!("ok: {files}, {stages}{}{late}", steps.unwrap_or_default()));
     }
     Ok(Exit::Done)
 }

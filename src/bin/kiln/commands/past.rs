@@ -122,6 +122,7 @@ fn read(workspace: &Workspace, run: &str) -> io::Result<Past> {
             Event::StepFinished(step) => past.steps.push(*step),
             Event::RunFinished(run) => past.exit = Some(run.exit),
             Event::RunStarted(_)
+            | Event::RunGrown(_)
             | Event::Diagnostic(_)
             | Event::Warning(_)
             | Event::StepStarted(_)

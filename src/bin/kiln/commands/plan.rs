@@ -5,7 +5,7 @@ use kiln::event::{Change, What};
 use kiln::plan::Plan;
 use kiln::plan::artifact::Input;
 use kiln::plan::graph::Graph;
-use kiln::plan::step::{Step, StepId};
+use kiln::plan::step::{LateStage, Step, StepId};
 use kiln::session::{self, Depth, Facts, Forecast, Workspace};
 
 use crate::cli::{PlanArgs, Ui};
@@ -38,6 +38,11 @@ pub(crate) fn run(arguments: &PlanArgs, form: Ui) -> Result<Exit, Exit> {
         ui::say(&format!("{:8}{:5} {}", "skip", skipped.kind.keyword(), skipped.name));
         ui::say(&format!("{:14}{}", "", clean::message(&skipped.why)));
     }
+    let late = plan.late_stages.iter().filter(|late| selected.late.contains(&late.stage));
+    for late in late.clone() {
+        ui::say(&format!("{:8}{:5} {}", "late", late.kind.keyword(), late.stage));
+        ui::say(&format!("{:14}{}", "", clean::message(&awaited(plan, late))));
+    }
     let longest = graph.critical_path(|id| u64::from(needed[id.index()])).len();
     let waits = match steps.len() {
         0 => String::new(),
@@ -47,7 +52,15 @@ pub(crate) fn run(arguments: &PlanArgs, form: Ui) -> Result<Exit, Exit> {
         0 => String::new(),
         skipped => format!("; {skipped} skipped"),
     };
-    ui::say(&format!("{}{waits}{}{skipped}", ui::count(steps.len(), "step"), summary(&steps)));
+    let late = match late.count() {
+        0 => String::new(),
+        late => format!("; {} late", ui::count(late, "stage")),
+    };
+    ui::say(&format!(
+        "{}{waits}{}{skipped}{late}",
+        ui::count(steps.len(), "step"),
+        summary(&steps)
+    ));
     Ok(Exit::Done)
 }
 
@@ -64,6 +77,21 @@ fn forecast(
         ui::complain(&error.to_string(), Some("name another store: --cache DIR"));
         Exit::Machine
     })
+}
+
+/// What the steps of a late stage are known by.
+fn awaited(plan: &Plan, late: &LateStage) -> String {
+    let outs = late
+        .awaits
+        .iter()
+        .map(|artifact| format!("`{}` has made `{}`", plan.step(artifact.step).name, artifact.out));
+    let outs: Vec<_> = outs.collect();
+    let when = match &outs[..] {
+        [] => "another late stage is".to_owned(),
+        outs => outs.join(" and "),
+    };
+    let most = late.max_rows.map(|max| format!("; at most {max} rows")).unwrap_or_default();
+    format!("known when {when}{most}")
 }
 
 /// That a step never ran.

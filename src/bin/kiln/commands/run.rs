@@ -1,13 +1,13 @@
 //! `kiln run`: runs stages and all they need, and shows how it goes.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use kiln::event::{Event, Warning};
 use kiln::plan::Plan;
 use kiln::plan::graph::Graph;
-use kiln::plan::step::StepId;
 use kiln::session::{
-    self, Fact, Finding, Interrupt, Level, Pipeline, Planned, Project, Record, RunOptions,
+    self, Ended, Fact, Finding, Interrupt, Level, Pipeline, Planned, Project, Record, RunOptions,
     Selection, Workspace,
 };
 use kiln::source::Sources;
@@ -34,16 +34,18 @@ pub(crate) fn run(arguments: &RunArgs, form: Ui) -> Result<Exit, Exit> {
     let Some(mut scene) = at_once.end() else { return Ok(Exit::Done) };
     let mut record = workspace.record();
     record.run().clone_into(&mut options.run);
-    let planned = workspace.plan(&params).map_err(|error| {
+    let planned = workspace.plan().map_err(|error| {
         ui::complain(&error.to_string(), None);
         Exit::Machine
     })?;
     let (sources, planned) = usable(planned, &mut record, form)?;
     let (plan, graph) = &planned;
     options.wanted = super::select(plan, &arguments.stages)?;
-    options.rerun = rerun(arguments, plan, graph, &options.wanted.steps)?;
+    may_rerun(arguments, plan, graph, &options.wanted)?;
     scene.sources = sources;
-    scene.plan = Some(plan.clone());
+    let board = Arc::clone(&scene.plan);
+    let known = |plan: &Plan| *board.lock().expect("no holder panics") = Some(plan.clone());
+    known(plan);
     all_given(plan, graph, &options)?;
     let fault = |error: std::io::Error| {
         ui::complain(&format!("the machine has no room for a run: {error}"), None);
@@ -59,15 +61,22 @@ pub(crate) fn run(arguments: &RunArgs, form: Ui) -> Result<Exit, Exit> {
         if options.wanted == Selection::default() {
             emit(Event::Warning(no_steps()));
         }
-        session::run(workspace, &planned, &options, &interrupt, &mut emit)
+        session::run(workspace, planned, &options, &interrupt, &mut { known }, &mut emit)
     });
     if let Some(fault) = record.take_fault().filter(|_| form != Ui::Jsonl) {
         ui::tell(&format!("warning: `kiln log` will not know this run, or not all of it: {fault}"));
     }
-    done.map(Exit::Run).map_err(|error| {
+    let ended = done.map_err(|error| {
         ui::complain(&error.to_string(), Some("`kiln doctor` says what this machine can do"));
         Exit::Machine
-    })
+    })?;
+    match ended {
+        Ended::Exit(exit) => Ok(Exit::Run(exit)),
+        Ended::Mistaken(pipeline) => {
+            ui::diagnostics(&pipeline.sources, &pipeline.diagnostics, form);
+            Err(Exit::Pipeline)
+        }
+    }
 }
 
 /// Shows what was found in a new plan's pipeline; returns the plan if it can run.
@@ -91,24 +100,26 @@ fn usable(
     }
 }
 
-/// Returns the steps to run again, which must be among those that run at all.
-fn rerun(
+/// Complains of stages to run again that are not among those that run at all.
+fn may_rerun(
     arguments: &RunArgs,
     plan: &Plan,
     graph: &Graph,
-    wanted: &[StepId],
-) -> Result<Vec<StepId>, Exit> {
+    wanted: &Selection,
+) -> Result<(), Exit> {
     if arguments.rerun.is_empty() {
-        return Ok(Vec::new());
+        return Ok(());
     }
-    let is_needed = graph.closure(wanted);
-    let Selection { steps: rerun, skipped } = super::select(plan, &arguments.rerun)?;
-    if let Some(skipped) = skipped.first().filter(|_| rerun.is_empty()) {
+    let is_needed = graph.closure(&wanted.steps);
+    let Selection { steps: rerun, skipped, late } = super::select(plan, &arguments.rerun)?;
+    if let Some(skipped) = skipped.first().filter(|_| rerun.is_empty() && late.is_empty()) {
         let message = format!("`--rerun {}`: {}", skipped.name, skipped.why);
         ui::complain(&message, Some("kiln plan  shows which steps there are"));
         return Err(Exit::Usage);
     }
-    if let Some(astray) = rerun.iter().find(|id| !is_needed[id.index()]) {
+    let astray = rerun.iter().find(|id| !is_needed[id.index()]);
+    // What a late stage needs is not known yet.
+    if let Some(astray) = astray.filter(|_| wanted.late.is_empty()) {
         let name = &plan.step(*astray).stage;
         ui::complain(
             &format!("`--rerun {name}`: none of the stages to run needs `{name}`"),
@@ -116,7 +127,7 @@ fn rerun(
         );
         return Err(Exit::Usage);
     }
-    Ok(rerun)
+    Ok(())
 }
 
 /// Returns whether the CI, if there is one, lets the run have secrets.
@@ -155,7 +166,7 @@ fn options(arguments: &RunArgs, run: &str, is_trusted: bool) -> Result<RunOption
         run: run.to_owned(),
         stages: arguments.stages.clone(),
         wanted: Selection::default(),
-        rerun: Vec::new(),
+        rerun: arguments.rerun.clone(),
         jobs: arguments
             .jobs
             .map_or_else(|| u32::try_from(processors()).unwrap_or(1), std::num::NonZero::get),
@@ -181,7 +192,7 @@ fn scene(arguments: &RunArgs, project: &Project) -> Result<Scene, Exit> {
     Ok(Scene {
         screen: Screen::of_stderr(),
         sources: Sources::default(),
-        plan: None,
+        plan: Arc::default(),
         root: project.root.clone(),
         folder: super::current_folder()?,
         file_option: option("-f", arguments.pipeline.file.as_ref()),

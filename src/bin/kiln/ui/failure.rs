@@ -113,7 +113,7 @@ fn source_line(scene: &Scene, place: &Place) -> String {
 /// long it is, since nobody knows which of them failed.
 fn command(scene: &Scene, step: &StepFinished, failure: &Failure) -> Option<String> {
     let at = failure.place.as_ref()?;
-    let commands = scene.step(&step.step).map(|step| step.commands.as_slice()).unwrap_or_default();
+    let commands = scene.step(&step.step).map(|step| step.commands).unwrap_or_default();
     let script = commands.iter().find_map(|command| match command {
         Command::Script { text, place, .. } if place == at => Some(text),
         Command::Script { .. } | Command::Argv { .. } => None,
@@ -148,7 +148,7 @@ fn ended(step: &StepFinished, failure: &Failure) -> String {
 
 /// What to do: what the engine knows, and what shells mean by their own exit codes.
 fn help(scene: &Scene, step: &StepFinished, failure: &Failure) -> Option<String> {
-    let seen = || scene.step(&step.step).map(programs).unwrap_or_default();
+    let seen = || scene.step(&step.step).map(|step| programs(&step)).unwrap_or_default();
     match failure.exit {
         Some(127) => Some(format!(
             "the output names a program that is not there: {}; install it, or add it to `tools`",

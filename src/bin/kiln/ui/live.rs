@@ -50,7 +50,10 @@ impl Live {
     pub(crate) fn hear(&mut self, event: &Event) {
         let tail = self.story.hear(event);
         match event {
-            Event::RunStarted(_) | Event::StepStarted(_) | Event::StepOutput(_) => {}
+            Event::RunStarted(_)
+            | Event::RunGrown(_)
+            | Event::StepStarted(_)
+            | Event::StepOutput(_) => {}
             Event::Diagnostic(found) => self.say(clean::message(&found.message)),
             Event::Warning(warning) => self.say(lines::warning(&self.scene, warning)),
             Event::StepRetried(step) => self.say(lines::retried(&self.scene, step)),

@@ -39,7 +39,10 @@ impl Plain {
         let tail = self.story.hear(event);
         let scene = &self.scene;
         let text = match event {
-            Event::RunStarted(_) | Event::StepStarted(_) | Event::StepOutput(_) => None,
+            Event::RunStarted(_)
+            | Event::RunGrown(_)
+            | Event::StepStarted(_)
+            | Event::StepOutput(_) => None,
             Event::Diagnostic(found) => Some(clean::message(&found.message)),
             Event::Warning(warning) => Some(lines::warning(scene, warning)),
             Event::StepRetried(step) => Some(lines::retried(scene, step)),

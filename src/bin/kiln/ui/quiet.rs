@@ -27,6 +27,7 @@ impl Quiet {
         let scene = &self.scene;
         match event {
             Event::RunStarted(_)
+            | Event::RunGrown(_)
             | Event::Diagnostic(_)
             | Event::StepStarted(_)
             | Event::StepOutput(_)

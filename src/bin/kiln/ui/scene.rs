@@ -2,6 +2,7 @@
 //! of the pipeline and how Kiln was called; knows nothing that happens.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use kiln::plan::Plan;
 use kiln::plan::step::Step;
@@ -16,8 +17,8 @@ pub(crate) struct Scene {
     pub(crate) screen: Screen,
     /// The texts of the pipeline; those that are not here are read when they are needed.
     pub(crate) sources: Sources,
-    /// The plan; `None` where it was not needed, since all is as it was.
-    pub(crate) plan: Option<Plan>,
+    /// The plan, as far as it is known by now; `None` where it was not needed, since all is as it was.
+    pub(crate) plan: Arc<Mutex<Option<Plan>>>,
     /// The project's root.
     pub(crate) root: PathBuf,
     /// The folder in which Kiln was called.
@@ -40,8 +41,9 @@ impl Scene {
     }
 
     /// Returns a step of the plan by its name.
-    pub(crate) fn step(&self, name: &str) -> Option<&Step> {
-        self.plan.as_ref()?.steps.iter().find(|step| step.name == name)
+    pub(crate) fn step(&self, name: &str) -> Option<Step> {
+        let plan = self.plan.lock().expect("no holder panics");
+        plan.as_ref()?.steps.iter().find(|step| step.name == name).cloned()
     }
 
     /// Returns the text of a pipeline's file, as it is now if nobody had to read it before.

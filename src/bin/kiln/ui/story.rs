@@ -83,6 +83,11 @@ impl Story {
     pub(crate) fn hear(&mut self, event: &Event) -> Option<Tail> {
         match event {
             Event::RunStarted(run) => self.run = Some(run.clone()),
+            Event::RunGrown(grown) => {
+                if let Some(run) = &mut self.run {
+                    run.steps = grown.steps;
+                }
+            }
             Event::StepStarted(step) => self.start(step),
             Event::StepOutput(output) => {
                 if let Some(step) = self.running.get_mut(&output.step) {

@@ -1,5 +1,7 @@
 //! Runs as events, and what the forms make of them.
 
+use std::sync::Arc;
+
 use kiln::event::{Event, Stream};
 use kiln::source::Sources;
 use serde_json::{Value, json};
@@ -15,7 +17,7 @@ fn scene() -> Scene {
     Scene {
         screen: Screen::bare(),
         sources: Sources::default(),
-        plan: None,
+        plan: Arc::default(),
         root: "/project".into(),
         folder: "/project".into(),
         file_option: " -f ci.pipe".into(),
