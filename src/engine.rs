@@ -16,6 +16,7 @@ pub(crate) mod learn;
 pub(crate) mod line;
 pub(crate) mod log;
 pub(crate) mod outs;
+pub(crate) mod platform;
 pub(crate) mod reach;
 pub(crate) mod ready;
 pub(crate) mod run;

@@ -208,7 +208,7 @@ fn text(text: Option<String>) -> Finding {
 }
 
 /// Returns the processor's name as images and platforms have it.
-fn arch() -> &'static str {
+pub(crate) fn arch() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -6,6 +6,7 @@ mod late;
 mod library;
 mod machine;
 mod run;
+mod slice;
 mod spec;
 mod store;
 mod workspace;
@@ -31,6 +32,7 @@ pub use run::{
     DEFAULT_STORE_BYTES, Ended, Interrupt, RunError, RunOptions, StepLog, forecast, read_log, run,
     served, unbound,
 };
+pub use slice::Slice;
 pub use spec::{SpecResult, Specs, specs};
 pub use store::{Checkup, Collected, Stats, collect, stats, verify};
 pub use workspace::{Planned, Record, STATE_FOLDER, Workspace};

@@ -27,6 +27,7 @@ use super::kept::{self, Keeping};
 use super::locked;
 use super::log::{Log, replay};
 use super::outs::{self, Made};
+use super::platform;
 use super::ready::{Laid, Ready, Unlaid};
 use super::run::Message;
 use super::secrets::{self, Secrets};
@@ -121,6 +122,13 @@ impl Done {
         Self { withheld: Some(why), ..Self::new(Outcome::Skipped, None) }
     }
 
+    /// Returns the end of a step for another machine.
+    fn elsewhere(platform: &str) -> Self {
+        let ours = platform::ours();
+        let why = format!("it runs on {platform}, and this machine is {ours}");
+        Self { withheld: Some(why), ..Self::new(Outcome::Skipped, None) }
+    }
+
     /// Returns the end of a step that never began, since that one failed.
     pub(crate) fn blocked(culprit: StepId) -> Self {
         Self { blocked_by: Some(culprit), ..Self::new(Outcome::Blocked, None) }
@@ -185,8 +193,8 @@ fn bring(
         if let Some(done) = served(shop, step, &ready, may_hit, say) {
             return Ok(done);
         }
-        if let Some(platform) = step.platform.as_ref().filter(|platform| !is_ours(platform)) {
-            return Err(StepError::OtherPlatform { platform: platform.clone() });
+        if let Some(platform) = step.platform.as_ref().filter(|own| **own != platform::ours()) {
+            return Ok(Done::elsewhere(platform));
         }
         let only_one = store.lock(ready.key, || shop.stop.is_stopped())?;
         let Some(only_one) = only_one else { return Err(StepError::Interrupted) };
@@ -523,18 +531,6 @@ fn write(
         done = bring(shop, id, false, say)?;
     }
     Ok(done)
-}
-
-/// Returns whether this machine is of that platform, `os/arch`.
-fn is_ours(platform: &str) -> bool {
-    let arch = match std::env::consts::ARCH {
-        "x86_64" => ["x86_64", "amd64", "x86-64"],
-        "aarch64" => ["aarch64", "arm64", "arm-a64"],
-        other => [other; 3],
-    };
-    platform
-        .split_once('/')
-        .is_some_and(|(os, named)| os == std::env::consts::OS && arch.contains(&named))
 }
 
 /// Passes an event on. A listener that is gone does not matter: the run ends anyway.

@@ -41,9 +41,6 @@ pub(crate) enum StepError {
     /// Something that this version cannot do.
     #[error("this version of Kiln cannot run {what}")]
     Unsupported { what: String },
-    /// A step for another platform.
-    #[error("it needs the platform `{platform}`, and no result for it is in the cache")]
-    OtherPlatform { platform: String },
     /// A blob that a result or an input consists of is gone.
     #[error("the cache lost `{digest}`, and it could not be made again")]
     Lost { digest: Digest },
@@ -84,7 +81,6 @@ impl StepError {
             | Self::Secret(_)
             | Self::Tool { .. }
             | Self::Unsupported { .. }
-            | Self::OtherPlatform { .. }
             | Self::Lost { .. }
             | Self::Cache(_) => (Cause::Machine, None),
         };

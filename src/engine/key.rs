@@ -14,6 +14,7 @@ use crate::digest::{Digest, Hasher};
 use crate::plan::step::{Network, Service, Step, Text, TextPiece};
 
 use super::line::Line;
+use super::platform;
 
 /// Grows when the same step with the same inputs may make something else in this Kiln.
 const SCHEMA: u32 = 1;
@@ -76,7 +77,7 @@ pub(crate) fn key(step: &Step, ingredients: &Ingredients) -> Result<Digest, Tree
     write_digest(&mut action, 1, command);
     write_digest(&mut action, 2, root.root());
     action.field_bytes(9, salt(step, ingredients).as_bytes());
-    action.field_message(10, platform);
+    action.field_message(10, |message| platform::write(step, message));
     Ok(Digest::of(&action.finish()))
 }
 
@@ -121,7 +122,7 @@ fn command(step: &Step, line: &Line) -> Vec<u8> {
             variable.field_bytes(2, relative(value).as_bytes());
         });
     }
-    command.field_message(5, platform);
+    command.field_message(5, |message| platform::write(step, message));
     command.field_bytes(6, BUILD.as_bytes());
     let mut outs: Vec<_> = step.outs.iter().map(|out| out.path.as_str()).collect();
     outs.sort_unstable();
@@ -129,21 +130,6 @@ fn command(step: &Step, line: &Line) -> Vec<u8> {
         command.repeated_bytes(7, out.as_bytes());
     }
     command.finish()
-}
-
-/// The `Platform` message, with the names of REAPI's lexicon, sorted.
-fn platform(platform: &mut Writer) {
-    let isa = match std::env::consts::ARCH {
-        "x86_64" => "x86-64",
-        "aarch64" => "arm-a64",
-        other => other,
-    };
-    for (name, value) in [("ISA", isa), ("OSFamily", std::env::consts::OS)] {
-        platform.field_message(1, |property| {
-            property.field_bytes(1, name.as_bytes());
-            property.field_bytes(2, value.as_bytes());
-        });
-    }
 }
 
 /// What REAPI has no field for, one thing a line. Names cannot hold a newline.

@@ -27,6 +27,9 @@ impl Request {
         stages.sort_unstable();
         stages.dedup();
         stages.into_iter().for_each(|stage| hasher.field(stage));
+        if let Some((part, of)) = self.slice {
+            hasher.field(format!("slice {part} of {of}").as_bytes());
+        }
         hasher.finish()
     }
 }

@@ -56,6 +56,8 @@ pub(crate) struct Request {
     pub(crate) keep_going: bool,
     /// Steps that run even if their result is known.
     pub(crate) rerun: Vec<StepId>,
+    /// Which part this is of how many, if the run is one of several.
+    pub(crate) slice: Option<(u32, u32)>,
     /// The folder for outs, relative to the project; `None` for none.
     pub(crate) out: Option<PathBuf>,
     /// The steps whose outs are written there, if they run: those that were asked for.

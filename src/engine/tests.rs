@@ -161,6 +161,7 @@ impl Bench {
             jobs: 2,
             keep_going: false,
             rerun: Vec::new(),
+            slice: None,
             out: Some("out".into()),
             replays: false,
         }

@@ -66,7 +66,7 @@ fn names_are_completed_by_where_they_stand() {
         ("pub le$0", "build fn let param secret service test use"),
         (
             "build x {\n  $0\n}\n",
-            "env in out run secret service cpus image keep may_fail memory network require retries timeout tools",
+            "env in out run secret service cpus image keep may_fail memory network platform require retries timeout tools",
         ),
         (
             "build x {\n  ti$0\n  run sh \"\"\n}\n",

@@ -11,6 +11,7 @@ mod label;
 mod late;
 mod origin;
 mod param;
+mod platform;
 mod rows;
 mod script;
 mod secret;

@@ -16,7 +16,7 @@ use crate::plan::step::{LateStage, StepId};
 use crate::snapshot::watched::Notes;
 use crate::source::MAX_SOURCE_BYTES;
 
-use super::{Pipeline, RunError, Selection, Workspace, select};
+use super::{Pipeline, RunError, Selection, Slice, Workspace, select};
 
 /// How far a run got before all its steps were known.
 #[derive(Default)]
@@ -50,28 +50,37 @@ pub(super) struct Known {
     pub(super) request: Request,
 }
 
-/// Makes all lists that the wanted stages wait for. `request` is what was asked for of `planned`.
+/// What was asked for.
+pub(super) struct Asked<'a> {
+    /// The request, whose steps are those of the first plan.
+    pub(super) request: &'a Request,
+    /// The stages to run again.
+    pub(super) rerun: &'a [String],
+    pub(super) slice: Option<Slice>,
+}
+
+/// Makes all lists that the wanted stages wait for.
 ///
 /// # Errors
 /// If the store does not give what it was given, or the pipeline can no longer be read.
 pub(super) fn lists(
     workspace: &Workspace,
     planned: (Plan, Graph),
-    request: &Request,
-    rerun: &[String],
+    asked: &Asked<'_>,
     machine: &Machine<'_>,
     known: &mut dyn FnMut(&Plan),
     emit: &mut dyn FnMut(Event),
 ) -> Result<(Lists, Early), RunError> {
     let (mut early, mut data) = (Early::default(), LateData::default());
-    let (mut planned, mut notes, mut request) = (planned, None, request.clone());
+    let (mut planned, mut notes, mut request) = (planned, None, asked.request.clone());
     loop {
         let (plan, graph) = &planned;
         let named = |names: &[String]| select(plan, names).unwrap_or_default();
         let Selection { steps, skipped, late } = named(&request.stages);
+        let steps = asked.slice.map_or_else(|| steps.clone(), |slice| slice.of(graph, &steps));
         request.written.clone_from(&steps);
         (request.wanted, request.skipped) = (steps, skipped);
-        request.rerun = if rerun.is_empty() { Vec::new() } else { named(rerun).steps };
+        request.rerun = if asked.rerun.is_empty() { Vec::new() } else { named(asked.rerun).steps };
         let is_new = |id: &StepId| !early.finished.contains_key(&plan.step(*id).name);
         request.rerun.retain(is_new);
         let awaited = awaited(plan, &late, &data);

@@ -25,8 +25,8 @@ use crate::plan::step::StepId;
 use crate::sandbox::{Cells, Launcher, Sandbox, SandboxError, Weak};
 use crate::secret::{Source, Vault};
 
-use super::late::{self, Known, Lists};
-use super::{Pipeline, Project, Selection, Workspace};
+use super::late::{self, Asked, Known, Lists};
+use super::{Pipeline, Project, Selection, Slice, Workspace};
 
 /// The bytes that a store takes at most after a day's first run: 20 GiB.
 pub const DEFAULT_STORE_BYTES: u64 = 20 << 30;
@@ -42,6 +42,8 @@ pub struct RunOptions {
     pub wanted: Selection,
     /// The stages that run even if their results are known, by name.
     pub rerun: Vec<String>,
+    /// Which part of what was asked for runs here; all of it without.
+    pub slice: Option<Slice>,
     /// How many steps of one processor run beside each other, at least 1.
     pub jobs: u32,
     /// Whether a failure lets steps start that do not wait for it.
@@ -163,9 +165,8 @@ pub fn run(
         memory_bytes: u64::MAX,
     };
     let request = request(&workspace.project, options);
-    let rerun = &options.rerun;
-    let (lists, mut early) =
-        late::lists(&workspace, planned, &request, rerun, &machine, known, emit)?;
+    let asked = Asked { request: &request, rerun: &options.rerun, slice: options.slice };
+    let (lists, mut early) = late::lists(&workspace, planned, &asked, &machine, known, emit)?;
     let Known { planned: (plan, graph), notes, request } = match lists {
         Lists::Known(known) => *known,
         Lists::Ended(exit) => return Ok(Ended::Exit(exit)),
@@ -200,7 +201,9 @@ pub fn unbound(plan: &Plan, graph: &Graph, options: &RunOptions) -> Vec<(String,
         return unbound;
     }
     let vault = vault(options);
-    let is_needed = graph.closure(&options.wanted.steps);
+    let wanted = &options.wanted.steps;
+    let wanted = options.slice.map_or_else(|| wanted.clone(), |slice| slice.of(graph, wanted));
+    let is_needed = graph.closure(&wanted);
     for (_, step) in plan.iter().filter(|(id, _)| is_needed[id.index()]) {
         for name in engine::secrets::unbound(plan, step, &vault) {
             if !unbound.iter().any(|(known, _)| known == name) {
@@ -275,6 +278,7 @@ fn request(project: &Project, options: &RunOptions) -> Request {
         jobs: options.jobs,
         keep_going: options.keep_going,
         rerun: Vec::new(),
+        slice: options.slice.map(Slice::numbers),
         out: options.out.as_ref().map(|out| below_root(project, out)),
         replays: options.replays,
     }

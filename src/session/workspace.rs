@@ -225,6 +225,7 @@ test all {
             stages: Vec::new(),
             wanted: Selection::default(),
             rerun: Vec::new(),
+            slice: None,
             jobs: 2,
             keep_going: false,
             out: Some("out".into()),

@@ -258,6 +258,45 @@ fn a_cache_is_named_where_the_user_says() {
 }
 
 #[test]
+fn parts_of_a_run_have_all_steps_between_them() {
+    let project = Project::of(
+        "build lib {\n  run sh \"echo lib > {{out.obj}}\"\n  out obj: file\n}\n\n\
+         test unit for (n in 1..5) {\n  run sh \"cat {{lib.obj}}; echo {{n}}\"\n}\n",
+    );
+    let plain = |arguments: &str| {
+        let told = project.kiln(&format!("run --ui plain {arguments}")).exits(0).stderr();
+        let steps =
+            told.lines().filter(|line| line.contains("unit[") || line.contains("build lib"));
+        steps.map(|line| line.split_whitespace().last().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let mut all: Vec<_> = (1..=2).flat_map(|part| plain(&format!("--slice {part}/2"))).collect();
+    assert_eq!(all.len(), 7, "{all:?}");
+    all.sort();
+    all.dedup();
+    assert_eq!(all, ["1]", "2]", "3]", "4]", "5]", "lib"]);
+    assert_eq!(plain("--slice 2/2").len(), 3, "served, and the same part");
+    assert_eq!(plain("").len(), 6, "the whole is more than its part");
+    assert_eq!(plain("--slice 1/3 unit").len(), 3);
+    project.kiln("run --slice 3/2").exits(2).tells("N from 1 to M");
+    project.kiln("run --slice 7/7").exits(0).tells("0 steps");
+}
+
+#[test]
+fn what_runs_on_another_machine_is_left_out_and_says_so() {
+    let ours = if cfg!(target_arch = "x86_64") { "linux/amd64" } else { "linux/arm64" };
+    let project = Project::of(format!(
+        "build here {{\n  platform = \"{ours}\"\n  run sh \"true\"\n}}\n\n\
+         build elsewhere {{\n  platform = \"macos/arm64\"\n  run sh \"echo > {{{{out.app}}}}\"\n  \
+         out app: file\n}}\n\ntest app {{\n  run sh \"{{{{elsewhere.app}}}}\"\n}}\n\n\
+         build same {{\n  run sh \"true\"\n}}\n",
+    ));
+    let done = project.kiln("run --keep-going").exits(1);
+    let why = format!("elsewhere  it runs on macos/arm64, and this machine is {ours}");
+    done.tells(&why).tells("1 ran, 1 cached, 1 blocked, 1 skipped");
+    project.kiln("run here elsewhere").exits(0).tells(&why);
+}
+
+#[test]
 fn wrong_stages_are_a_wrong_use() {
     let project = hello();
     project.kiln("run is_freindly").exits(2).tells("did you mean `is_friendly`?");

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use kiln::session::Source;
+use kiln::session::{Slice, Source};
 
 /// From commit to running servers as one typed, cached, hermetic graph.
 #[derive(Debug, Parser)]
@@ -92,6 +92,9 @@ pub(crate) struct RunArgs {
     /// Run a stage again even if its result is known.
     #[arg(long, value_name = "STAGE")]
     pub(crate) rerun: Vec<String>,
+    /// Run the Nth of M parts, each on a machine of its own: 1/3, 2/3 and 3/3 have all between them.
+    #[arg(long, value_name = "N/M", value_parser = slice)]
+    pub(crate) slice: Option<Slice>,
     /// Where a secret comes from: NAME=env:VARIABLE, NAME=file:PATH or NAME=command:LINE
     /// [default: the variable KILN_SECRET_NAME].
     #[arg(long = "secret", value_name = "NAME=SOURCE", value_parser = secret)]
@@ -279,6 +282,10 @@ fn secret(text: &str) -> Result<(String, Source), String> {
          seen by all users of the machine"
             .to_owned()
     })
+}
+
+fn slice(text: &str) -> Result<Slice, String> {
+    Slice::parse(text).ok_or_else(|| "expected N/M with N from 1 to M, such as 3/7".to_owned())
 }
 
 /// A size in bytes: a whole number, and a unit of 1024 or its powers.

@@ -65,6 +65,12 @@ pub(crate) static FIELDS: &[Field] = &[
         of: Of::Stages,
     },
     Field {
+        name: "platform",
+        written: "string",
+        doc: "The platform it runs on, `os/arch` as in `linux/arm64`; that of the machine by default.",
+        of: Of::Stages,
+    },
+    Field {
         name: "port",
         written: "int(1..65535)",
         doc: "The port of 127.0.0.1 that it listens on once it is ready.",
@@ -107,9 +113,6 @@ pub(crate) static FIELDS: &[Field] = &[
         of: Of::Services,
     },
 ];
-
-/// Fields that later versions have.
-const LATER: &[&str] = &["platform"];
 
 /// Words of other tools and what to write here instead.
 const FOREIGN: &[(&str, &str)] = &[
@@ -155,11 +158,6 @@ pub(crate) fn find(name: &str) -> Option<&'static Field> {
     FIELDS.iter().find(|field| field.name == name)
 }
 
-/// Returns whether later versions have a field called `name`.
-pub(crate) fn is_later(name: &str) -> bool {
-    LATER.contains(&name)
-}
-
 /// Returns what to write for a word of another tool.
 pub(crate) fn foreign(name: &str) -> Option<&'static str> {
     FOREIGN.iter().find(|(word, _)| *word == name).map(|(_, cure)| *cure)
@@ -199,6 +197,7 @@ impl Field {
             "may_fail" => Type::Bool,
             "memory" => Type::Size,
             "network" => Type::Enum(["none", "loopback", "full"].map(str::to_owned).to_vec()),
+            "platform" => Type::String,
             "port" => Type::Int(1, 65_535),
             "ready" => Type::list(Type::String),
             "require" => Type::list(Type::Verdict),
@@ -218,7 +217,7 @@ mod tests {
     fn every_field_is_written_as_its_type_reads() {
         for field in FIELDS {
             assert_eq!(field.ty().to_string(), field.written, "{}", field.name);
-            assert!(foreign(field.name).is_none() && !is_later(field.name), "{}", field.name);
+            assert!(foreign(field.name).is_none(), "{}", field.name);
         }
     }
 }

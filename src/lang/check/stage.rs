@@ -197,14 +197,6 @@ impl<'p> Checker<'p> {
         let text = &name.text;
         let who = if kind == StageKind::Service { "service" } else { "stage" };
         let own = || fields::FIELDS.iter().filter(|field| field.is_of(kind));
-        if fields::is_later(text) {
-            return Diagnostic::error(
-                Code::NOT_IN_THIS_VERSION,
-                name.span,
-                format!("the field `{text}` is not in this version of Kiln"),
-            )
-            .help("delete the line; the stage does without");
-        }
         if let Some(cure) = fields::foreign(text) {
             return Diagnostic::error(
                 Code::FOREIGN_HABIT,

@@ -419,6 +419,10 @@ impl<'p> Evaluator<'p> {
                     }
                 }
             }
+            ("platform", found) => {
+                let text = self.plain_text(&found, value.span, frame.folder)?;
+                step.platform = Some(self.platform(&text, value)?);
+            }
             ("port", Value::Int(port)) => {
                 let port = self.bounded(port, 1, 65_535, value.span)?;
                 builder.readiness.port = u16::try_from(port).ok();

@@ -167,6 +167,7 @@ fn options(arguments: &RunArgs, run: &str, is_trusted: bool) -> Result<RunOption
         stages: arguments.stages.clone(),
         wanted: Selection::default(),
         rerun: arguments.rerun.clone(),
+        slice: arguments.slice,
         jobs: arguments
             .jobs
             .map_or_else(|| u32::try_from(processors()).unwrap_or(1), std::num::NonZero::get),
