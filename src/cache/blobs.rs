@@ -187,12 +187,16 @@ impl Store {
     /// Returns whether the blob is there with its size, and notes the use. Cheap: its bytes are
     /// looked at only when they are used.
     pub(crate) fn has(&self, blob: Blob) -> bool {
-        [false, true].into_iter().any(|executable| {
-            let path = self.blob_path(blob.digest, executable);
-            fs::symlink_metadata(&path).is_ok_and(|metadata| {
-                metadata.is_file() && metadata.len() == blob.size && self.touch(&path, &metadata)
+        let is_there = || {
+            [false, true].into_iter().any(|executable| {
+                let path = self.blob_path(blob.digest, executable);
+                fs::symlink_metadata(&path).is_ok_and(|metadata| {
+                    let is_whole = metadata.is_file() && metadata.len() == blob.size;
+                    is_whole && self.touch(&path, &metadata)
+                })
             })
-        })
+        };
+        (0..).take_while(|look| *look == 0 || self.may_be_aside(*look)).any(|_| is_there())
     }
 
     /// Returns the bytes of the blob.
@@ -354,7 +358,8 @@ impl Store {
         executable: bool,
         mut take: impl FnMut(&Path, File) -> Result<Result<T, Damage>, CacheError>,
     ) -> Result<T, CacheError> {
-        for executable in [executable, !executable] {
+        let looks = (0..).take_while(|look| *look == 0 || self.may_be_aside(*look));
+        for executable in looks.flat_map(|_| [executable, !executable]) {
             let path = self.blob_path(blob.digest, executable);
             let taken = match open_file(&path) {
                 Ok(file) => {

@@ -138,6 +138,23 @@ impl Store {
         Ok(Some(collected))
     }
 
+    /// Returns whether what is not there may be put back at once by a collection, which moves an entry
+    /// aside before it looks for the last time whether that is used. Waits a little if so; `look` counts
+    /// the looks that were taken.
+    pub(super) fn may_be_aside(&self, look: u32) -> bool {
+        const MAX_LOOKS: u32 = 50;
+        const PAUSE: Duration = Duration::from_millis(2);
+        let Ok(marker) = File::open(self.root.join("collected")) else { return false };
+        match rustix::fs::flock(&marker, FlockOperation::NonBlockingLockShared) {
+            // One that has just ended may have put it back.
+            Ok(()) => look == 1,
+            Err(_) => {
+                std::thread::sleep(PAUSE);
+                look < MAX_LOOKS
+            }
+        }
+    }
+
     /// Reads every blob and every record, on all cores, and sets aside what is damaged. Folders
     /// are hashed on their next use.
     ///
@@ -567,6 +584,32 @@ mod tests {
         let marker = File::open(store.root.join("collected")).unwrap();
         rustix::fs::flock(&marker, FlockOperation::LockExclusive).unwrap();
         assert_eq!(store.gc(0).unwrap(), None);
+    }
+
+    #[test]
+    fn what_a_collection_puts_back_was_never_away() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        store.gc(u64::MAX).unwrap().unwrap();
+        let blob = put(&store, 1);
+        let (place, aside) = (store.blob_path(blob.digest, false), store.lease.fresh_path());
+        let looks: [fn(&Store, crate::cache::Blob) -> bool; 2] =
+            [|store, blob| store.has(blob), |store, blob| store.read(blob).is_ok()];
+        for look in looks {
+            let marker = File::open(store.root.join("collected")).unwrap();
+            rustix::fs::flock(&marker, FlockOperation::LockExclusive).unwrap();
+            fs::rename(&place, &aside).unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    std::thread::sleep(Duration::from_millis(20));
+                    fs::rename(&aside, &place).unwrap();
+                    drop(marker);
+                });
+                assert!(look(&store, blob));
+            });
+        }
+        fs::remove_file(&place).unwrap();
+        assert!(!store.has(blob) && store.read(blob).is_err());
     }
 
     #[test]

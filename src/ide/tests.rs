@@ -70,7 +70,7 @@ fn names_are_completed_by_where_they_stand() {
         ),
         (
             "build x {\n  ti$0\n  run sh \"\"\n}\n",
-            "env in out run secret service cpus image keep may_fail memory network require retries timeout tools",
+            "env in out run secret service cpus image keep may_fail memory network platform require retries timeout tools",
         ),
         ("build x {\n  run $0\n}\n", "bash node python sh"),
         ("let $0", ""),

@@ -147,7 +147,7 @@ fn plain(found: &Type, place: &Type, text: &str) -> Option<Cure> {
         (Type::String | Type::Enum(_), Type::Bool) => {
             Cure::say(format!("compare it: {text} == \"…\""))
         }
-        (found, Type::String) if found.is_text() && is_number(text) => {
+        (found, Type::String) if found.is_text() && parse::literal(text).is_some() => {
             Cure::write(format!("{text:?}"))
         }
         (found, Type::String) if found.is_text() => Cure::write(format!("\"{{{{{text}}}}}\"")),
@@ -224,10 +224,4 @@ fn loose(ty: &Type) -> Type {
         Type::Optional(inner) => Type::optional(loose(inner)),
         ty => ty.clone(),
     }
-}
-
-/// Returns whether a text is a number as it is written, with its unit if it has one.
-fn is_number(text: &str) -> bool {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || "._%".contains(c);
-    text.starts_with(|c: char| c.is_ascii_digit()) && text.chars().all(is_part)
 }
