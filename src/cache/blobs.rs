@@ -10,8 +10,8 @@
 //!
 //! Blobs are not synced. After a power cut some may be short or empty: they no longer match.
 //!
-//! The access time is the last use, set by us to the begin of the run that used it; it costs no
-//! extra call when a blob is made.
+//! The access time is the last use, set by us, and never to an earlier time than the one that is there:
+//! an older run that uses a file must not hide that a younger one does.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
@@ -313,12 +313,11 @@ impl Store {
     /// only then looks at the stamp for the last time, so a use that was noted under the file's
     /// own name is always seen.
     pub(super) fn touch(&self, path: &Path, metadata: &Metadata) -> bool {
-        let start = self.lease.start();
-        if Stamp::accessed(metadata) >= start {
+        if Stamp::accessed(metadata) >= self.lease.start() {
             return true;
         }
         let times = Timestamps {
-            last_access: start.timespec(),
+            last_access: self.lease.now().timespec(),
             last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
         };
         let flags = AtFlags::SYMLINK_NOFOLLOW;
@@ -398,6 +397,12 @@ impl Store {
         let to = self.blob_path(blob.digest, executable);
         self.rename_into(path, &to)?;
         self.remember(blob, &metadata);
+        // A younger run may have noted its use of the file that had the name until now.
+        let times = Timestamps {
+            last_access: self.lease.now().timespec(),
+            last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        };
+        rustix::fs::futimens(&file, &times).map_err(|error| failed("date", &to)(error.into()))?;
         Ok(())
     }
 
@@ -416,7 +421,7 @@ impl Store {
     pub(super) fn finish(&self, file: &File, executable: bool) -> io::Result<()> {
         rustix::fs::fchmod(file, Mode::from_raw_mode(if executable { 0o755 } else { 0o644 }))?;
         let last_modification = Timespec { tv_sec: FIXED_MTIME_SECS, tv_nsec: 0 };
-        let last_access = self.lease.start().timespec();
+        let last_access = self.lease.now().timespec();
         rustix::fs::futimens(file, &Timestamps { last_access, last_modification })?;
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! Collection: keeps the store below a size, least recently used first, and looks whether what is
 //! left is whole. Knows sizes, stamps and leases; does not know which step made what.
 //!
-//! It runs beside other kilns. Every run stamps what it uses with its own begin, so what is older
-//! than the begin of the oldest live run is used by none. Whoever uses an entry stamps it under
+//! It runs beside other kilns. Every run stamps what it uses, so what is older than the begin of the
+//! oldest live run is used by none. Whoever uses an entry stamps it under
 //! its name; the collection first moves the entry aside and then looks at the stamp once more, so
 //! no use can fall between the look and the removal. Folders are also locked while in use.
 //!
@@ -584,6 +584,20 @@ mod tests {
         let marker = File::open(store.root.join("collected")).unwrap();
         rustix::fs::flock(&marker, FlockOperation::LockExclusive).unwrap();
         assert_eq!(store.gc(0).unwrap(), None);
+    }
+
+    #[test]
+    fn an_older_run_does_not_hide_what_a_younger_one_uses() {
+        let directory = tempfile::tempdir().unwrap();
+        let older = Store::open(directory.path()).unwrap();
+        let untouched = put(&older, 2);
+        std::thread::sleep(Duration::from_millis(20));
+        let younger = Store::open(directory.path()).unwrap();
+        let made = put(&younger, 1);
+        assert_eq!(put(&older, 1), made);
+        drop(older);
+        Store::open(directory.path()).unwrap().gc(0).unwrap().unwrap();
+        assert!(younger.has(made) && !younger.has(untouched));
     }
 
     #[test]

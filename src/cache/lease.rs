@@ -5,8 +5,9 @@
 //! of a killed process. `tmp/<name>/` is the run's scratch: whoever finds it without a live lease
 //! removes it. The file's modification time is when the run began, by the filesystem's own clock.
 //!
-//! Every entry of the store that a run uses is stamped with the run's begin. So "used since the
-//! oldest live run began" is one comparison, and no step of the wall clock within a run matters.
+//! Every entry of the store that a run uses is stamped with the time of its first use in the run, which
+//! is never before the run's begin, whatever the wall clock does. So "used since the oldest live run
+//! began" is one comparison.
 
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -14,13 +15,12 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{FlockOperation, Timespec};
+use rustix::fs::{FlockOperation, Timespec, Timestamps, UTIME_NOW};
 use rustix::io::retry_on_intr;
 
 use super::{CacheError, failed};
 
-/// When something was last used: the begin of the run that did. To the nanosecond where the
-/// filesystem can.
+/// When something was last used, by the clock of filesystems. To the nanosecond where they can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Stamp {
     secs: i64,
@@ -92,6 +92,13 @@ impl Lease {
     /// Returns when the run began.
     pub(super) fn start(&self) -> Stamp {
         self.start
+    }
+
+    /// Returns a time that no stamp made before is later than: what filesystems call now is never ahead
+    /// of this clock, though it may lag behind. It is the begin of the run if the clock was set back.
+    pub(super) fn now(&self) -> Stamp {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        self.start.max(Stamp { secs: now.tv_sec, nanos: now.tv_nsec })
     }
 
     /// Returns the run's directory for unfinished files.
@@ -195,6 +202,10 @@ fn create_locked(leases: &Path) -> io::Result<(PathBuf, File)> {
         let made = tempfile::Builder::new().prefix(&prefix).rand_bytes(12).tempfile_in(leases)?;
         let (file, path) = made.keep().map_err(|error| error.error)?;
         retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive))?;
+        // The run begins now: a collection that saw the file before it was locked took it for that of a
+        // dead run, and takes all that was last used before it began itself.
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        rustix::fs::futimens(&file, &Timestamps { last_access: now, last_modification: now })?;
         // A sweep may have seen the file before it was locked, and have removed it.
         if fs::exists(&path)? {
             return Ok((path, file));
