@@ -25,6 +25,7 @@ pub(crate) mod secrets;
 pub(crate) mod spec;
 pub(crate) mod stop;
 pub(crate) mod stores;
+pub(crate) mod taken;
 pub(crate) mod tool_tree;
 pub(crate) mod voices;
 pub(crate) mod why;

@@ -29,6 +29,7 @@ pub mod event;
 mod facts;
 mod files;
 pub mod ide;
+mod image;
 #[cfg(feature = "internals")]
 pub mod internals;
 mod lang;

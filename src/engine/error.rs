@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::cache::{CacheError, TreeError};
 use crate::digest::Digest;
 use crate::event::{Cause, Failure};
+use crate::image::ImageError;
 use crate::plan::step::{Step, StepId};
 use crate::sandbox::SandboxError;
 use crate::secret::SecretError;
@@ -50,6 +51,9 @@ pub(crate) enum StepError {
     /// A secret that no variable can hold.
     #[error("the secret `{secret}` holds a zero byte, which the variable `{variable}` cannot hold")]
     ZeroByte { secret: String, variable: String },
+    /// A root that cannot be taken out of its archive or image layout.
+    #[error(transparent)]
+    Image(ImageError),
     /// The store failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -68,7 +72,7 @@ impl StepError {
             Self::Source { .. } | Self::Odd { .. } | Self::Astray { .. } | Self::Clash(_) => {
                 (Cause::Input, None)
             }
-            Self::NoPart { .. } | Self::NoOut { .. } => (Cause::Input, None),
+            Self::NoPart { .. } | Self::NoOut { .. } | Self::Image(_) => (Cause::Input, None),
             Self::Interrupted => (Cause::Interrupted, None),
             Self::Sandbox(error @ SandboxError::OddOut { .. }) => (Cause::Out, cure(error)),
             Self::Sandbox(error @ SandboxError::Exec { .. }) => (Cause::Command, cure(error)),
@@ -149,4 +153,13 @@ fn with_sources(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+impl From<ImageError> for StepError {
+    fn from(error: ImageError) -> Self {
+        match error {
+            ImageError::Cache(error) => Self::Cache(error),
+            error => Self::Image(error),
+        }
+    }
 }

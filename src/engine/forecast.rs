@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::inputs::Pantry;
 use super::outs::{self, Made};
-use super::why;
+use super::taken::Taken;
+use super::{platform, why};
 use crate::event::Reason;
 use crate::plan::Plan;
 use crate::plan::graph::Graph;
-use crate::plan::step::{Step, StepId, Tool};
+use crate::plan::step::{Root, Step, StepId, Tool};
 use crate::snapshot::Snapshot;
-use crate::snapshot::memory::Stat;
 
 /// What a run would do with a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,9 +68,17 @@ pub(crate) fn forecast(
 
 fn can_be_known(step: &Step, pantry: &Pantry, made: &[Option<Arc<Made>>]) -> bool {
     let is_taken = |tool: &Tool| match tool {
-        Tool::Tree { path } => Stat::of(&pantry.project.join(path))
-            .is_ok_and(|stat| pantry.memory.taken(path, &stat).is_some()),
+        Tool::Tree { path } => pantry.is_taken(&Taken::Folder { path }),
         Tool::Host { .. } | Tool::Artifact(_) => true,
     };
-    step.needs().all(|need| made[need.index()].is_some()) && step.tools.iter().all(is_taken)
+    let has_root = match &step.root {
+        Root::Host | Root::Artifact(_) => true,
+        Root::Tree { path } => pantry.is_taken(&Taken::of_root(path, &pantry.project)),
+        Root::Layout { path } => {
+            let platform = step.platform.clone().unwrap_or_else(platform::ours);
+            pantry.is_taken(&Taken::Image { path, platform })
+        }
+    };
+    let has_inputs = step.needs().all(|need| made[need.index()].is_some());
+    has_root && has_inputs && step.tools.iter().all(is_taken)
 }

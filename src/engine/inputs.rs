@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::plan::artifact::{Artifact, Input};
 use crate::plan::step::{Root, Step, StepId, Text, Tool};
 use crate::snapshot::Ingredients;
-use crate::snapshot::memory::{Memory, Seen, Stat};
+use crate::snapshot::memory::{Memory, Seen};
 
 use super::error::StepError;
 use super::host::{Host, HostTool};
@@ -22,8 +22,9 @@ use super::key::{self, Level};
 use super::line::{Line, TOOLS, line};
 use super::ready::{Laid, Layer, Placed, Ready, Unlaid, digest_of};
 use super::stores::Stores;
+use super::taken::Taken;
 use super::why::Sets;
-use super::{locked, tool_tree};
+use super::{locked, platform};
 
 /// A directory out with more entries than this is a layer of its own, laid out once for all steps
 /// that take it; smaller ones are laid out together with the step's own files.
@@ -45,7 +46,7 @@ pub(crate) struct Pantry<'a> {
     pub(crate) level: Level,
     sets: Mutex<IndexMap<Placed, Layer>>,
     /// Trees named by `tree(…)`, taken into each store once a run: by the store's folder and theirs.
-    taken: Mutex<IndexMap<(PathBuf, String), Tree>>,
+    pub(super) taken: Mutex<IndexMap<(PathBuf, String), Tree>>,
     /// The layers that were laid out last: the next step likely takes the same.
     folders: Mutex<IndexMap<Digest, Arc<Folder>>>,
 }
@@ -162,6 +163,10 @@ impl<'a> Pantry<'a> {
             // All steps would share the host's network, and its ports.
             step if !step.services.is_empty() && self.level == Level::Weak => {
                 "services in the weak sandbox"
+            }
+            // Only a namespace can have another `/`.
+            step if step.root != Root::Host && self.level == Level::Weak => {
+                "a root of its own in the weak sandbox"
             }
             _ => return Ok(()),
         };
@@ -421,6 +426,11 @@ impl<'a> Pantry<'a> {
         match &step.root {
             Root::Host => Ok(None),
             Root::Artifact(artifact) => self.directory(artifact, outs).map(Some),
+            Root::Tree { path } => self.taken(&Taken::of_root(path, &self.project)).map(Some),
+            Root::Layout { path } => {
+                let platform = step.platform.clone().unwrap_or_else(platform::ours);
+                self.taken(&Taken::Image { path, platform }).map(Some)
+            }
         }
     }
 
@@ -441,7 +451,9 @@ impl<'a> Pantry<'a> {
                     host_tools.push(tool);
                     continue;
                 }
-                Tool::Tree { path } => (path.rsplit('/').next(), self.taken(path)?),
+                Tool::Tree { path } => {
+                    (path.rsplit('/').next(), self.taken(&Taken::Folder { path })?)
+                }
                 Tool::Artifact(artifact) => {
                     (Some(artifact.out.as_str()), self.directory(artifact, outs)?)
                 }
@@ -452,33 +464,6 @@ impl<'a> Pantry<'a> {
             trees.push((at, tree));
         }
         Ok((trees, host_tools, path))
-    }
-
-    /// Forgets which folders were taken into the store: it lost something.
-    pub(crate) fn take_again(&self) {
-        locked(&self.taken).clear();
-    }
-
-    /// Returns the tree of a folder named by `tree(…)`, taken into the store once.
-    fn taken(&self, path: &str) -> Result<Tree, StepError> {
-        let mut taken = locked(&self.taken);
-        let store = self.store();
-        let place = (store.path().to_owned(), path.to_owned());
-        if let Some(tree) = taken.get(&place) {
-            return Ok(tree.clone());
-        }
-        let folder = self.project.join(path);
-        let stat = Stat::of(&folder)
-            .map_err(|source| StepError::Source { path: path.to_owned(), source })?;
-        let before = self.memory.taken(path, &stat).map(|(digest, size)| Blob { digest, size });
-        let tree = match before.and_then(|root| store.tree(root).ok()) {
-            Some(tree) if store.missing(&tree).is_empty() => tree,
-            _ => tool_tree::take(store, &folder)?,
-        };
-        let root = store.put_tree(&tree)?;
-        self.memory.note_taken(path, stat, (root.digest, root.size));
-        taken.insert(place, tree.clone());
-        Ok(tree)
     }
 }
 

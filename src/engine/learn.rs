@@ -14,6 +14,7 @@ use super::attempt::Done;
 use super::host::Host;
 use super::key::Level;
 use super::run::{Machine, Request};
+use super::taken::takes_of_project;
 use super::why::Sets;
 
 impl Request {
@@ -121,6 +122,9 @@ fn clean(
     machine: &Machine<'_>,
     steps: &[(StepId, Done)],
 ) -> Option<Clean> {
+    if takes_of_project(plan) {
+        return None;
+    }
     let mut outs = Vec::new();
     let mut clean_steps = Vec::with_capacity(steps.len());
     for (id, done) in steps {

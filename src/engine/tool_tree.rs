@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::cache::{CacheError, Node, Store, Tree};
+use crate::digest::{Digest, Hasher};
+use crate::snapshot::memory::Stat;
 
 use super::error::StepError;
 
@@ -19,6 +21,25 @@ pub(crate) fn take(store: &Store, folder: &Path) -> Result<Tree, StepError> {
         tree.insert(path, node?)?;
     }
     Ok(tree)
+}
+
+/// Returns what names the state of all that is in `folder`, by its stat data alone, and the stat data of
+/// what was changed last.
+pub(crate) fn state(folder: &Path) -> Result<(Digest, Stat), StepError> {
+    let failed =
+        |path: &Path, source| StepError::Source { path: path.display().to_string(), source };
+    let mut last = Stat::of(folder).map_err(|source| failed(folder, source))?;
+    let mut hasher = Hasher::tagged("kiln folder 1");
+    for path in walk(folder)? {
+        let place = folder.join(&path);
+        let stat = Stat::of(&place).map_err(|source| failed(&place, source))?;
+        hasher.field(path.as_os_str().as_bytes());
+        hasher.field(format!("{stat:?}").as_bytes());
+        if stat.changed() > last.changed() {
+            last = stat;
+        }
+    }
+    Ok((hasher.finish(), last))
 }
 
 /// Returns the paths of all that is in `folder`, relative to it.

@@ -31,10 +31,12 @@ pub(crate) enum Function {
     Len,
     Join,
     Json,
+    Oci,
     Split,
     Keys,
     Values,
     Replace,
+    RootFs,
     Matches,
     Range,
     Toml,
@@ -208,6 +210,13 @@ static FUNCTIONS: &[Builtin] = &[
         slots: &[one("text", Accepts::Text), one("regex", Accepts::Text)],
     },
     Builtin {
+        function: Function::Oci,
+        name: "oci",
+        signature: "oci(path: string) -> image",
+        doc: "The image in an OCI image layout, as a root for steps: a folder, or an archive as `skopeo copy … oci-archive:` or `docker save` write it. Of several images it is that of the step's platform. A path of the project, or an absolute path of the machine.",
+        slots: &[one("path", Accepts::Text)],
+    },
+    Builtin {
         function: Function::Range,
         name: "range",
         signature: "range(from: int, to: int) -> list<int>",
@@ -220,6 +229,13 @@ static FUNCTIONS: &[Builtin] = &[
         signature: "replace(text: string, old: string, new: string) -> string",
         doc: "The text with every `old` replaced by `new`.",
         slots: &[one("text", Accepts::Text), one("old", Accepts::Text), one("new", Accepts::Text)],
+    },
+    Builtin {
+        function: Function::RootFs,
+        name: "rootfs",
+        signature: "rootfs(path: string) -> image",
+        doc: "A root filesystem for steps: a folder, or a tar archive of one, plain or compressed by gzip or zstd. A path of the project, or an absolute path of the machine.",
+        slots: &[one("path", Accepts::Text)],
     },
     Builtin {
         function: Function::Split,
@@ -264,8 +280,7 @@ static HOST_TOOL_FUNCTION: Builtin = Builtin {
 
 /// Functions of the language that this version does not have.
 const LATER: &[&str] = &[
-    "canary", "command", "copy", "docker", "exec", "http", "local", "oci", "rootfs", "secret",
-    "shift", "ssh", "tcp",
+    "canary", "command", "copy", "docker", "exec", "http", "local", "secret", "shift", "ssh", "tcp",
 ];
 
 /// Functions of other languages and those that do the same here.
@@ -335,9 +350,7 @@ pub(crate) fn is_later(name: &str) -> bool {
 /// Returns what to do in this version about a function of later ones.
 pub(crate) fn instead_of_later(name: &str) -> &'static str {
     match name {
-        "oci" | "rootfs" | "docker" => {
-            "leave it out: the step runs on the machine's own system; a program of it is added by tools = [host.tool(\"cargo\")]"
-        }
+        "docker" => "for the root of a step, name an archive of the image: oci(\"image.tar\")",
         "secret" => "take what the step needs from a file that it does not commit",
         _ => {
             "this version runs `build` and `test` stages; leave what needs it to your present tool"
@@ -379,7 +392,7 @@ pub(crate) fn result(function: Function, arguments: &[Type]) -> Type {
         Function::Matches => Type::Bool,
         Function::Range => Type::list(Type::INT),
         Function::Tree | Function::HostTool => Type::Tool,
-        Function::Host => Type::Image,
+        Function::Host | Function::Oci | Function::RootFs => Type::Image,
     }
 }
 

@@ -12,6 +12,7 @@ mod late;
 mod origin;
 mod param;
 mod platform;
+mod root;
 mod rows;
 mod script;
 mod secret;

@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use super::ty::{ItemRef, ModuleId, Type};
 use crate::files;
 use crate::plan::artifact::OutKind;
-use crate::plan::step::Tool;
+use crate::plan::step::{Root, Tool};
 
 /// A value. Cloning one is cheap.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,8 +33,8 @@ pub(crate) enum Value {
     /// An out of the step itself: its build path.
     OwnOut(Arc<str>),
     Tool(Arc<Tool>),
-    /// The machine's own root.
-    HostRoot,
+    /// A root that steps may have.
+    Root(Arc<Root>),
     List(Arc<Vec<Self>>),
     Record(Arc<IndexMap<String, Self>>),
     /// One row of a matrix, or the only one of a stage without.

@@ -53,7 +53,7 @@ fn artifacts(step: &Step) -> impl Iterator<Item = &Artifact> {
     });
     let root = match &step.root {
         Root::Artifact(artifact) => Some(artifact),
-        Root::Host => None,
+        Root::Host | Root::Tree { .. } | Root::Layout { .. } => None,
     };
     let tools = step.tools.iter().filter_map(|tool| match tool {
         Tool::Artifact(artifact) => Some(artifact),

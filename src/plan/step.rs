@@ -99,7 +99,7 @@ impl Step {
         });
         let root = match &self.root {
             Root::Artifact(artifact) => Some(artifact.step),
-            Root::Host => None,
+            Root::Host | Root::Tree { .. } | Root::Layout { .. } => None,
         };
         let tools = self.tools.iter().filter_map(|tool| match tool {
             Tool::Artifact(artifact) => Some(artifact.step),
@@ -171,6 +171,16 @@ pub struct Place {
 pub enum Root {
     /// The system directories of the machine, read-only.
     Host,
+    /// A folder, or a tar archive of one.
+    Tree {
+        /// A project path, or an absolute path of the machine.
+        path: String,
+    },
+    /// The image for the step's platform in an OCI image layout, or in an archive of one.
+    Layout {
+        /// A project path, or an absolute path of the machine.
+        path: String,
+    },
     /// A root that another step made.
     Artifact(Artifact),
 }

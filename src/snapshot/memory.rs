@@ -75,6 +75,11 @@ impl Stat {
         Ok(Self::from(&rustix::fs::statat(root, path, AtFlags::SYMLINK_NOFOLLOW)?))
     }
 
+    /// Returns when it was last changed in any way, in nanoseconds since 1970.
+    pub(crate) fn changed(&self) -> i64 {
+        self.ctime
+    }
+
     /// Returns whether it is of a directory.
     pub(crate) fn is_dir(&self) -> bool {
         FileType::from_raw_mode(self.mode) == FileType::Directory
@@ -274,7 +279,11 @@ impl Memory {
         if self.clock().is_racy(&stat) {
             return;
         }
-        lock(&self.taken).insert(path.into(), Taken { stat, digest, size });
+        let mut taken = lock(&self.taken);
+        // A name has the state before the last blank, and nobody asks for an older one again.
+        let place = |name: &str| name.rsplit(' ').next().map(str::to_owned);
+        taken.retain(|name, _| place(name) != place(path));
+        taken.insert(path.into(), Taken { stat, digest, size });
     }
 
     /// Returns all that [`Memory::note_taken`] noted.

@@ -19,6 +19,7 @@ mod late;
 mod lsp;
 mod past;
 mod real;
+mod roots;
 mod run;
 mod scripts;
 mod services;

@@ -130,7 +130,7 @@ fn plain(found: &Type, place: &Type, text: &str) -> Option<Cure> {
         (Type::String | Type::Enum(_), Type::Dir) => Cure::write(format!("dir({text})")),
         (Type::Enum(_), Type::Tool) => Cure::write(format!("host.tool({text})")),
         (Type::Enum(_) | Type::String, Type::Image) => Cure::say(
-            "without this line the step runs on the machine's own system; images such as oci(\"…\") come later",
+            "an image is a file of the project: oci(\"image.tar\"), which docker save NAME -o image.tar writes",
         ),
         (Type::Enum(texts), place) if texts.len() == 1 && reads_as(&texts[0], place) => {
             Some(Cure {

@@ -7,7 +7,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::builtins::{self, Builtin, Function};
 use crate::lang::ty::{ItemRef, Type};
 use crate::lang::value::{ServiceValue, Value};
-use crate::plan::step::Tool;
+use crate::plan::step::{Root, Tool};
 use crate::source::Span;
 use crate::syntax::ast::{Argument, Expr, ItemKind, Parameter};
 
@@ -20,7 +20,7 @@ impl<'p> Evaluator<'p> {
         frame: &mut Frame<'p>,
     ) -> Evaluated<Value> {
         match self.expr(callee, frame)? {
-            Value::Named(Type::Host) => Ok(Value::HostRoot),
+            Value::Named(Type::Host) => Ok(Value::Root(Arc::new(Root::Host))),
             Value::Named(Type::Builtin(name)) => {
                 self.builtin(builtins::get(name), arguments, span, frame)
             }
@@ -110,7 +110,7 @@ impl<'p> Evaluator<'p> {
             texts.push(self.plain_text(&value, at, frame.folder)?);
         }
         match (builtin.function, first) {
-            (Function::Host, None) => Ok(Value::HostRoot),
+            (Function::Host, None) => Ok(Value::Root(Arc::new(Root::Host))),
             (Function::Range, Some((Value::Int(from), _))) => {
                 let to = texts.first().and_then(|text| text.parse().ok()).ok_or(Stop)?;
                 self.range(from, to, span)
@@ -157,6 +157,8 @@ impl<'p> Evaluator<'p> {
                     }
                     (Function::HostTool, _) => self.host_tool(text, at),
                     (Function::Tree, _) => self.tool_tree(&text, at, frame.folder),
+                    (Function::RootFs, _) => self.root(&text, at, frame.folder, false),
+                    (Function::Oci, _) => self.root(&text, at, frame.folder, true),
                     _ => Err(Stop),
                 }
             }

@@ -62,7 +62,7 @@ impl<'p> Evaluator<'p> {
     }
 
     /// Offers the path nearest to one that is not there.
-    fn with_nearest(
+    pub(super) fn with_nearest(
         &self,
         problem: Diagnostic,
         path: &str,

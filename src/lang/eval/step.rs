@@ -386,7 +386,7 @@ impl<'p> Evaluator<'p> {
         let found = self.expr(value, frame)?;
         let step = &mut builder.step;
         match (name.text.as_str(), found) {
-            ("image", Value::HostRoot) => step.root = Root::Host,
+            ("image", Value::Root(root)) => step.root = (*root).clone(),
             ("may_fail", Value::Bool(may_fail)) => step.may_fail = may_fail,
             ("memory", Value::Size(bytes)) => step.limits.memory_bytes = Some(bytes),
             ("timeout", Value::Duration(millis)) => step.limits.timeout_millis = Some(millis),

@@ -166,8 +166,9 @@ fn help(scene: &Scene, step: &StepFinished, failure: &Failure) -> Option<String>
 /// Where a step's programs come from, as a clause.
 fn programs(step: &Step) -> String {
     let root = match &step.root {
-        Root::Host => "this machine's system folders",
-        Root::Artifact(_) => "its own root",
+        Root::Host => "this machine's system folders".to_owned(),
+        Root::Tree { path } | Root::Layout { path } => format!("the root `{path}`"),
+        Root::Artifact(_) => "its own root".to_owned(),
     };
     let tools: Vec<_> = step
         .tools

@@ -1,0 +1,71 @@
+//! Roots: folders, archives and image layouts that steps may run on. Knows where they stand; does not
+//! know what is in one.
+
+use std::sync::Arc;
+
+use super::{Evaluated, Evaluator};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::files::{EntryKind, project_path};
+use crate::lang::value::Value;
+use crate::plan::step::Root;
+use crate::source::Span;
+
+impl Evaluator<'_> {
+    /// Returns the root at a path that counts from `folder`, or that of an image layout.
+    pub(super) fn root(
+        &mut self,
+        text: &str,
+        span: Span,
+        folder: &str,
+        is_layout: bool,
+    ) -> Evaluated<Value> {
+        // `/var/roots/debian` is the machine's, `roots/debian` the project's.
+        let path = match text.starts_with('/') {
+            true => text.to_owned(),
+            false => match project_path(folder, text) {
+                Some(path) => self.root_path(path, text, span, folder, is_layout)?,
+                None => {
+                    let message = format!("{text:?} leaves the project");
+                    let help = "a path of the machine begins with `/`";
+                    return self.fail(Diagnostic::error(Code::BAD_PATH, span, message).help(help));
+                }
+            },
+        };
+        let root = if is_layout { Root::Layout { path } } else { Root::Tree { path } };
+        Ok(Value::Root(Arc::new(root)))
+    }
+
+    fn root_path(
+        &mut self,
+        path: String,
+        text: &str,
+        span: Span,
+        folder: &str,
+        is_layout: bool,
+    ) -> Evaluated<String> {
+        match self.globber.kind(&path) {
+            Some(EntryKind::File | EntryKind::Folder) => Ok(path),
+            Some(_) => {
+                let message = format!("{text:?} is no file and no folder");
+                self.fail(
+                    Diagnostic::error(Code::BAD_PATH, span, message).help("name what it leads to"),
+                )
+            }
+            None if is_layout && text.contains(':') => {
+                let message = "images of registries are not in this version of Kiln";
+                let file = text.rsplit('/').next().unwrap_or_default();
+                let file = file.split([':', '@']).next().unwrap_or_default();
+                let help = format!(
+                    "write it to a file, and name that: oci(\"{file}.tar\"), after docker save {text} -o {file}.tar"
+                );
+                self.fail(Diagnostic::error(Code::NOT_IN_THIS_VERSION, span, message).help(help))
+            }
+            None => {
+                let message = format!("nothing stands at {text:?}");
+                let problem = Diagnostic::error(Code::EMPTY_GLOB, span, message);
+                let problem = self.with_nearest(problem, &path, text, folder, span);
+                self.fail(problem)
+            }
+        }
+    }
+}
