@@ -6,11 +6,14 @@ mod page;
 pub(crate) use page::page;
 
 /// Each module with its text, by name.
-pub(crate) const MODULES: [(&str, &str); 5] = [
+pub(crate) const MODULES: [(&str, &str); 8] = [
     ("c", include_str!("../../stdlib/c.pipe")),
     ("go", include_str!("../../stdlib/go.pipe")),
+    ("http", include_str!("../../stdlib/http.pipe")),
     ("node", include_str!("../../stdlib/node.pipe")),
+    ("postgres", include_str!("../../stdlib/postgres.pipe")),
     ("python", include_str!("../../stdlib/python.pipe")),
+    ("redis", include_str!("../../stdlib/redis.pipe")),
     ("rust", include_str!("../../stdlib/rust.pipe")),
 ];
 

@@ -179,3 +179,112 @@ test shop for (name in ["one", "two"]) {
         assert!(log.contains(&format!("\n{name}|row of {name}\n")), "{log}");
     }
 }
+
+/// Tests of two servers of one kind at once, on one port, each with what only its own step wrote.
+fn two_at_once(text: &str, told: impl Fn(&str) -> String) {
+    let project = Project::of(text);
+    project.kiln("run").exits(0).tells("ran)");
+    for name in ["one", "two"] {
+        let log = ask(&project, "log", &format!("shop[name: {name}]")).exits(0).stdout();
+        assert!(log.contains(&told(name)), "{log}");
+    }
+}
+
+#[test]
+fn servers_of_the_library_serve_two_tests_at_once() {
+    if std::path::Path::new("/usr/lib/postgresql").exists() {
+        two_at_once(
+            r#"
+use std.postgres
+
+test shop for (name in ["one", "two"]) {
+  service db = postgres.server(database: "{{name}} \"shop\"", settings: ["work_mem=2MB"])
+  run sh """
+    sql() { psql -h {{db.host}} -p {{db.port}} -U {{db.user}} -d {{db.database}} -Atc "$1"; }
+    sql 'create table t(a text)'
+    sql "insert into t values ('row of {{name}}')"
+    sql "select current_database(), a, current_setting('work_mem') from t"
+  """
+}
+"#,
+            |name| format!("\n{name} \"shop\"|row of {name}|2MB\n"),
+        );
+    } else {
+        skipped("no PostgreSQL below /usr/lib/postgresql");
+    }
+    if std::path::Path::new("/usr/bin/redis-server").exists() {
+        two_at_once(
+            r#"
+use std.redis
+
+test shop for (name in ["one", "two"]) {
+  service cache = redis.server(arguments: ["--maxmemory", "8mb"])
+  run sh """
+    redis-cli -u {{cache.url}} append seen {{name}}
+    redis-cli -u {{cache.url}} get seen
+    redis-cli -p {{cache.port}} config get maxmemory
+  """
+}
+"#,
+            |name| format!("\n{name}\nmaxmemory\n8388608\n"),
+        );
+    } else {
+        skipped("no redis-server in /usr/bin");
+    }
+    two_at_once(
+        r#"
+use std.http
+
+build program {
+  run sh """
+    cat > {{out.script}} <<'END'
+    #!/usr/bin/env python3
+    import http.server, sys
+
+    class Names(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.path == "/ready" else 404)
+            self.end_headers()
+            self.wfile.write(sys.argv[1].encode() + b"\n")
+
+    http.server.HTTPServer(("127.0.0.1", 8080), Names).serve_forever()
+    END
+    chmod +x {{out.script}}
+    """
+  out script: file
+}
+
+service named(name: string) = http.server(program: program.script, arguments: [name], path: "/ready")
+
+test shop for (name in ["one", "two"]) {
+  service web = named(name)
+  run python """
+    from urllib.request import urlopen
+
+    print("it is", urlopen({{web.url}} + "/ready").read().decode())
+  """
+}
+"#,
+        |name| format!("it is {name}\n"),
+    );
+}
+
+#[test]
+fn a_server_of_the_library_that_is_not_ready_says_what_it_said() {
+    let project = Project::of(
+        r#"
+use std.http
+
+service web = http.server(arguments: ["python3", "-m", "http.server", "8080"], path: "/nothing-here") {
+  within = 2s
+}
+
+test unit {
+  service web
+  run sh "true"
+}
+"#,
+    );
+    let done = project.kiln("run").exits(1);
+    done.tells("its service `web` was not ready within 2 s").tells("/nothing-here HTTP/1.0\" 404");
+}

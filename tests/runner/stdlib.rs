@@ -60,7 +60,7 @@ fn each_module_is_sound_and_stands_in_the_one_style() {
         // Only templates see the folder of who uses them.
         for line in text.lines().filter(|line| !line.starts_with([' ', '#', ')', '}'])) {
             let is_item = line.is_empty()
-                || ["pub build ", "pub test ", "fn "].iter().any(|it| line.starts_with(it));
+                || ["pub build ", "pub service ", "pub test ", "fn "].iter().any(|it| line.starts_with(it));
             assert!(is_item, "{name}: {line}");
         }
     }
@@ -100,6 +100,7 @@ fn missing(needs: &str) -> Option<&str> {
             "pip" | "pytest" => vec!["python3", "-c", OF_PYTHON, need],
             "clippy" => vec!["cargo", "clippy", "--version"],
             "go" => vec!["go", "version"],
+            "postgres" => vec!["sh", "-c", "ls /usr/lib/postgresql/*/bin/postgres"],
             program => vec![program, "--version"],
         };
         let asked = Command::new(words[0]).args(&words[1..]).output();
