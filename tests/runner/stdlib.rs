@@ -60,7 +60,9 @@ fn each_module_is_sound_and_stands_in_the_one_style() {
         // Only templates see the folder of who uses them.
         for line in text.lines().filter(|line| !line.starts_with([' ', '#', ')', '}'])) {
             let is_item = line.is_empty()
-                || ["pub build ", "pub service ", "pub test ", "fn "].iter().any(|it| line.starts_with(it));
+                || ["pub build ", "pub service ", "pub test ", "fn "]
+                    .iter()
+                    .any(|it| line.starts_with(it));
             assert!(is_item, "{name}: {line}");
         }
     }
