@@ -22,6 +22,8 @@ fn blocks() -> Vec<Block> {
     let mut files = files_below(&repository("docs"));
     files.push(repository("README.md"));
     files.retain(|file| file.extension().is_some_and(|extension| extension == "md"));
+    // Its blocks are those of one project, and are run in their order.
+    files.retain(|file| !file.ends_with("tutorial.md"));
     files.iter().filter(|file| file.exists()).flat_map(|file| blocks_of(file)).collect()
 }
 

@@ -25,3 +25,4 @@ mod scripts;
 mod services;
 mod specs;
 mod stdlib;
+mod tutorial;
