@@ -18,6 +18,7 @@ mod kiln;
 mod late;
 mod lsp;
 mod past;
+mod pipelines;
 mod real;
 mod roots;
 mod run;
