@@ -5,6 +5,7 @@ pub(crate) mod builtins;
 pub(crate) mod catalog;
 pub(crate) mod check;
 pub(crate) mod data;
+pub(crate) mod edit;
 pub(crate) mod eval;
 pub(crate) mod late;
 pub(crate) mod library;

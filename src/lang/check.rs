@@ -31,6 +31,7 @@ use claim::Claim;
 use condition::Uncertain;
 use habits::Surroundings;
 
+use super::edit;
 use super::meaning::{Meaning, Meanings};
 use super::module::Program;
 use super::scope::{Locals, Symbols, declared};
@@ -389,29 +390,34 @@ impl<'p> Checker<'p> {
                     continue;
                 }
                 let (what, cure) = match &tree.kind {
-                    ItemKind::Param(_) => ("param", "mention it or delete it"),
+                    ItemKind::Param(_) => ("param", "delete it, or mention it"),
                     ItemKind::Secret(_) => (
                         "secret",
-                        "give it to a stage, delete it, or make it `pub` for other files",
+                        "delete it, give it to a stage, or make it `pub` for other files",
                     ),
                     ItemKind::Let(_) => {
-                        ("value", "mention it, delete it, or make it `pub` for other files")
+                        ("value", "delete it, mention it, or make it `pub` for other files")
                     }
                     ItemKind::Function(_) => {
-                        ("function", "call it, delete it, or make it `pub` for other files")
+                        ("function", "delete it, call it, or make it `pub` for other files")
                     }
                     ItemKind::Stage(stage) if stage.kind == StageKind::Service => (
                         "service",
-                        "have a stage use it, delete it, or make it `pub` for other files",
+                        "delete it, have a stage use it, or make it `pub` for other files",
                     ),
                     ItemKind::Use(_) if !self.brings_stages(reference) => {
-                        ("module", "mention it or delete it")
+                        ("module", "delete it, or mention it")
                     }
                     _ => continue,
                 };
                 let Some((name, span)) = declared(tree) else { continue };
                 let message = format!("nothing uses the {what} `{name}`");
-                self.report(Diagnostic::warning(Code::UNUSED, span, message).help(cure));
+                let problem = Diagnostic::warning(Code::UNUSED, span, message).help(cure);
+                let text = &self.program.sources.get(tree.span.source).text;
+                self.report(match edit::lines_of(text, tree.span) {
+                    Some(lines) => problem.edit(lines, ""),
+                    None => problem,
+                });
             }
         }
     }

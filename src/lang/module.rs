@@ -303,7 +303,11 @@ impl Loader<'_> {
                     used.path.span,
                     format!("`{path}` gives no name that the language can use"),
                 )
-                .help(format!("name it: use \"{path}\" as lib")),
+                .help(format!("name it: use \"{path}\" as {}", nameable(path)))
+                .edit(
+                    Span::at(used.path.span.source, used.path.span.end as usize),
+                    format!(" as {}", nameable(path)),
+                ),
             );
         }
         alias
@@ -407,6 +411,19 @@ pub(crate) fn alias(used: &Use) -> Option<String> {
     let last = used.path.text.trim_end_matches('/').rsplit('/').next()?;
     let name = last.strip_suffix(".pipe").unwrap_or(last);
     scan::is_word(name).then(|| name.to_owned())
+}
+
+/// Returns the name nearest to the last one of a path.
+fn nameable(path: &str) -> String {
+    let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let last = last.strip_suffix(".pipe").unwrap_or(last);
+    let part = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    let name: String = last.chars().map(part).collect();
+    let name = name.trim_matches('_');
+    match scan::is_word(name) {
+        true => name.to_owned(),
+        false => "lib".to_owned(),
+    }
 }
 
 /// Returns the name of the module of the standard library that a `use` names.

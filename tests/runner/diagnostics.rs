@@ -19,13 +19,16 @@ use serde_json::Value;
 
 use crate::kiln::{
     Project, assert_none, blesses, difference, difference_to_file, files_below, relative,
-    repository,
+    repository, tell,
 };
 
 const FOLDER: &str = "tests/diagnostics";
 
 /// The most alternatives a message may list.
 const MOST_ALTERNATIVES: usize = 4;
+
+/// The least share, in percent, of the fixtures with an edit.
+const LEAST_CURED: usize = 60;
 
 /// A pipeline with mistakes.
 struct Fixture {
@@ -268,6 +271,50 @@ fn annotated(text: &str, found: &[&Found]) -> String {
 fn every_mistake_is_found_where_it_is_and_nothing_else() {
     let problems: Vec<_> = Fixture::all().par_iter().flat_map(Fixture::problems).collect();
     assert_none(&problems);
+}
+
+#[test]
+fn most_fixtures_come_with_an_edit_that_cures_them() {
+    let all: Vec<_> = Fixture::all()
+        .par_iter()
+        .map(|fixture| (relative(&fixture.file), fixture.found(&fixture.project())))
+        .collect();
+    let has_edit = |found: &Found| found.event["edit"].is_object();
+    let is_cured = |found: &[Found]| found.iter().any(has_edit);
+    let fixtures = Share { part: all.iter().filter(|(_, it)| is_cured(it)).count(), of: all.len() };
+    let findings = || all.iter().flat_map(|(_, found)| found);
+    let findings =
+        Share { part: findings().filter(|it| has_edit(it)).count(), of: findings().count() };
+    tell(&format!("with an edit: {fixtures} of the fixtures, {findings} of what is found"));
+    let bare = all.iter().filter(|(_, found)| !is_cured(found)).flat_map(|(name, found)| {
+        found.iter().map(move |found| {
+            format!("{name}:{}: {} (help: {})", found.line, found.what(), found.field("help"))
+        })
+    });
+    assert!(
+        fixtures.percent() >= LEAST_CURED,
+        "with an edit: {fixtures} of the fixtures, which should be {LEAST_CURED} %; without:\n{}",
+        bare.collect::<Vec<_>>().join("\n")
+    );
+}
+
+/// A part of a whole.
+struct Share {
+    part: usize,
+    of: usize,
+}
+
+impl Share {
+    /// Rounded down.
+    fn percent(&self) -> usize {
+        self.part * 100 / self.of
+    }
+}
+
+impl std::fmt::Display for Share {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} of {} ({} %)", self.part, self.of, self.percent())
+    }
 }
 
 #[test]

@@ -248,9 +248,14 @@ pub(crate) fn count_runs(kilns: Vec<Child>) -> BTreeMap<String, usize> {
 
 /// Says that a test proves nothing here, and why.
 pub(crate) fn skipped(why: &str) {
+    tell(&format!("skipped: {why}"));
+}
+
+/// Says something even of a test that passes.
+pub(crate) fn tell(what: &str) {
     use std::io::Write as _;
     // Not `eprintln`: what that says of a test that passes is not shown.
-    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+    let _ = writeln!(std::io::stderr(), "{what}");
 }
 
 /// Returns whether expectations are to be rewritten: `KILN_BLESS=1`.

@@ -5,6 +5,7 @@ use super::expr::list_of;
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::builtins::{self, Accepts, Builtin, Count, Slot};
+use crate::lang::edit;
 use crate::lang::meaning::Meaning;
 use crate::lang::nearest::nearest;
 use crate::lang::ty::{ItemRef, Type};
@@ -49,7 +50,7 @@ impl<'p> Checker<'p> {
                 for argument in arguments {
                     self.expr(&argument.value, scope);
                 }
-                self.not_callable(&ty, whole, callee);
+                self.not_callable(&ty, whole, callee, scope);
                 Type::Unknown
             }
         }
@@ -63,7 +64,7 @@ impl<'p> Checker<'p> {
         ty
     }
 
-    fn not_callable(&mut self, ty: &Type, whole: &Expr, callee: &Expr) {
+    fn not_callable(&mut self, ty: &Type, whole: &Expr, callee: &Expr, scope: &Scope) {
         let problem = match ty {
             Type::Unknown => return,
             Type::Template(item) => {
@@ -72,14 +73,26 @@ impl<'p> Checker<'p> {
                 let message =
                     format!("`{}` is a template: it makes stages, not values", stage.name.text);
                 let keyword = stage.kind.keyword();
-                Diagnostic::error(Code::NO_SUCH_OPERATION, whole.span, message)
-                    .help(format!("make a stage from it: {keyword} name = {text}"))
+                let problem = Diagnostic::error(Code::NO_SUCH_OPERATION, whole.span, message);
+                let tree = self.tree(scope.item);
+                match &tree.kind {
+                    ItemKind::Let(own) if own.value.span == whole.span && own.ty.is_none() => {
+                        let source = &self.program.sources.get(whole.span.source).text;
+                        problem
+                            .help(format!(
+                                "make a stage from it: {keyword} {} = {text}",
+                                own.name.text
+                            ))
+                            .edit(edit::keyword(source, tree), keyword)
+                    }
+                    _ => problem.help(format!("make a stage from it: {keyword} name = {text}")),
+                }
             }
             ty => {
                 let text = self.program.sources.text(callee.span);
                 let message = format!("{} cannot be called", quoted(ty));
                 let problem = Diagnostic::error(Code::NO_SUCH_OPERATION, callee.span, message);
-                problem.help(format!("write only: {text}"))
+                problem.help(format!("write only: {text}")).edit(whole.span, text)
             }
         };
         self.report(problem);
@@ -107,7 +120,7 @@ impl<'p> Checker<'p> {
                     given[place] += 1;
                     self.slot(builtin, &builtin.slots[place], &found, argument, given[place]);
                 }
-                None => self.no_slot(builtin, argument),
+                None => self.no_slot(builtin, arguments, at),
             }
             types.push(found);
         }
@@ -118,14 +131,44 @@ impl<'p> Checker<'p> {
             .find(|(slot, given)| slot.count != Count::Optional && **given == 0);
         if let Some((slot, _)) = missing {
             let message = format!("`{}` is called without `{}`", builtin.name, slot.name);
-            self.report(
-                Diagnostic::error(Code::WRONG_ARGUMENTS, span, message)
-                    .help(format!("its form is {}", builtin.signature)),
-            );
+            let problem = Diagnostic::error(Code::WRONG_ARGUMENTS, span, message);
+            self.report(match usual(slot) {
+                Some(value) => {
+                    let call = self.with_argument(span, slot, arguments, value);
+                    problem.help(format!("write: {call}")).edit(span, call)
+                }
+                None => problem.help(format!("its form is {}", builtin.signature)),
+            });
         }
         match builtin.function.data_format() {
             Some(format) => self.data(format, builtin, arguments, &types, scope),
             None => builtins::result(builtin.function, &types),
+        }
+    }
+
+    /// Returns a call of a builtin with one more argument.
+    fn with_argument(
+        &self,
+        call: Span,
+        slot: &Slot,
+        arguments: &[Argument],
+        value: &str,
+    ) -> String {
+        let text = self.program.sources.text(call);
+        match (arguments.first(), arguments.last()) {
+            // The rest is what stands before all that has a name.
+            (Some(first), _) if slot.count == Count::Rest => {
+                let name = first.name.as_ref().map_or(first.value.span, |name| name.span);
+                let at = (name.start - call.start) as usize;
+                format!("{}{value}, {}", &text[..at], &text[at..])
+            }
+            (_, Some(last)) => {
+                let at = (last.value.span.end - call.start) as usize;
+                let is_plain = arguments.iter().all(|argument| argument.name.is_none());
+                let name = if is_plain { String::new() } else { format!("{}: ", slot.name) };
+                format!("{}, {name}{value}{}", &text[..at], &text[at..])
+            }
+            _ => format!("{}{value})", text[..text.len() - 1].trim_end()),
         }
     }
 
@@ -209,7 +252,8 @@ impl<'p> Checker<'p> {
         }
     }
 
-    fn no_slot(&mut self, builtin: &Builtin, argument: &Argument) {
+    fn no_slot(&mut self, builtin: &Builtin, arguments: &[Argument], at: usize) {
+        let argument = &arguments[at];
         let help = format!("its form is {}", builtin.signature);
         let problem = match &argument.name {
             Some(name) => {
@@ -231,7 +275,9 @@ impl<'p> Checker<'p> {
                     builtin.name,
                     arguments_words(builtin.slots.len())
                 );
-                Diagnostic::error(Code::WRONG_ARGUMENTS, argument.value.span, message).help(help)
+                Diagnostic::error(Code::WRONG_ARGUMENTS, argument.value.span, message)
+                    .help(format!("take it away; {help}"))
+                    .edit(edit::argument(arguments, at), "")
             }
         };
         self.report(problem);
@@ -257,7 +303,7 @@ impl<'p> Checker<'p> {
                 None => (at < parameters.len()).then_some(at),
             };
             let Some(place) = place else {
-                self.no_parameter(name, parameters, argument);
+                self.no_parameter(name, parameters, arguments, at);
                 is_known = false;
                 continue;
             };
@@ -298,7 +344,14 @@ impl<'p> Checker<'p> {
         }
     }
 
-    fn no_parameter(&mut self, callee: &str, parameters: &[Parameter], argument: &Argument) {
+    fn no_parameter(
+        &mut self,
+        callee: &str,
+        parameters: &[Parameter],
+        arguments: &[Argument],
+        at: usize,
+    ) {
+        let argument = &arguments[at];
         let names: Vec<_> =
             parameters.iter().map(|parameter| parameter.name.text.clone()).collect();
         let problem = match &argument.name {
@@ -319,7 +372,11 @@ impl<'p> Checker<'p> {
                 let message =
                     format!("`{callee}` takes {}, this is one more", arguments_words(names.len()));
                 Diagnostic::error(Code::WRONG_ARGUMENTS, argument.value.span, message)
-                    .help(format!("it has {}", list_of(&names)))
+                    .help(match names.is_empty() {
+                        true => "take it away".to_owned(),
+                        false => format!("take it away; it has {}", list_of(&names)),
+                    })
+                    .edit(edit::argument(arguments, at), "")
             }
         };
         self.report(problem);
@@ -357,10 +414,14 @@ impl<'p> Checker<'p> {
                         template.name.text,
                         template.kind.keyword()
                     );
+                    let tree = self.tree(user);
+                    let text = &self.program.sources.get(tree.span.source).text;
+                    let keyword = template.kind.keyword();
                     self.report(
                         Diagnostic::error(Code::TYPE_MISMATCH, callee.span, message)
                             .also(template.name.span, "declared here")
-                            .help(format!("begin the stage with `{}`", template.kind.keyword())),
+                            .help(format!("begin the stage with `{keyword}`"))
+                            .edit(edit::keyword(text, tree), keyword),
                     );
                 }
                 Some((item, arguments))
@@ -380,6 +441,15 @@ impl<'p> Checker<'p> {
                 None
             }
         }
+    }
+}
+
+/// Returns what is nearly always meant by an argument that must be given.
+fn usual(slot: &Slot) -> Option<&'static str> {
+    match slot.name {
+        "globs" => Some("\"**\""),
+        "by" => Some("\" \""),
+        _ => None,
     }
 }
 

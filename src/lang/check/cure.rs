@@ -51,8 +51,13 @@ impl Checker<'_> {
         match (found, wanted.certain()) {
             (Type::Optional(inner), place) if inner.fits(place) => {
                 let other = example(place);
-                Cure::say(format!("say what stands in for `none`: {text} ?? {other}"))
+                let help = format!("say what stands in for `none`: {text} ?? {other}");
+                // Of other types nothing says which value that is.
+                let is_empty = matches!(place, Type::Bool | Type::String | Type::List(_));
+                let edit = is_empty.then(|| format!("{} ?? {other}", operand(text)));
+                Some(Cure { help, edit })
             }
+            (Type::Optional(_), Type::Bool) => Cure::write(format!("{} != none", operand(text))),
             (found, Type::List(element)) if found.fits(element) => Cure::write(format!("[{text}]")),
             (found, Type::List(element)) => {
                 let cure = self.cure(found, element, span)?;
@@ -141,9 +146,17 @@ fn plain(found: &Type, place: &Type, text: &str) -> Option<Cure> {
         (Type::Int(..), Type::Duration) if is_number(text) => Cure::write(format!("{text}s")),
         (Type::Int(..), Type::Size) if is_number(text) => Cure::write(format!("{text}MiB")),
         (Type::Int(..), Type::Percent) if is_number(text) => Cure::write(format!("{text}%")),
-        (Type::Int(..), Type::Duration) => Cure::say(format!("write: {text} * 1s")),
-        (Type::Int(..), Type::Size) => Cure::say(format!("write: {text} * 1MiB")),
-        (Type::Int(..), Type::Bool) => Cure::say(format!("compare it: {text} > 0")),
+        (Type::Int(..), Type::Duration) => Cure::write(format!("{} * 1s", operand(text))),
+        (Type::Int(..), Type::Size) => Cure::write(format!("{} * 1MiB", operand(text))),
+        (Type::Int(low, high), Type::Bool) if low == high => {
+            Cure::say(format!("compare it: {text} > 0"))
+        }
+        (Type::Int(..), Type::Bool) => Cure::write(format!("{} > 0", operand(text))),
+        (Type::Bool, Type::Enum(known)) if known.iter().any(|text| text == "full") => match text {
+            "true" => Cure::write("\"full\""),
+            "false" => Cure::write("\"none\""),
+            _ => Cure::say(format!("choose: if {text} then \"full\" else \"none\"")),
+        },
         (Type::String | Type::Enum(_), Type::Bool) => {
             Cure::say(format!("compare it: {text} == \"…\""))
         }
@@ -165,6 +178,11 @@ pub(super) fn reads_as(text: &str, place: &Type) -> bool {
             | (Some(ExprKind::Bool(_)), Type::Bool)
             | (Some(ExprKind::Int(_)), Type::Int(..))
     )
+}
+
+/// Returns an expression as one side of an operator.
+pub(super) fn operand(text: &str) -> String {
+    if text.contains(' ') { format!("({text})") } else { text.to_owned() }
 }
 
 fn is_number(text: &str) -> bool {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::cure::{loosely, quoted, reads_as};
+use super::cure::{Cure, loosely, operand, quoted, reads_as};
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::builtins;
@@ -159,7 +159,8 @@ impl<'p> Checker<'p> {
         let problem = match found {
             Type::Optional(inner) if inner.is_text() => {
                 error(Code::MAYBE_NONE, format!("`{text}` may be `none`, which has no text"))
-                    .help(format!("say what stands in for it: {text} ?? \"\""))
+                    .help(format!("say what stands in for it: {} ?? \"\"", operand(text)))
+                    .edit(expr.span, format!("{} ?? \"\"", operand(text)))
             }
             Type::List(element) if element.certain().is_text() => {
                 error(Code::LIST_IN_WORD, format!("one text fits here, found {}", loosely(found)))
@@ -378,24 +379,9 @@ impl<'p> Checker<'p> {
             Type::List(element) => (*element).clone(),
             found => {
                 let text = self.program.sources.text(values.span);
-                let help = match &found {
-                    Type::Enum(texts) if texts[0].trim().contains([' ', ',']) => {
-                        let words = texts[0].split([' ', ',']).filter(|word| !word.is_empty());
-                        let words: Vec<_> = words.map(|word| format!("{word:?}")).collect();
-                        format!("make it a list: [{}]", words.join(", "))
-                    }
-                    Type::Map(_) | Type::Record(_) => {
-                        format!("go through its keys or values: keys({text})")
-                    }
-                    Type::Stage(_) => {
-                        format!("go through one out of all its rows: {text}.all.name")
-                    }
-                    _ => format!("make it a list: [{text}]"),
-                };
                 let message = format!("`for` goes through a list, found {}", quoted(&found));
-                self.report(
-                    Diagnostic::error(Code::TYPE_MISMATCH, values.span, message).help(help),
-                );
+                let problem = Diagnostic::error(Code::TYPE_MISMATCH, values.span, message);
+                self.report(list_cure(&found, text).of(problem, values.span));
                 Type::Unknown
             }
         }
@@ -430,6 +416,33 @@ impl<'p> Checker<'p> {
         }
         self.note(name.span, &ty, || Meaning::Local(name.span));
         scope.locals.push(name.text.clone(), ty, Some(name.span));
+    }
+}
+
+/// Returns what to go through in place of a value that is no list.
+fn list_cure(found: &Type, text: &str) -> Cure {
+    let list = |list: String| Cure { help: format!("make it a list: {list}"), edit: Some(list) };
+    let say = |help: String| Cure { help, edit: None };
+    match found {
+        Type::Enum(texts) if texts[0].trim().contains([' ', ',']) && text.starts_with('"') => {
+            let words = texts[0].split([' ', ',']).filter(|word| !word.is_empty());
+            let words: Vec<_> = words.map(|word| format!("{word:?}")).collect();
+            list(format!("[{}]", words.join(", ")))
+        }
+        Type::Enum(texts) if texts[0].trim().contains([' ', ',']) => {
+            let by = if texts[0].contains(',') { "," } else { " " };
+            list(format!("split({text}, {by:?})"))
+        }
+        Type::Int(..) => list(format!("1..{}", operand(text))),
+        Type::Map(_) | Type::Record(_) => {
+            say(format!("go through its keys or values: keys({text}) or values({text})"))
+        }
+        Type::Stage(_) => say(format!("go through one out of all its rows: {text}.all.name")),
+        Type::Optional(inner) if matches!(**inner, Type::List(_)) => {
+            list(format!("{} ?? []", operand(text)))
+        }
+        Type::Optional(_) => say(format!("make it a list: [{text}]")),
+        _ => list(format!("[{text}]")),
     }
 }
 

@@ -125,6 +125,13 @@ impl Command<'_> {
             && !rest.any(|word| OF_ANOTHER_TIME.iter().any(|option| word.starts_with(option)))
     }
 
+    /// Whether it asks for the day alone, as `host.date` says it.
+    fn asks_the_day(&self) -> bool {
+        let mut words = self.arguments.iter().filter(|word| !matches!(**word, "-u" | "--utc"));
+        let day = words.next().is_some_and(|word| matches!(*word, "+%F" | "+%Y-%m-%d" | "-I"));
+        day && words.next().is_none()
+    }
+
     /// Whether it only measures how long something takes.
     fn measures(&self) -> bool {
         self.arguments.iter().any(|argument| argument.starts_with("+%s"))
@@ -143,6 +150,10 @@ impl Command<'_> {
             _ => false,
         }
     }
+}
+
+fn habit(span: Span, message: String, help: &str) -> Diagnostic {
+    Diagnostic::warning(Code::UNHERMETIC_HABIT, span, message).help(help)
 }
 
 /// Claims that a text is the address of another machine.
@@ -180,7 +191,7 @@ impl<'p> Checker<'p> {
             if let Some((_, cure)) = cure.filter(|_| !script.sets.iter().any(|set| set == name)) {
                 let message =
                     format!("`${name}` differs from run to run, and the result of one is kept");
-                self.habit(variable.span, message, cure);
+                self.report(habit(variable.span, message, cure));
             }
         }
     }
@@ -206,7 +217,7 @@ impl<'p> Checker<'p> {
             commands.iter().any(|it| it.program == "git" && makes_one(it))
         });
         for command in commands {
-            let habit = if command.is_one_of(PUBLISHING) {
+            let found = if command.is_one_of(PUBLISHING) {
                 let name = command.named();
                 Some((
                     format!(
@@ -224,10 +235,14 @@ impl<'p> Checker<'p> {
                         .to_owned(),
                 ))
             } else if command.asks_the_clock() && !(self.is_test(scope) && command.measures()) {
-                Some((
-                    "`date` differs from run to run, and the result of one is kept".to_owned(),
-                    USE_THE_DAY.to_owned(),
-                ))
+                let message = "`date` differs from run to run, and the result of one is kept";
+                let problem = habit(command.span, message.to_owned(), USE_THE_DAY);
+                let day = command.asks_the_day().then(|| self.fact_in_place(command, "host.date"));
+                self.report(match day.flatten() {
+                    Some((place, text)) => problem.edit(place, text),
+                    None => problem,
+                });
+                None
             } else {
                 let asked = command.asks_the_history();
                 let asked = asked.filter(|_| !*makes_history);
@@ -240,14 +255,31 @@ impl<'p> Checker<'p> {
                     )
                 })
             };
-            if let Some((message, help)) = habit {
-                self.habit(command.span, message, &help);
+            if let Some((message, help)) = found {
+                self.report(habit(command.span, message, &help));
             }
         }
     }
 
-    fn habit(&mut self, span: Span, message: String, help: &str) {
-        self.report(Diagnostic::warning(Code::UNHERMETIC_HABIT, span, message).help(help));
+    /// Returns what to write in the place of a command that prints what a fact says, where nothing but
+    /// plain words belongs to it.
+    fn fact_in_place(&self, command: &Command<'_>, fact: &str) -> Option<(Span, String)> {
+        let source = &self.program.sources.get(command.span.source).text;
+        let (start, end) = (command.span.start as usize, command.span.end as usize);
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || " +-%=_:./".contains(c);
+        let plain = command.rest.find(|c| !is_plain(c)).unwrap_or(command.rest.len());
+        let (words, rest) = command.rest.split_at(plain);
+        let is_substituted = source[..start].ends_with("$(") && rest.starts_with(')');
+        let hole = format!("{{{{{fact}}}}}");
+        if is_substituted {
+            let place = Span::new(command.span.source, start - 2, end + plain + 1);
+            return Some((place, hole));
+        }
+        // A number before `>` is a part of that, and the program of a list of arguments has quotes.
+        let is_whole = words.ends_with(' ') || !rest.starts_with(['>', '<']);
+        let is_command = is_whole && !source[start..].starts_with('"');
+        let place = Span::new(command.span.source, start, end + words.trim_end().len());
+        is_command.then(|| (place, format!("echo {hole}")))
     }
 
     fn is_test(&self, scope: &Scope) -> bool {

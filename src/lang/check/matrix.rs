@@ -11,7 +11,7 @@ use crate::lang::meaning::Meaning;
 use crate::lang::nearest::nearest;
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
-use crate::syntax::ast::{Axis, Expr, ExprKind, Name, Stage};
+use crate::syntax::ast::{Axis, ClauseKind, Expr, ExprKind, Name, Stage};
 
 impl<'p> Checker<'p> {
     pub(super) fn matrix(&mut self, stage: &'p Stage, scope: &mut Scope) {
@@ -24,6 +24,12 @@ impl<'p> Checker<'p> {
                 );
                 let problem = Diagnostic::error(Code::TYPE_MISMATCH, axis.values.span, message);
                 self.report(match &element {
+                    Type::List(inner) if inner.is_text() && late::source(axis).is_none() => {
+                        let (name, span) = (&axis.name.text, axis.values.span);
+                        let text = self.program.sources.text(span);
+                        let list = format!("[join({name}, \" \") for {name} in {text}]");
+                        problem.help(format!("make a text of each: {list}")).edit(span, list)
+                    }
                     Type::List(_) => {
                         problem.help("make a text of each: [join(x, \" \") for x in …]")
                     }
@@ -63,10 +69,20 @@ impl<'p> Checker<'p> {
                 "a list that is known only later stands in a file that a stage makes, found {}",
                 quoted(&found)
             );
-            self.report(
-                Diagnostic::error(Code::TYPE_MISMATCH, source.span, message)
-                    .help("declare the out of that stage so: out shards: file"),
-            );
+            let problem = Diagnostic::error(Code::TYPE_MISMATCH, source.span, message);
+            let problem = match self.out_type(source, scope) {
+                Some((name, place)) => {
+                    let problem =
+                        problem.help(format!("declare the out of that stage so: out {name}: file"));
+                    // Who reads a folder's files says so elsewhere, too.
+                    match found.certain() {
+                        Type::File => problem.edit(place, "file"),
+                        _ => problem,
+                    }
+                }
+                None => problem.help("declare the out of that stage so: out shards: file"),
+            };
+            self.report(problem);
         }
         if stage.max.is_none() {
             let name = &stage.name.text;
@@ -79,6 +95,20 @@ impl<'p> Checker<'p> {
             );
         }
         axis.ty.as_ref().map_or(Type::String, |ty| self.written(ty))
+    }
+
+    /// Returns the out that `stage.name` mentions, and where its type is declared.
+    fn out_type(&mut self, mention: &'p Expr, scope: &mut Scope) -> Option<(&'p str, Span)> {
+        let ExprKind::Member { base, name, .. } = &mention.kind else { return None };
+        let found = self.silently(|checker| checker.expr(base, scope));
+        let Type::Stage(stage) = found else { return None };
+        let clauses = &self.stage_tree(stage).clauses;
+        clauses.iter().find_map(|clause| match &clause.kind {
+            ClauseKind::Out { name: own, ty, .. } if own.text == name.text => {
+                Some((own.text.as_str(), ty.span))
+            }
+            _ => None,
+        })
     }
 
     /// Returns the type of the values that an axis goes through, whose list is written in the pipeline.
@@ -130,7 +160,7 @@ impl<'p> Checker<'p> {
                     let message = format!("`except` drops no row of `{stage}`");
                     self.no_value(Code::DEAD_EXCEPT, &message, axis, &found, value.span);
                 }
-                None => self.no_axis(stage, &axes, name),
+                None => self.no_axis(stage, &axes, name, &found),
             }
         }
     }
@@ -208,7 +238,7 @@ impl<'p> Checker<'p> {
                 }
                 None => {
                     is_row = false;
-                    self.no_axis(base, &axes, name);
+                    self.no_axis(base, &axes, name, found);
                 }
             }
         }
@@ -236,11 +266,17 @@ impl<'p> Checker<'p> {
         Some(axis)
     }
 
-    fn no_axis(&mut self, stage: &str, axes: &[AxisInfo], name: &Name) {
+    /// Reports the name of an axis that there is not, whose value has the type `found`.
+    fn no_axis(&mut self, stage: &str, axes: &[AxisInfo], name: &Name, found: &Type) {
         let names: Vec<_> = axes.iter().map(|axis| axis.name.clone()).collect();
         let message = format!("`{stage}` has no axis `{}`", name.text);
         let problem = Diagnostic::error(Code::UNKNOWN_FIELD, name.span, message);
-        self.report(match nearest(&name.text, names.iter().map(String::as_str)) {
+        let only = match axes {
+            [only] if comparable_axis(found, &only.ty) => Some(only.name.as_str()),
+            _ => None,
+        };
+        let near = nearest(&name.text, names.iter().map(String::as_str)).or(only);
+        self.report(match near {
             Some(near) => problem.help(format!("did you mean `{near}`?")).edit(name.span, near),
             None => problem.help(format!("it has {}", list_of(&names))),
         });

@@ -14,7 +14,7 @@ use crate::source::Span;
 use crate::syntax::ast::{Expr, ItemKind, Name};
 
 /// Variables that every shell has: mentioned in a hole they were meant for the shell.
-const SHELL_NAMES: &[&str] = &["HOME", "PATH", "PWD", "USER", "TMPDIR", "LANG", "SHELL"];
+pub(super) const SHELL_NAMES: &[&str] = &["HOME", "PATH", "PWD", "USER", "TMPDIR", "LANG", "SHELL"];
 
 impl<'p> Checker<'p> {
     pub(super) fn name(&mut self, name: &str, span: Span, scope: &mut Scope) -> Type {

@@ -18,11 +18,11 @@ impl<'p> Checker<'p> {
         let found = self.expr(operand, scope);
         match operator {
             UnaryOperator::Not => {
-                self.expect(&found, &Type::Bool, operand.span, "`!`", None);
+                self.expect_operand(&found, &Type::Bool, operand.span, "`!`");
                 Type::Bool
             }
             UnaryOperator::Negate => {
-                self.expect(&found, &Type::INT, operand.span, "`-`", None);
+                self.expect_operand(&found, &Type::INT, operand.span, "`-`");
                 match found {
                     Type::Int(low, high) => match (high.checked_neg(), low.checked_neg()) {
                         (Some(low), Some(high)) => Type::Int(low, high),
@@ -44,8 +44,8 @@ impl<'p> Checker<'p> {
         use BinaryOperator as Op;
         let ty = match operator {
             Op::Or | Op::And => {
-                self.expect(left_type, &Type::Bool, left.span, &symbol(operator), None);
-                self.expect(right_type, &Type::Bool, right.span, &symbol(operator), None);
+                self.expect_operand(left_type, &Type::Bool, left.span, &symbol(operator));
+                self.expect_operand(right_type, &Type::Bool, right.span, &symbol(operator));
                 return Type::Bool;
             }
             Op::Otherwise => match left_type {

@@ -174,10 +174,14 @@ impl<'p> Checker<'p> {
             None if name.text == "all" => {
                 let stage = &self.stage_tree(stage).name.text;
                 let message = format!("`{stage}` is one step, so it has no `all`");
-                self.report(
-                    Diagnostic::error(Code::UNKNOWN_OUT, name.span, message)
-                        .help("mention its outs without `.all`"),
-                );
+                let problem = Diagnostic::error(Code::UNKNOWN_OUT, name.span, message)
+                    .help("mention its outs without `.all`");
+                let text = &self.program.sources.get(name.span.source).text;
+                let dot = name.span.start as usize - 1;
+                self.report(match text.as_bytes()[dot] {
+                    b'.' => problem.edit(Span { start: dot as u32, ..name.span }, ""),
+                    _ => problem,
+                });
                 Type::Unknown
             }
             None => self.no_out(stage, false, name),

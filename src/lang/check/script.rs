@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::cure::quoted;
+use super::name::SHELL_NAMES;
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::ty::Type;
 use crate::source::Span;
 use crate::syntax::ast::{
-    BinaryOperator, ClauseKind, Expr, ExprKind, Piece, ScriptLanguage, StringForm,
+    BinaryOperator, ClauseKind, Expr, ExprKind, Piece, ScriptLanguage, StringForm, StringLiteral,
 };
 use crate::syntax::shell::{self, Quoting, Takes};
 
@@ -36,6 +37,7 @@ impl<'p> Checker<'p> {
         };
         let analysis = shell::analyse(shell, literal);
         for problem in shell::diagnostics(literal, &analysis) {
+            let problem = self.with_open_heredoc(problem, literal, &analysis);
             self.report(problem);
         }
         let holes = literal.pieces.iter().filter_map(|piece| match piece {
@@ -54,7 +56,8 @@ impl<'p> Checker<'p> {
                 (Takes::Int, ty) => self.report(shell::not_an_int(expr, span, &ty.to_string())),
                 (Takes::Words, Type::List(element)) if is_word(element) => {}
                 (Takes::Word, Type::List(element)) if is_word(element) => {
-                    self.report(shell::list_in_word(expr, span));
+                    let problem = self.list_in_word(expr, span, context);
+                    self.report(problem);
                 }
                 (_, ty) if is_word(ty) => {}
                 (_, ty) => self.printable(ty, expr),
@@ -72,16 +75,30 @@ impl<'p> Checker<'p> {
         analysis: &shell::Script,
         scope: &mut Scope,
     ) -> Type {
+        let (place, is_free) = match context.quoting {
+            Quoting::Single => self.within_quotes(span),
+            Quoting::Plain | Quoting::Bare => (span, true),
+        };
         if let ExprKind::Name(name) = &expr.kind
             && self.is_secret(name, scope)
         {
             let written = shell_reference(name, context.quoting, form);
-            let fits = context.quoting != Quoting::Single;
-            let how = match fits {
-                true => "as the shell does",
-                false => "as the shell does, outside of the quotes",
+            let how = match context.quoting {
+                Quoting::Single => "as the shell does, outside of the quotes",
+                Quoting::Plain | Quoting::Bare => "as the shell does",
             };
-            self.secret_in_hole((name, &written), (expr.span, span), (how, fits), scope);
+            self.secret_in_hole((name, &written), (expr.span, place), (how, is_free), scope);
+            return Type::Unknown;
+        }
+        if let ExprKind::Name(name) = &expr.kind
+            && SHELL_NAMES.contains(&name.as_str())
+            && !self.is_visible(name, scope)
+        {
+            let written = shell_reference(name, context.quoting, form);
+            let message = format!("nothing is called `{name}`");
+            let problem = Diagnostic::error(Code::UNKNOWN_NAME, expr.span, message)
+                .help(format!("a variable of the shell is written as the shell does: {written}"));
+            self.report(if is_free { problem.edit(place, written) } else { problem });
             return Type::Unknown;
         }
         if let ExprKind::Name(name) = &expr.kind
@@ -93,13 +110,81 @@ impl<'p> Checker<'p> {
             let written = shell_reference(name, context.quoting, form);
             let problem = Diagnostic::error(Code::SHELL_VARIABLE, expr.span, message)
                 .help(format!("write it as the shell does: {written}"));
-            self.report(match context.quoting {
-                Quoting::Single => problem,
-                Quoting::Plain | Quoting::Bare => problem.edit(span, written),
-            });
+            self.report(if is_free { problem.edit(place, written) } else { problem });
             return Type::Unknown;
         }
         if context.takes == Takes::Words { self.words(expr, scope) } else { self.expr(expr, scope) }
+    }
+
+    /// Adds to the diagnostic of a hole in a quoted heredoc how it is cured: the quotes go, where nothing
+    /// else in it would be read otherwise then.
+    fn with_open_heredoc(
+        &self,
+        problem: Diagnostic,
+        script: &StringLiteral,
+        analysis: &shell::Script,
+    ) -> Diagnostic {
+        let holes = script.pieces.iter().filter_map(|piece| match piece {
+            Piece::Hole { span, .. } => Some(*span),
+            Piece::Text { .. } => None,
+        });
+        let context = holes.zip(&analysis.holes).find(|(span, _)| *span == problem.span);
+        let Some((hole, shell::Context { takes: Takes::Nothing(reason), .. })) = context else {
+            return problem;
+        };
+        let shell::Unsafe::QuotedHeredoc(delimiter) = reason else { return problem };
+        let text = &self.program.sources.get(hole.source).text;
+        let quoted = [format!("'{delimiter}'"), format!("\"{delimiter}\"")];
+        let before = &text[..hole.start as usize];
+        let begin = quoted.iter().filter_map(|quoted| {
+            let at = before.rfind(quoted.as_str())?;
+            let opener = before[..at].trim_end_matches([' ', '-']);
+            opener.ends_with("<<").then_some((at, quoted.len()))
+        });
+        let Some((at, len)) = begin.max() else { return problem };
+        let lines = text[at + len..].lines().skip(1);
+        let mut body = lines.take_while(|line| line.trim() != delimiter);
+        match body.any(|line| line.contains(['$', '`', '\\'])) {
+            true => problem,
+            false => problem.edit(Span::new(hole.source, at, at + len), delimiter),
+        }
+    }
+
+    /// Returns the place of a hole in single quotes with those, and whether they hold the hole alone.
+    fn within_quotes(&self, hole: Span) -> (Span, bool) {
+        let text = &self.program.sources.get(hole.source).text;
+        let range = hole.range();
+        let is_alone = text[..range.start].ends_with('\'') && text[range.end..].starts_with('\'');
+        let around = Span { start: hole.start.saturating_sub(1), end: hole.end + 1, ..hole };
+        if is_alone { (around, true) } else { (hole, false) }
+    }
+
+    /// Returns the diagnostic for a list where the shell takes one word, with what to do.
+    fn list_in_word(&self, expr: &Expr, span: Span, context: &shell::Context) -> Diagnostic {
+        let problem = shell::list_in_word(expr, span);
+        let text = &self.program.sources.get(span.source).text;
+        let (before, after) = (&text[..span.start as usize], &text[span.end as usize..]);
+        // Quotes around the list alone, as a word of their own, are too much.
+        for quote in ["\\\"", "\"", "'"] {
+            let around = before.strip_suffix(quote).zip(after.strip_prefix(quote));
+            let is_word = around.is_some_and(|(before, after)| {
+                before.ends_with([' ', '\t', '\n'])
+                    && after.starts_with([' ', '\t', '\n', '"', ';', ')'])
+            });
+            if is_word && context.quoting != Quoting::Bare {
+                let len = quote.len() as u32;
+                let place = Span { start: span.start - len, end: span.end + len, ..span };
+                let hole = self.program.sources.text(span).to_owned();
+                return problem
+                    .help(format!("write it without the quotes: {hole}"))
+                    .edit(place, hole);
+            }
+        }
+        let list = self.program.sources.text(expr.span);
+        let join = format!("join({list}, \" \")");
+        problem
+            .help(format!("make it one text: {{{{{join}}}}}; or give it a word of its own"))
+            .edit(expr.span, join)
     }
 
     /// Returns the type of what becomes the words of a command. A list that is written there may mix
@@ -159,7 +244,7 @@ impl<'p> Checker<'p> {
             }
             let name = &variable.name;
             if self.is_secret(name, scope) {
-                problems.push(self.not_taken(name, variable.span));
+                problems.push(self.not_taken(name, variable.span, stage));
                 continue;
             }
             let text = self.program.sources.text(variable.span);
@@ -202,6 +287,9 @@ impl<'p> Checker<'p> {
             );
             let problem = Diagnostic::error(Code::TYPE_MISMATCH, argv.span, message);
             self.report(match found.fits(&Type::String) {
+                true if text.starts_with('"') => problem
+                    .help(format!("write: run sh {text}"))
+                    .edit(Span::at(argv.span.source, argv.span.start as usize), "sh "),
                 true => problem.help(format!("write: run sh {text}")),
                 false => problem.help("write: run [\"program\", \"argument\"]"),
             });

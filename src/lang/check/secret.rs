@@ -4,10 +4,11 @@
 use super::cure::quoted;
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::lang::edit;
 use crate::lang::nearest::nearest;
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
-use crate::syntax::ast::{ClauseKind, Expr, ExprKind, ItemKind, Name, SecretUse};
+use crate::syntax::ast::{ClauseKind, Expr, ExprKind, ItemKind, Name, SecretUse, Stage};
 
 impl<'p> Checker<'p> {
     pub(super) fn secret_item(&mut self, name: &'p Name) {
@@ -114,9 +115,15 @@ impl<'p> Checker<'p> {
     }
 
     /// Returns the diagnostic for a variable of the shell that is a secret nobody gave to the stage.
-    pub(super) fn not_taken(&self, name: &str, span: Span) -> Diagnostic {
+    pub(super) fn not_taken(&self, name: &str, span: Span, stage: &Stage) -> Diagnostic {
         let message = format!("`{name}` is a secret that this stage does not have");
-        Diagnostic::error(Code::SECRET, span, message)
-            .help(format!("give it to the stage by a clause: secret {name}"))
+        let clause = format!("secret {name}");
+        let problem = Diagnostic::error(Code::SECRET, span, message)
+            .help(format!("give it to the stage by a clause: {clause}"));
+        let text = &self.program.sources.get(stage.name.span.source).text;
+        match edit::new_clause(text, stage, &clause) {
+            Some(edit) => problem.edit(edit.span, edit.text),
+            None => problem,
+        }
     }
 }

@@ -3,6 +3,7 @@
 use super::cure::quoted;
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::lang::edit;
 use crate::lang::meaning::Meaning;
 use crate::lang::ty::{ItemRef, Type};
 use crate::plan::step::MAX_SERVICES;
@@ -20,7 +21,10 @@ impl<'p> Checker<'p> {
             if stage.kind == StageKind::Service {
                 let message = "a service has no services of its own";
                 let help = "give them to the stage: all that it has can reach each other";
-                self.report(Diagnostic::error(Code::BAD_SERVICE, clause.span, message).help(help));
+                self.no_line(
+                    Diagnostic::error(Code::BAD_SERVICE, clause.span, message).help(help),
+                    clause.span,
+                );
             }
             if count == MAX_SERVICES + 1 {
                 let message = format!("a stage has at most {MAX_SERVICES} services");
@@ -65,6 +69,15 @@ impl<'p> Checker<'p> {
         };
         self.report(problem);
         Type::Unknown
+    }
+
+    /// Reports what a line is too much for; to delete it cures that.
+    fn no_line(&mut self, problem: Diagnostic, line: Span) {
+        let text = &self.program.sources.get(line.source).text;
+        self.report(match edit::lines_of(text, line) {
+            Some(lines) => problem.edit(lines, ""),
+            None => problem,
+        });
     }
 
     /// Returns the diagnostic for a service with parameters that is not called.

@@ -198,12 +198,16 @@ impl<'p> Checker<'p> {
         let who = if kind == StageKind::Service { "service" } else { "stage" };
         let own = || fields::FIELDS.iter().filter(|field| field.is_of(kind));
         if let Some(cure) = fields::foreign(text) {
-            return Diagnostic::error(
+            let problem = Diagnostic::error(
                 Code::FOREIGN_HABIT,
                 name.span,
                 format!("a {who} has no field `{text}`"),
             )
             .help(cure);
+            return match text == "retry" && matches!(value.kind, ExprKind::Int(_)) {
+                true => problem.edit(name.span, "retries"),
+                false => problem,
+            };
         }
         let problem = Diagnostic::error(
             Code::UNKNOWN_FIELD,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::cure::{loosely, quoted};
+use super::cure::{loosely, operand, quoted};
 use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::nearest::nearest;
@@ -197,6 +197,17 @@ impl<'p> Checker<'p> {
             problem = cure.of(problem, span);
         }
         self.report(problem);
+    }
+
+    /// Reports one side of an operator that does not fit: a cure of it may need brackets.
+    pub(super) fn expect_operand(&mut self, found: &Type, wanted: &Type, span: Span, sign: &str) {
+        let known = self.diagnostics.len();
+        self.expect(found, wanted, span, sign, None);
+        for problem in &mut self.diagnostics[known..] {
+            if let Some(edit) = &mut problem.edit {
+                edit.text = operand(&edit.text);
+            }
+        }
     }
 }
 

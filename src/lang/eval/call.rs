@@ -208,9 +208,16 @@ impl<'p> Evaluator<'p> {
                 let words = error.to_string();
                 let reason = words.lines().last().unwrap_or_default().trim_start_matches("error: ");
                 let message = format!("{regex:?} is no regular expression: {reason}");
-                self.fail(Diagnostic::error(Code::BAD_LITERAL, span, message).help(
-                    "a sign that is meant literally has a `\\` before it, in a text without escapes: r\"rel\\(\"",
-                ))
+                let problem = Diagnostic::error(Code::BAD_LITERAL, span, message);
+                let escaped = regex::escape(regex);
+                let is_literal = self.program.sources.text(span) == format!("{regex:?}");
+                // Where other signs have a meaning, this one may have been to have one, too.
+                self.fail(match escaped.len() == regex.len() + 1 && is_literal {
+                    true => problem
+                        .help(format!("a sign that is meant literally has a `\\` before it, in a text without escapes: r\"{escaped}\""))
+                        .edit(span, format!("r\"{escaped}\"")),
+                    false => problem.help("a sign that is meant literally has a `\\` before it, in a text without escapes: r\"rel\\(\""),
+                })
             }
         }
     }

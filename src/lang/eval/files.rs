@@ -1,6 +1,7 @@
 //! Evaluating what names files: paths, globs and sets of them. Knows which files there are; does not
 //! know where they stand in a step.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Evaluated, Evaluator, Frame};
@@ -128,6 +129,35 @@ impl<'p> Evaluator<'p> {
         (near != path).then_some(near)
     }
 
+    /// Returns the edit that adds an argument to the call of `files` around an argument of it.
+    fn more_argument(&self, call: Span, argument: &str) -> (Span, String) {
+        let text = self.program.sources.text(call);
+        let inner = text[..text.len() - 1].trim_end();
+        let at = call.start as usize + inner.len();
+        let comma = if inner.ends_with(',') { " " } else { ", " };
+        (Span::at(call.source, at), format!("{comma}{argument}"))
+    }
+
+    /// Returns the glob that is nearest to `folder/*.ending`, which matches nothing: the folder's files
+    /// have one other ending like that, or those of that ending stand in one other folder.
+    fn other_glob(&mut self, path: &str, at: Span) -> Evaluated<Option<String>> {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let Some(ending) = ending_of(name) else { return Ok(None) };
+        if parent(path).contains(['*', '?', '[', '{']) {
+            return Ok(None);
+        }
+        let names = self.globber.names(parent(path));
+        let endings = names.iter().filter_map(|name| Some(name.rsplit_once('.')?.1));
+        let like: BTreeSet<_> = endings.filter(|it| it.starts_with(&ending[..1])).collect();
+        if let Some(only) = like.first().filter(|_| like.len() == 1) {
+            return Ok(Some(join(parent(path), &format!("*.{only}"))));
+        }
+        let elsewhere = self.glob("", &format!("**/{name}"), at, false)?;
+        let folders: BTreeSet<_> = elsewhere.iter().map(|file| parent(path_of(file))).collect();
+        let only = folders.first().filter(|_| folders.len() == 1);
+        Ok(only.map(|folder| join(folder, name)))
+    }
+
     pub(super) fn files(
         &mut self,
         arguments: &'p [Argument],
@@ -154,7 +184,7 @@ impl<'p> Evaluator<'p> {
         for (value, at) in &positive {
             let matched = self.matched(value, *at, with_ignored, frame)?;
             if matched.is_empty() && !is_optional {
-                return self.empty_glob(value, *at, frame);
+                return self.empty_glob(value, (*at, span), frame);
             }
             found.push(matched);
         }
@@ -220,7 +250,12 @@ impl<'p> Evaluator<'p> {
         }
     }
 
-    fn empty_glob<T>(&mut self, value: &Value, at: Span, frame: &Frame<'p>) -> Evaluated<T> {
+    fn empty_glob<T>(
+        &mut self,
+        value: &Value,
+        (at, call): (Span, Span),
+        frame: &Frame<'p>,
+    ) -> Evaluated<T> {
         let glob = value.text(frame.folder).unwrap_or_default();
         let problem = Diagnostic::error(Code::EMPTY_GLOB, at, format!("{glob:?} matches no file"));
         let path = project_path(frame.folder, &glob).unwrap_or_default();
@@ -234,11 +269,25 @@ impl<'p> Evaluator<'p> {
         }
         if !self.glob(frame.folder, &glob, at, true)?.is_empty() {
             let help = "git ignores what it matches; to take ignored files too, add: ignored: true";
-            return self.fail(problem.help(help));
+            let (place, text) = self.more_argument(call, "ignored: true");
+            return self.fail(problem.help(help).edit(place, text));
+        }
+        let is_literal = self.program.sources.text(at) == format!("{glob:?}");
+        if is_literal
+            && self.nearest_path(&path).is_none()
+            && let Some(other) = self.other_glob(&path, at)?
+        {
+            let near = format!("{:?}", relative(frame.folder, &other));
+            return self.fail(problem.help(format!("did you mean {near}?")).edit(at, near));
         }
         let problem = self.with_nearest(problem, &path, &glob, frame.folder, at);
         self.fail(problem)
     }
+}
+
+/// Returns the `c` of `*.c`.
+fn ending_of(glob: &str) -> Option<&str> {
+    glob.strip_prefix("*.").filter(|ending| ending.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
 
 /// Puts the elements of nested lists behind each other.

@@ -32,7 +32,13 @@ impl<'p> Evaluator<'p> {
             if let Some(other) = kept.iter().find(|other| is_near(other)) {
                 let message = format!("`{path}` and `{other}` are kept, and one lies in the other");
                 let problem = Diagnostic::error(Code::CLASHING_PATHS, span, message);
-                return self.fail(problem.help("keep the outer one only"));
+                let problem = problem.help("keep the outer one only");
+                let is_inner = files::below(other, &path).is_some();
+                return self.fail(match &value.kind {
+                    ExprKind::List(written) if is_inner && at > 0 && at < written.len() => problem
+                        .edit(Span { start: written[at - 1].span.end, ..written[at].span }, ""),
+                    _ => problem,
+                });
             }
             let sets = &self.file_sets;
             if builder.inputs.covers(|set| sets[set.index()].paths.clone(), &path) {

@@ -121,7 +121,7 @@ impl<'p> Evaluator<'p> {
         let mut values = Vec::new();
         let too_many = self.cross(&stage.axes, &mut frame, max, &mut values)?;
         if too_many {
-            return self.too_many_rows(stage, max);
+            return self.too_many_rows(stage, max, &mut frame);
         }
         let mut rows: Vec<_> =
             values.into_iter().map(|values| row(stage, values, frame.folder)).collect();
@@ -149,10 +149,14 @@ impl<'p> Evaluator<'p> {
         };
         let span = written.map_or(first.span.to(last.span), |element| element.span);
         let message = format!("`{}` has the row {} twice", stage.name.text, bracketed(&row.texts));
-        self.fail(
-            Diagnostic::error(Code::DUPLICATE_ROW, span, message)
-                .help("take one of the two out of the list"),
-        )
+        let problem = Diagnostic::error(Code::DUPLICATE_ROW, span, message)
+            .help("take one of the two out of the list");
+        self.fail(match (&first.kind, written) {
+            (ExprKind::List(elements), Some(_)) if at > 0 => {
+                problem.edit(Span { start: elements[at - 1].span.end, ..span }, "")
+            }
+            _ => problem,
+        })
     }
 
     /// Binds every axis to each of its values in turn, the last one fastest. Returns whether there
@@ -184,22 +188,49 @@ impl<'p> Evaluator<'p> {
         Ok(false)
     }
 
-    fn too_many_rows(&mut self, stage: &Stage, max: usize) -> Evaluated<Matrix> {
+    /// Returns how many rows a stage has that has more than `max`, if it may have so many.
+    fn count_of_rows(
+        &mut self,
+        stage: &'p Stage,
+        frame: &mut Frame<'p>,
+        max: usize,
+    ) -> Evaluated<Option<usize>> {
+        // What is counted is made: not more than that again.
+        let most = MAX_STEPS.min(max.saturating_mul(4));
+        let mut rows = Vec::new();
+        let too_many = self.cross(&stage.axes, frame, most, &mut rows)?;
+        Ok((!too_many).then_some(rows.len()))
+    }
+
+    fn too_many_rows(
+        &mut self,
+        stage: &'p Stage,
+        max: usize,
+        frame: &mut Frame<'p>,
+    ) -> Evaluated<Matrix> {
         let message = format!("`{}` has more than {max} rows", stage.name.text);
         let last = &stage.axes[stage.axes.len() - 1].values;
         let span = stage.axes[0].name.span.to(last.span);
         let problem = Diagnostic::error(Code::MATRIX_TOO_LARGE, span, message);
-        self.fail(match &stage.max {
-            Some(max) => problem
-                .also(max.span, "the limit is declared here")
-                .help(format!("make it larger, up to {MAX_STEPS}, or the lists shorter")),
+        let problem = match &stage.max {
+            Some(limit) => {
+                let problem = problem.also(limit.span, "the limit is declared here");
+                match self.count_of_rows(stage, frame, max)? {
+                    Some(count) => problem
+                        .help(format!("write: max: {count}; or make the lists shorter"))
+                        .edit(limit.span, count.to_string()),
+                    None => problem
+                        .help(format!("make it larger, up to {MAX_STEPS}, or the lists shorter")),
+                }
+            }
             None => {
                 let at = Span::at(span.source, span.end as usize);
                 problem
                     .help("say behind the axes how many you expect: max: 1000")
                     .edit(at, ", max: 1000")
             }
-        })
+        };
+        self.fail(problem)
     }
 
     fn drop_rows(

@@ -7,11 +7,12 @@ use super::step::Builder;
 use super::{Evaluated, Evaluator, Frame};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::files;
+use crate::lang::edit;
 use crate::lang::value::Value;
 use crate::plan::artifact::Out;
 use crate::plan::step::{Command, Language, Place, Text};
 use crate::source::Span;
-use crate::syntax::ast::{Piece, ScriptLanguage, Shell, StringLiteral};
+use crate::syntax::ast::{ItemKind, Piece, ScriptLanguage, Shell, Stage, StringLiteral};
 use crate::syntax::shell;
 
 impl<'p> Evaluator<'p> {
@@ -77,6 +78,17 @@ impl<'p> Evaluator<'p> {
         }
     }
 
+    /// Returns the stage whose text a place lies in.
+    pub(super) fn stage_around(&self, span: Span) -> Option<&'p Stage> {
+        let (_, module) = self.program.iter().find(|(_, it)| it.ast.source == span.source)?;
+        module.ast.items.iter().find_map(|item| match &item.kind {
+            ItemKind::Stage(stage) if item.span.range().contains(&(span.start as usize)) => {
+                Some(stage)
+            }
+            _ => None,
+        })
+    }
+
     /// Warns of words that name a file of the project which the step does not have.
     pub(super) fn uncovered(&mut self, words: Vec<(&str, Span)>, folder: &str, builder: &Builder) {
         let sets = &self.file_sets;
@@ -109,7 +121,13 @@ impl<'p> Evaluator<'p> {
             let message = format!("the step does not have `{word}`: no input covers it");
             let problem = Diagnostic::warning(Code::UNCOVERED_PATH, span, message)
                 .help(format!("add a clause: {cure}"));
-            self.diagnostics.push(problem);
+            let text = &self.program.sources.get(span.source).text;
+            let stage = self.stage_around(span);
+            let edit = stage.and_then(|stage| edit::new_clause(text, stage, &cure));
+            self.diagnostics.push(match edit {
+                Some(edit) => problem.edit(edit.span, edit.text),
+                None => problem,
+            });
         }
     }
 }

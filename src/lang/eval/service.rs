@@ -4,6 +4,7 @@
 use super::step::{Builder, OwnService, Readiness, Subject};
 use super::{Evaluated, Evaluator, Frame, Needs, StepIds, Stop};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::lang::edit;
 use crate::lang::ty::ItemRef;
 use crate::lang::value::{ServiceValue, Value};
 use crate::plan::step::{Network, Service, ServiceUse};
@@ -84,7 +85,15 @@ impl<'p> Evaluator<'p> {
             }
             Network::None | Network::Loopback => "delete the line",
         };
-        self.fail(Diagnostic::error(Code::BAD_SERVICE, span, message).help(help))
+        let problem = Diagnostic::error(Code::BAD_SERVICE, span, message).help(help);
+        let clauses = self.stage_around(span).into_iter().flat_map(|stage| &stage.clauses);
+        let line = clauses.map(|clause| clause.span).find(|clause| clause.end == span.end);
+        let text = &self.program.sources.get(span.source).text;
+        let lines = line.and_then(|line| edit::lines_of(text, line));
+        self.fail(match lines.filter(|_| network != Network::Full) {
+            Some(lines) => problem.edit(lines, ""),
+            None => problem,
+        })
     }
 
     fn port_taken<T>(&mut self, port: u16, name: &Name, other: &Name) -> Evaluated<T> {

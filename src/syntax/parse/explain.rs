@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::Failure;
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Edit};
 use crate::source::{SourceId, Span};
 use crate::syntax::scan::{self, RESERVED, Token, TokenKind};
 
@@ -98,6 +98,33 @@ impl Part<'_> {
         match self.advice(&found, before, &expected) {
             Some(help) => finding.help(help),
             None => finding,
+        }
+    }
+
+    /// Returns the change that mends a part, if there is only one thing to write, or to take away.
+    /// Whether the part then fits is not known here.
+    pub(super) fn mending(&self, failure: &Failure, finding: &Diagnostic) -> Option<Edit> {
+        let Found::Token(_, found) = self.found(failure.at) else { return None };
+        if self.is_in_string(failure.at) || finding.span != found {
+            return None;
+        }
+        let text = &self.text[found.range()];
+        let before = self.before(failure.at);
+        let edit = |span, text: &str| Some(Edit { span, text: text.to_owned() });
+        if text == "-" && before.is_none() {
+            let rest = &self.text[found.end as usize..];
+            let blanks = rest.len() - rest.trim_start_matches(' ').len();
+            return edit(Span { end: found.end + blanks as u32, ..found }, "");
+        }
+        let expected = self.expected(failure);
+        let end = Span::at(self.source, self.tokens[before?].end as usize);
+        match (text, &expected.words[..]) {
+            ("=", [":"]) => edit(found, ":"),
+            (":", ["="]) => edit(found, "="),
+            (",", _) if expected.may_end() => edit(found, ""),
+            (_, [mark @ (":" | ",")]) if !expected.value && !expected.name => edit(end, mark),
+            (_, ["="]) if !expected.value && !expected.name => edit(end, " ="),
+            _ => None,
         }
     }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::build::Builder;
 use super::explain::{Part, PartKind};
 use super::{File, Limit, Rule, failure, habits, run};
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Edit};
 use crate::source::Span;
 use crate::syntax::ast::{DataFile, Item, ItemKind, Name, Stage};
 use crate::syntax::outline::{ITEM_WORDS, ItemOutline, Outline, Unbalanced, findings_in};
@@ -363,6 +363,12 @@ impl<'a> ItemParser<'a> {
                 )
             }
             "run" if next_is_word => self.language(second),
+            _ if LANGUAGES.contains(&word) && self.kind(second) == TokenKind::String => {
+                let message = format!("`{word}` begins no clause: a script stands behind `run`");
+                let at = Span { end: span.start, ..span };
+                let finding = Diagnostic::error(Code::SYNTAX, span, message);
+                Some(finding.help(format!("write: run {word} \"…\"")).edit(at, "run "))
+            }
             "in" | "out" | "env" | "run" | "secret" | "service" => None,
             "if" | "for" => {
                 let message =
@@ -470,6 +476,17 @@ impl<'a> ItemParser<'a> {
         findings_in(&self.reported, span.start..span.end)
     }
 
+    /// Claims that a part fits its rule with a change.
+    fn is_mended(&self, edit: &Edit, part: Span, rule: Rule) -> bool {
+        let text = &self.file.blanked[part.range()];
+        if edit.span.start < part.start || edit.span.end > part.end {
+            return false;
+        }
+        let (start, end) = (edit.span.start - part.start, edit.span.end - part.start);
+        let text = [&text[..start as usize], &edit.text, &text[end as usize..]].concat();
+        run(rule, &text).is_some()
+    }
+
     /// Reports why a part does not fit its rule, unless its tokens say it already. An unbalanced bracket
     /// is told where the grammar got stuck, if that is before the place that the scanner saw.
     pub(super) fn explain(
@@ -492,7 +509,12 @@ impl<'a> ItemParser<'a> {
             return;
         }
         let File { source, text, tokens: all, .. } = self.file;
-        let finding = Part { source, text, tokens: all, range: tokens, kind }.explain(&failure);
+        let part = Part { source, text, tokens: all, range: tokens, kind };
+        let mut finding = part.explain(&failure);
+        if finding.edit.is_none() {
+            let mending = part.mending(&failure, &finding);
+            finding.edit = mending.filter(|edit| self.is_mended(edit, span, rule));
+        }
         self.parsed.found.push(match bracket {
             None => finding,
             Some(bracket) if finding.span.start < bracket.diagnostic.span.start => {

@@ -223,6 +223,12 @@ impl Lexer<'_> {
                 .label("opens here")
                 .also(self.span(end, end), place)
                 .help(help);
+        // What could belong behind the text leaves open where it ends.
+        let rest = self.text[open + len..end].replace("}}", "");
+        let finding = match is_block || rest.contains([')', ']', '}']) || rest.ends_with(',') {
+            true => finding,
+            false => finding.edit(self.span(end, end), "\""),
+        };
         self.report(finding);
     }
 

@@ -83,11 +83,7 @@ pub(crate) fn diagnostics(script: &StringLiteral, analysis: &Script) -> Vec<Diag
 pub(crate) fn list_in_word(expr: &Expr, span: Span) -> Diagnostic {
     let hole = written(expr);
     let message = format!("`{hole}` is a list, but only one word fits here");
-    Diagnostic::error(Code::LIST_IN_WORD, span, message)
-        .label("a list becomes separate words")
-        .help(format!(
-            "put spaces around `{hole}` and no quotes, or make it one string with `join`"
-        ))
+    Diagnostic::error(Code::LIST_IN_WORD, span, message).label("a list becomes separate words")
 }
 
 /// Returns the diagnostic for a value other than an `int` where the shell evaluates it.
