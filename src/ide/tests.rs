@@ -148,8 +148,8 @@ fn names_are_completed_by_where_they_stand() {
         ("use \"./ci/$0\"\n", "box.pipe"),
         ("use $0\n", "std.c std.go std.http std.node std.postgres std.python std.redis std.rust"),
         ("use st$0\n", "std.c std.go std.http std.node std.postgres std.python std.redis std.rust"),
-        ("use std.$0\n", "c go node python rust"),
-        ("use std.ru$0\n", "c go node python rust"),
+        ("use std.$0\n", "c go http node postgres python redis rust"),
+        ("use std.ru$0\n", "c go http node postgres python redis rust"),
         ("use std.c\nlet x = c.$0\n", "object library program"),
         ("use std.c\nbuild x = c.object($0)\n", "+source flags"),
         // Words behind a finished part.
