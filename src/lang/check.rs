@@ -13,6 +13,7 @@ mod name;
 mod note;
 mod operator;
 mod outs;
+mod retype;
 mod script;
 mod secret;
 mod service;
@@ -154,6 +155,8 @@ struct Scope {
     written: BTreeSet<String>,
     /// Whether the name that is looked at is called.
     calls: bool,
+    /// Whether the name that is looked at stands in a list of texts.
+    among_texts: bool,
 }
 
 impl Scope {
@@ -166,6 +169,7 @@ impl Scope {
             outs: Arc::default(),
             written: BTreeSet::new(),
             calls: false,
+            among_texts: false,
         }
     }
 }

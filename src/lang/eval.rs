@@ -2,6 +2,7 @@
 //! a step is run. It trusts what the checker proved and reports only what needs values to be known.
 
 mod call;
+mod clash;
 mod code;
 mod condition;
 mod expr;

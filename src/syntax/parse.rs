@@ -18,6 +18,7 @@ mod explain;
 mod express;
 mod habits;
 mod item;
+mod keys;
 mod literal;
 mod spec;
 

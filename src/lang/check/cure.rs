@@ -5,7 +5,7 @@ use super::Checker;
 use super::expr::list_of;
 use crate::diagnostic::Diagnostic;
 use crate::lang::nearest::nearest;
-use crate::lang::ty::{ItemRef, ModuleId, Type};
+use crate::lang::ty::Type;
 use crate::source::Span;
 use crate::syntax::ast::{ExprKind, ItemKind};
 use crate::syntax::parse;
@@ -14,6 +14,8 @@ use crate::syntax::parse;
 pub(super) struct Cure {
     pub(super) help: String,
     pub(super) edit: Option<String>,
+    /// Where that text goes, if not in the value's place.
+    pub(super) place: Option<Span>,
 }
 
 impl Cure {
@@ -21,26 +23,26 @@ impl Cure {
     pub(super) fn of(self, problem: Diagnostic, span: Span) -> Diagnostic {
         let problem = problem.help(self.help);
         match self.edit {
-            Some(edit) => problem.edit(span, edit),
+            Some(edit) => problem.edit(self.place.unwrap_or(span), edit),
             None => problem,
         }
     }
 
     /// Says what to do.
     fn say(help: impl Into<String>) -> Option<Self> {
-        Some(Self { help: help.into(), edit: None })
+        Some(Self { help: help.into(), edit: None, place: None })
     }
 
     /// Says what to write.
     fn write(edit: impl Into<String>) -> Option<Self> {
         let edit = edit.into();
-        Some(Self { help: format!("write: {edit}"), edit: Some(edit) })
+        Some(Self { help: format!("write: {edit}"), edit: Some(edit), place: None })
     }
 
     /// Says what was likely meant.
     fn guess(edit: impl Into<String>) -> Option<Self> {
         let edit = edit.into();
-        Some(Self { help: format!("did you mean {edit}?"), edit: Some(edit) })
+        Some(Self { help: format!("did you mean {edit}?"), edit: Some(edit), place: None })
     }
 }
 
@@ -55,15 +57,21 @@ impl Checker<'_> {
                 // Of other types nothing says which value that is.
                 let is_empty = matches!(place, Type::Bool | Type::String | Type::List(_));
                 let edit = is_empty.then(|| format!("{} ?? {other}", operand(text)));
-                Some(Cure { help, edit })
+                match self.as_key(text, span) {
+                    Some(cure) => Some(cure),
+                    None => Some(Cure { help, edit, place: None }),
+                }
+            }
+            (Type::String, Type::Bool) => {
+                self.as_switch(text, span).or_else(|| plain(found, &Type::Bool, text))
             }
             (Type::Optional(_), Type::Bool) => Cure::write(format!("{} != none", operand(text))),
             (found, Type::List(element)) if found.fits(element) => Cure::write(format!("[{text}]")),
             (found, Type::List(element)) => {
                 let cure = self.cure(found, element, span)?;
-                match cure.edit {
-                    Some(edit) => Cure::write(format!("[{edit}]")),
-                    None => Some(cure),
+                match (cure.edit, cure.place) {
+                    (Some(edit), None) => Cure::write(format!("[{edit}]")),
+                    (edit, place) => Some(Cure { edit, place, ..cure }),
                 }
             }
             (Type::Enum(found), Type::Verdict) if found.len() == 1 => {
@@ -80,14 +88,8 @@ impl Checker<'_> {
     }
 
     fn is_stage(&self, name: &str, span: Span) -> bool {
-        let modules = &self.program.modules;
-        let module = modules.iter().position(|module| module.ast.source == span.source);
-        let module = ModuleId(module.expect("every span is of a module") as u32);
-        let item = self.symbols[module.index()].get(name);
-        item.is_some_and(|item| match &self.tree(ItemRef { module, item }).kind {
-            ItemKind::Stage(stage) => stage.is_run(),
-            _ => false,
-        })
+        let item = self.item_called(name, span);
+        item.is_some_and(|item| matches!(&item.kind, ItemKind::Stage(stage) if stage.is_run()))
     }
 
     /// Says which out of a stage or row to name; `text` is the stage as it is written.
@@ -104,12 +106,18 @@ impl Checker<'_> {
             [] => Cure {
                 help: format!("`{text}` makes nothing; to wait for it, write: require = [{text}]"),
                 edit: None,
+                place: None,
             },
             [only] => Cure {
                 help: format!("name what it makes: {only}"),
                 edit: (!is_matrix).then(|| only.clone()),
+                place: None,
             },
-            names => Cure { help: format!("name one of its outs: {}", list_of(names)), edit: None },
+            names => Cure {
+                help: format!("name one of its outs: {}", list_of(names)),
+                edit: None,
+                place: None,
+            },
         }
     }
 }
@@ -127,6 +135,7 @@ fn plain(found: &Type, place: &Type, text: &str) -> Option<Cure> {
         (Type::List(_), place) if place.is_text() && *place != Type::File => Some(Cure {
             help: format!("make one text of the list: join({text}, \" \")"),
             edit: Some(format!("join({text}, \" \")")),
+            place: None,
         }),
         (Type::Dir, Type::File) => {
             Cure::say(format!("name the file in it: {text} / \"index.html\""))
@@ -141,6 +150,7 @@ fn plain(found: &Type, place: &Type, text: &str) -> Option<Cure> {
             Some(Cure {
                 help: format!("write it without the quotes: {}", texts[0]),
                 edit: text.starts_with('"').then(|| texts[0].clone()),
+                place: None,
             })
         }
         (Type::Int(..), Type::Duration) if is_number(text) => Cure::write(format!("{text}s")),

@@ -187,7 +187,15 @@ impl<'p> Checker<'p> {
     }
 
     fn list(&mut self, elements: &'p [Expr], scope: &mut Scope) -> Type {
-        let types: Vec<_> = elements.iter().map(|element| self.expr(element, scope)).collect();
+        let is_text = |element: &Expr| matches!(element.kind, ExprKind::String(_));
+        let others = elements.iter().filter(|element| !is_text(element)).count();
+        let mut types = Vec::new();
+        for element in elements {
+            scope.among_texts =
+                others == 1 && elements.len() > 1 && matches!(element.kind, ExprKind::Name(_));
+            types.push(self.expr(element, scope));
+            scope.among_texts = false;
+        }
         let places: Vec<_> =
             types.iter().zip(elements).map(|(ty, element)| (ty, element.span)).collect();
         match self.join_nested(&places) {
@@ -327,11 +335,16 @@ impl<'p> Checker<'p> {
                     [] => problem.help(format!(
                         "`{base}` is one step, not a matrix; mention its outs without an index"
                     )),
-                    axes => {
-                        let axes: Vec<_> =
-                            axes.iter().map(|axis| format!("{}: …", axis.name)).collect();
-                        problem.help(format!("write: {base}[{}]", axes.join(", ")))
-                    }
+                    axes => match self.written_row(*stage, index) {
+                        Some(row) => {
+                            problem.help(format!("write: {base}[{row}]")).edit(index.span, row)
+                        }
+                        None => {
+                            let axes: Vec<_> =
+                                axes.iter().map(|axis| format!("{}: …", axis.name)).collect();
+                            problem.help(format!("write: {base}[{}]", axes.join(", ")))
+                        }
+                    },
                 };
                 self.report(problem);
                 Type::Unknown
@@ -421,8 +434,12 @@ impl<'p> Checker<'p> {
 
 /// Returns what to go through in place of a value that is no list.
 fn list_cure(found: &Type, text: &str) -> Cure {
-    let list = |list: String| Cure { help: format!("make it a list: {list}"), edit: Some(list) };
-    let say = |help: String| Cure { help, edit: None };
+    let list = |list: String| Cure {
+        help: format!("make it a list: {list}"),
+        edit: Some(list),
+        place: None,
+    };
+    let say = |help: String| Cure { help, edit: None, place: None };
     match found {
         Type::Enum(texts) if texts[0].trim().contains([' ', ',']) && text.starts_with('"') => {
             let words = texts[0].split([' ', ',']).filter(|word| !word.is_empty());

@@ -259,6 +259,24 @@ impl<'p> Checker<'p> {
         if is_row { Type::Row(stage) } else { Type::Unknown }
     }
 
+    /// Returns the row at a place that is written out, counted from 0, of axes that are.
+    pub(super) fn written_row(&self, stage: ItemRef, place: &Expr) -> Option<String> {
+        let tree = self.stage_tree(stage);
+        let ExprKind::Int(place) = &place.kind else { return None };
+        let mut place = usize::try_from(*place).ok().filter(|_| tree.except.is_none())?;
+        let mut row = Vec::new();
+        // The last axis is the fastest.
+        for axis in tree.axes.iter().rev() {
+            let ExprKind::List(values) = &axis.values.kind else { return None };
+            let value =
+                values.get(place.checked_rem(values.len())?).filter(|it| it.is_literal())?;
+            row.push(format!("{}: {}", axis.name.text, self.program.sources.text(value.span)));
+            place /= values.len();
+        }
+        row.reverse();
+        (place == 0).then(|| row.join(", "))
+    }
+
     /// Returns the axis that a row or an `except` names.
     fn axis_named<'a>(&mut self, axes: &'a [AxisInfo], name: &Name) -> Option<&'a AxisInfo> {
         let axis = axes.iter().find(|axis| axis.name == name.text)?;

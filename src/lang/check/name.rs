@@ -92,6 +92,11 @@ impl<'p> Checker<'p> {
         if let Some(near) = synonym.or_else(|| self.nearest_name(name, scope)) {
             return problem.help(format!("did you mean `{near}`?")).edit(span, near);
         }
+        if scope.among_texts {
+            return problem
+                .help(format!("a text stands in quotes: {name:?}"))
+                .edit(span, format!("{name:?}"));
+        }
         let rest = &self.program.sources.get(span.source).text[span.end as usize..];
         if library::text(name).is_some() && rest.starts_with('.') {
             return self.use_of_library(problem, name, span);

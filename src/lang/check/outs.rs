@@ -1,5 +1,6 @@
 //! Checking outs: what a stage declares, whether it writes it, and what others name of it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -13,7 +14,8 @@ use crate::lang::nearest::nearest;
 use crate::lang::template::{self, MAX_TEMPLATES};
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
-use crate::syntax::ast::{ClauseKind, Expr, Name, Stage, TypeExpr};
+use crate::syntax::ast::{ClauseKind, Expr, ExprKind, Name, ScriptLanguage, Stage, TypeExpr};
+use crate::syntax::shell::{self, Role};
 
 impl<'p> Checker<'p> {
     /// Returns the outs of a stage, those of its template first.
@@ -128,11 +130,16 @@ impl<'p> Checker<'p> {
                 "write it to {{{{out.{name}}}}} in the script, or say where the script writes it: out {name}: {} = \"path\"",
                 out.ty
             );
-            self.report(
-                Diagnostic::error(Code::OUT_NEVER_WRITTEN, out.span, message)
-                    .label("without a path, Kiln places it and the script asks where")
-                    .help(help),
-            );
+            let problem = Diagnostic::error(Code::OUT_NEVER_WRITTEN, out.span, message)
+                .label("without a path, Kiln places it and the script asks where");
+            let is_only = outs.iter().filter(|(name, out)| !is_written(name, out)).count() == 1;
+            let written = (is_only && out.ty == Type::File).then(|| only_output(stage)).flatten();
+            self.report(match written.zip(end_of_out(stage, name)) {
+                Some((path, end)) => problem
+                    .help(format!("say where the script writes it: out {name}: file = {path:?}"))
+                    .edit(end, format!(" = {path:?}")),
+                None => problem.help(help),
+            });
         }
     }
 
@@ -222,4 +229,35 @@ impl<'p> Checker<'p> {
         });
         Type::Unknown
     }
+}
+
+/// Returns the one file that the scripts of a stage say they write: behind `-o` or `>`.
+fn only_output(stage: &Stage) -> Option<String> {
+    let mut found = BTreeSet::new();
+    for clause in &stage.clauses {
+        let ClauseKind::Script { language: ScriptLanguage::Shell(shell), script } = &clause.kind
+        else {
+            continue;
+        };
+        let ExprKind::String(literal) = &script.kind else { continue };
+        let words = shell::analyse(*shell, literal).words;
+        let behind = |at: usize| at.checked_sub(1).map(|before| words[before].value.as_str());
+        let outputs = words.iter().enumerate().filter(|(at, word)| {
+            let is_named = word.role == Role::Argument && behind(*at) == Some("-o");
+            is_named || word.role == Role::Output
+        });
+        found.extend(outputs.map(|(_, word)| word.value.clone()));
+    }
+    let is_below = |path: &String| !path.starts_with(['/', '-', '~']) && !path.contains("..");
+    found.first().filter(|path| found.len() == 1 && is_below(path)).cloned()
+}
+
+/// Returns the place behind the clause that declares an out without a path.
+fn end_of_out(stage: &Stage, name: &str) -> Option<Span> {
+    stage.clauses.iter().find_map(|clause| match &clause.kind {
+        ClauseKind::Out { name: own, ty, path: None } if own.text == name => {
+            Some(Span::at(ty.span.source, ty.span.end as usize))
+        }
+        _ => None,
+    })
 }

@@ -38,6 +38,7 @@ impl<'p> Checker<'p> {
         let analysis = shell::analyse(shell, literal);
         for problem in shell::diagnostics(literal, &analysis) {
             let problem = self.with_open_heredoc(problem, literal, &analysis);
+            let problem = self.with_end_of_heredoc(problem, script, &analysis);
             self.report(problem);
         }
         let holes = literal.pieces.iter().filter_map(|piece| match piece {
@@ -53,7 +54,14 @@ impl<'p> Checker<'p> {
             match (&context.takes, found.certain()) {
                 (_, Type::Unknown) | (Takes::Nothing(_), _) => {}
                 (Takes::Int, Type::Int(..)) => {}
-                (Takes::Int, ty) => self.report(shell::not_an_int(expr, span, &ty.to_string())),
+                (Takes::Int, ty) => {
+                    let problem = shell::not_an_int(expr, span, &ty.to_string());
+                    let name = self.program.sources.text(expr.span);
+                    self.report(match self.as_number(name, expr.span) {
+                        Some(cure) => cure.of(problem, expr.span),
+                        None => problem,
+                    });
+                }
                 (Takes::Words, Type::List(element)) if is_word(element) => {}
                 (Takes::Word, Type::List(element)) if is_word(element) => {
                     let problem = self.list_in_word(expr, span, context);
@@ -148,6 +156,28 @@ impl<'p> Checker<'p> {
             true => problem,
             false => problem.edit(Span::new(hole.source, at, at + len), delimiter),
         }
+    }
+
+    /// Adds to the diagnostic of a heredoc without an end how it is cured: the quotes that close the block
+    /// go to the column of the line that was to end it, which nothing stands left of.
+    fn with_end_of_heredoc(
+        &self,
+        problem: Diagnostic,
+        script: &Expr,
+        analysis: &shell::Script,
+    ) -> Diagnostic {
+        let endless = analysis.endless.iter().find(|endless| endless.span == problem.span);
+        let text = self.program.sources.text(script.span);
+        let (Some(endless), Some((body, column))) = (endless, block(text)) else { return problem };
+        let indent = |line: &str| line.len() - line.trim_start_matches(' ').len();
+        let ends = |line: &&str| line.trim() == endless.delimiter;
+        let Some(wanted) = body.lines().rfind(ends).map(indent) else { return problem };
+        let mut lines = body.lines().skip(1).filter(|line| !line.trim().is_empty());
+        if wanted <= column || lines.any(|line| indent(line) < wanted) {
+            return problem;
+        }
+        let at = Span::at(script.span.source, script.span.end as usize - "\"\"\"".len());
+        problem.edit(at, " ".repeat(wanted - column))
     }
 
     /// Returns the place of a hole in single quotes with those, and whether they hold the hole alone.
@@ -295,6 +325,13 @@ impl<'p> Checker<'p> {
             });
         }
     }
+}
+
+/// Returns the lines of a block of text up to the quotes that close it, and the column of those.
+fn block(text: &str) -> Option<(&str, usize)> {
+    let inner = text.strip_suffix("\"\"\"").filter(|_| text.contains('\n'))?;
+    let (body, indent) = inner.rsplit_once('\n')?;
+    indent.trim_matches(' ').is_empty().then_some((body, indent.len()))
 }
 
 /// Returns a variable of the shell as it is written in a script of that form, where `quoting` holds.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::cure::loosely;
 use super::expr::list_of;
 use super::{Checker, Scope};
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Edit};
 use crate::lang::builtins::{Accepts, fields};
 use crate::lang::nearest::nearest;
 use crate::lang::ty::{ItemRef, Type};
@@ -190,7 +190,17 @@ impl<'p> Checker<'p> {
             return;
         }
         let found = self.expr(value, scope);
+        let known = self.diagnostics.len();
         self.expect(&found, &wanted, value.span, &what, None);
+        // Who wants more than there is wants all there is. Of ports none is like another.
+        if let (Type::Int(low, high), Type::Int(min, max)) = (&found, &wanted)
+            && low == high
+            && matches!(field.name, "cpus" | "retries")
+            && let Some(problem) = self.diagnostics.get_mut(known)
+        {
+            let near = (*low).clamp(*min, *max).to_string();
+            problem.edit = Some(Edit { span: value.span, text: near });
+        }
     }
 
     fn unknown_field(&self, kind: StageKind, name: &Name, value: &Expr) -> Diagnostic {

@@ -204,7 +204,7 @@ impl<'p> Checker<'p> {
         let known = self.diagnostics.len();
         self.expect(found, wanted, span, sign, None);
         for problem in &mut self.diagnostics[known..] {
-            if let Some(edit) = &mut problem.edit {
+            if let Some(edit) = problem.edit.as_mut().filter(|edit| edit.span == span) {
                 edit.text = operand(&edit.text);
             }
         }

@@ -107,9 +107,14 @@ impl<'p> Evaluator<'p> {
         }
         let text = self.program.sources.text(hole.span);
         let message = format!("`{text}` is {number}, which Node can not tell from its neighbours");
+        let as_text = match text.parse::<i64>() {
+            Ok(_) => format!("{text:?}"),
+            Err(_) => format!("\"{{{{{text}}}}}\""),
+        };
         self.fail(
             Diagnostic::error(Code::NO_RESULT, hole.span, message)
-                .help(format!("pass it as a text: \"{{{{{text}}}}}\"")),
+                .help(format!("pass it as a text: {as_text}"))
+                .edit(hole.span, as_text),
         )
     }
 }

@@ -289,7 +289,7 @@ impl<'p> Evaluator<'p> {
             files::below(&other.path, &at).is_some() || files::below(&at, &other.path).is_some()
         });
         if let Some(other) = clash {
-            let problem = clash_of(&name.text, &at, other, span);
+            let problem = self.clash_of(&name.text, &at, other, span);
             return self.fail(problem);
         }
         builder.outs.insert(name.text.clone(), at.as_str().into());
@@ -540,22 +540,6 @@ pub(super) fn step_kind(kind: StageKind) -> StepKind {
         StageKind::Test => StepKind::Test,
         StageKind::Service => StepKind::Service,
     }
-}
-
-/// Two outs of which one lies in the other, or both at one path.
-fn clash_of(name: &str, at: &str, other: &Out, span: Span) -> Diagnostic {
-    let error = |message: String| Diagnostic::error(Code::CLASHING_PATHS, span, message);
-    if other.path == at {
-        let message = format!("the outs `{}` and `{name}` have one path: `{at}`", other.name);
-        return error(message).help("take one of them away, or give it another path");
-    }
-    let (outer, inner) = match files::below(at, &other.path) {
-        Some(_) => (name, other.name.as_str()),
-        None => (other.name.as_str(), name),
-    };
-    error(format!("the out `{inner}` lies inside the out `{outer}`")).help(format!(
-        "take `{inner}` away; who needs it names a part of the folder: {outer} / \"…\""
-    ))
 }
 
 /// Returns whether a clause takes the place of another: a field, variable or out of the same name.

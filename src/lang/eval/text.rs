@@ -105,6 +105,9 @@ impl Inputs {
     }
 }
 
+/// A NUL character as it is written in a text.
+const NUL: &str = "\\u{0}";
+
 impl<'p> Evaluator<'p> {
     /// Puts what an `in` clause takes at its place.
     pub(super) fn place(
@@ -232,12 +235,16 @@ impl<'p> Evaluator<'p> {
         }
         let shown = self.program.sources.text(span);
         let problem = match () {
-            () if has_nul => Diagnostic::error(
-                Code::NO_RESULT,
-                span,
-                format!("`{shown}` holds a NUL character, which no program can be given"),
-            )
-            .help("take the character out: no argument and no variable can hold it"),
+            () if has_nul => {
+                let message =
+                    format!("`{shown}` holds a NUL character, which no program can be given");
+                let problem = Diagnostic::error(Code::NO_RESULT, span, message)
+                    .help("take the character out: no argument and no variable can hold it");
+                match shown.starts_with('"') && shown.contains(NUL) {
+                    true => problem.edit(span, shown.replace(NUL, "")),
+                    false => problem,
+                }
+            }
             () if bytes > MAX_TEXT_BYTES => Diagnostic::error(
                 Code::OVER_BUDGET,
                 span,

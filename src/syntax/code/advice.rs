@@ -22,7 +22,7 @@ pub(crate) fn diagnostics(
             Piece::Text { .. } => None,
         })
         .collect();
-    let advice = Advice { dialect: code.dialect, holes: &holes, is_text };
+    let advice = Advice { dialect: code.dialect, script, holes: &holes, is_text };
     let mut found: Vec<_> = (0..holes.len())
         .filter_map(|hole| advice.refusal(hole, code.holes[hole].as_ref()?))
         .collect();
@@ -47,6 +47,7 @@ pub(crate) fn diagnostics(
 
 struct Advice<'a> {
     dialect: Dialect,
+    script: &'a StringLiteral,
     holes: &'a [(&'a Expr, Span)],
     is_text: &'a [bool],
 }
@@ -83,12 +84,24 @@ impl Advice<'_> {
             }
             Refusal::Joined => problem("right beside another value")
                 .help(format!("say what joins the two: … + {}", self.read(hole, false))),
-            Refusal::Member => problem("where the name of a member is written").help(
+            Refusal::Member => {
+                let problem = problem("where the name of a member is written");
                 match self.dialect {
-                    Dialect::Python => format!("read it by its name: `getattr(object, {shown})`"),
-                    Dialect::JavaScript => format!("read it by its name: `object[{shown}]`"),
-                },
-            ),
+                    Dialect::Python => problem
+                        .help(format!("read it by its name: `getattr(object, {shown})`")),
+                    Dialect::JavaScript => {
+                        let problem =
+                            problem.help(format!("read it by its name: `object[{shown}]`"));
+                        match self.is_behind_dot(span) {
+                            true => {
+                                let place = Span { start: span.start - 1, ..span };
+                                self.edit(problem, hole, place, format!("[{shown}]"))
+                            }
+                            false => problem,
+                        }
+                    }
+                }
+            }
             Refusal::Name(word) => problem(&format!("behind `{word}`, where a name is written"))
                 .help(match (self.dialect, *word) {
                     (Dialect::Python, "import" | "from") => {
@@ -99,6 +112,16 @@ impl Advice<'_> {
                     }
                     _ => format!("write the name out, and use the value: `value = {shown}`"),
                 }),
+        })
+    }
+
+    /// Claims that a single dot stands right before a place.
+    fn is_behind_dot(&self, place: Span) -> bool {
+        self.script.pieces.iter().any(|piece| match piece {
+            Piece::Text { text, span } => {
+                span.end == place.start && text.ends_with('.') && !text.ends_with("?.")
+            }
+            Piece::Hole { .. } => false,
         })
     }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::build::Builder;
 use super::explain::{Part, PartKind};
-use super::{File, Limit, Rule, failure, habits, run};
+use super::{File, Limit, Rule, failure, habits, keys, run};
 use crate::diagnostic::{Code, Diagnostic, Edit};
 use crate::source::Span;
 use crate::syntax::ast::{DataFile, Item, ItemKind, Name, Stage};
@@ -64,7 +64,7 @@ pub(super) fn items(file: File<'_>, outline: Outline, reported: Vec<Diagnostic>)
 }
 
 pub(super) struct ItemParser<'a> {
-    file: File<'a>,
+    pub(super) file: File<'a>,
     /// Findings about tokens, by place.
     reported: Vec<Diagnostic>,
     /// Items of which one finding says all, by place.
@@ -77,7 +77,7 @@ impl<'a> ItemParser<'a> {
         self.file.tokens[at].text(self.file.text)
     }
 
-    fn kind(&self, at: usize) -> TokenKind {
+    pub(super) fn kind(&self, at: usize) -> TokenKind {
         self.file.tokens[at].kind
     }
 
@@ -118,7 +118,11 @@ impl<'a> ItemParser<'a> {
         let name = words.get(1).filter(|&&at| self.kind(at) == TokenKind::Word);
         let name =
             name.map(|&at| Name { text: self.word(at).into(), span: self.span(&(at..at + 1)) });
-        if let Some(finding) = self.not_here(words) {
+        if let Some(mut finding) = self.not_here(words) {
+            if words.first().is_some_and(|&at| self.word(at) == "stages") && finding.edit.is_none()
+            {
+                finding = self.without_stages(finding, &item);
+            }
             self.skipped.push(self.span(&item.tokens));
             self.parsed.found.push(finding);
             return self.push(&item, is_pub, ItemKind::Broken(name));
@@ -238,6 +242,9 @@ impl<'a> ItemParser<'a> {
         let pair = run(Rule::item, text)?.next()?;
         let mut builder = self.builder(offset);
         let kind = builder.item(pair);
+        for finding in &mut builder.diagnostics {
+            self.say_in_pipe(finding, &item.clauses);
+        }
         self.take(builder);
         Some(kind)
     }
@@ -251,12 +258,21 @@ impl<'a> ItemParser<'a> {
         let mut bracket = item.bracket.take();
         let mut stage = self.stage_head(head, &mut bracket);
         let mut list_of = None;
-        for clause in &item.clauses {
+        for (at, clause) in item.clauses.iter().enumerate() {
             if list_of.is_some_and(|column| self.column(clause.start) > column) {
                 continue;
             }
             list_of = self.opens_list(clause).then(|| self.column(clause.start));
+            let known = self.parsed.found.len();
+            let below = &item.clauses[at + 1..];
+            let list =
+                below.iter().take_while(|it| list_of.is_some_and(|of| self.column(it.start) > of));
+            let list = self.list_in_pipe(clause, &below[..list.count()]);
             let clause = self.clause(clause, &mut bracket);
+            if let (Some(edit), Some(finding)) = (list, self.parsed.found.get_mut(known)) {
+                finding.help = Some(keys::help(&edit));
+                finding.edit.get_or_insert(edit);
+            }
             if let Some(stage) = &mut stage {
                 stage.clauses.extend(clause);
             }
@@ -278,7 +294,7 @@ impl<'a> ItemParser<'a> {
         matches!(self.head(clause)[..], [_, colon] if self.word(colon) == ":")
     }
 
-    fn column(&self, at: usize) -> usize {
+    pub(super) fn column(&self, at: usize) -> usize {
         let start = self.file.tokens[at].start as usize;
         let before = &self.file.text[..start];
         start - before.rfind('\n').map_or(0, |newline| newline + 1)
@@ -340,7 +356,10 @@ impl<'a> ItemParser<'a> {
         if self.kind(first) != TokenKind::Word || self.is_reported(&(first..second + 1)) {
             return false;
         }
-        let finding = self.foreign_word(first, second);
+        let mut finding = self.foreign_word(first, second);
+        if let Some(finding) = &mut finding {
+            self.say_in_pipe(finding, std::slice::from_ref(tokens));
+        }
         let is_found = finding.is_some();
         self.parsed.found.extend(finding);
         is_found

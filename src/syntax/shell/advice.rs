@@ -58,10 +58,12 @@ pub(crate) fn diagnostics(script: &StringLiteral, analysis: &Script) -> Vec<Diag
     for unclosed in &analysis.unclosed {
         let closer = unclosed.closer;
         let message = format!("this script never closes what it opens here with `{closer}`");
-        found.push(
-            Diagnostic::error(Code::UNTERMINATED_STRING, unclosed.span, message)
-                .help(format!("add the missing `{closer}`, or escape the opening one with `\\`")),
-        );
+        let problem = Diagnostic::error(Code::UNTERMINATED_STRING, unclosed.span, message)
+            .help(format!("add the missing `{closer}`, or escape the opening one with `\\`"));
+        found.push(match end_of_words(script, unclosed.span) {
+            Some(end) if matches!(closer, "\"" | "'") => problem.edit(end, closer),
+            _ => problem,
+        });
     }
     for endless in &analysis.endless {
         let delimiter = &endless.delimiter;
@@ -77,6 +79,23 @@ pub(crate) fn diagnostics(script: &StringLiteral, analysis: &Script) -> Vec<Diag
             .help("move the inner commands to a script file of the project and run that")
     }));
     found
+}
+
+/// Returns the end of the line that begins behind a quote, if plain words alone stand on it.
+fn end_of_words(script: &StringLiteral, quote: Span) -> Option<Span> {
+    script.pieces.iter().find_map(|piece| match piece {
+        Piece::Text { text, span }
+            if text.len() == span.len() && span.range().contains(&(quote.start as usize)) =>
+        {
+            let rest = &text[(quote.end - span.start) as usize..];
+            let line = &rest[..rest.find('\n')?];
+            let is_plain = |c: char| c.is_alphanumeric() || " ._/:,!".contains(c);
+            let end = quote.end as usize + line.trim_end().len();
+            (!line.trim().is_empty() && line.chars().all(is_plain))
+                .then(|| Span::at(quote.source, end))
+        }
+        _ => None,
+    })
 }
 
 /// Returns the diagnostic for a list where the shell takes one word.
