@@ -13,6 +13,7 @@ pub(crate) mod meaning;
 pub(crate) mod module;
 pub(crate) mod nearest;
 pub(crate) mod pipeline;
+pub(crate) mod rename;
 pub(crate) mod scope;
 pub(crate) mod spec;
 pub(crate) mod template;

@@ -35,9 +35,10 @@ use habits::Surroundings;
 use super::edit;
 use super::meaning::{Meaning, Meanings};
 use super::module::Program;
+use super::rename;
 use super::scope::{Locals, Symbols, declared};
 use super::ty::{ItemRef, ModuleId, Type};
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Edit};
 use crate::source::Span;
 use crate::syntax::ast::{Item, ItemKind, Let, Stage, StageKind};
 
@@ -82,6 +83,17 @@ fn check_all(
     checker.recursion();
     checker.unused();
     (Checked { symbols: checker.symbols }, checker.meanings, checker.diagnostics)
+}
+
+/// Returns the edit that gives a private item, whose name hides one of the language's, another one.
+fn other_name(program: &Program, name: Span) -> Option<Edit> {
+    let source = program.sources.get(name.source);
+    let line = source.text[..name.start as usize].lines().next_back().unwrap_or_default();
+    let is_private = !line.starts_with("pub ");
+    let whole = Span::new(name.source, 0, source.text.len());
+    is_private
+        .then(|| rename::renamed(&source.text, whole, program.sources.text(name)))?
+        .filter(|edit| edit.span.start <= name.start && name.start < edit.span.end.max(name.end))
 }
 
 /// Walks all items once. Types of items are found when they are first asked for.
@@ -182,8 +194,12 @@ impl<'p> Checker<'p> {
             diagnostics.extend(problems);
             symbols
         });
+        let symbols = symbols.collect();
+        for problem in diagnostics.iter_mut().filter(|problem| problem.code == Code::SHADOWING) {
+            problem.edit = other_name(program, problem.span);
+        }
         Self {
-            symbols: symbols.collect(),
+            symbols,
             program,
             diagnostics,
             types: HashMap::new(),

@@ -9,6 +9,7 @@ use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::builtins;
 use crate::lang::meaning::Meaning;
+use crate::lang::rename;
 use crate::lang::scope::declared;
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
@@ -80,18 +81,24 @@ impl<'p> Checker<'p> {
                     "the branches of `if`",
                 )
             }
-            ExprKind::ListFor { element, axes, condition } => {
-                self.comprehension(axes, condition.as_deref(), scope, |checker, scope| {
-                    Type::list(checker.expr(element, scope))
-                })
-            }
-            ExprKind::MapFor { key, value, axes, condition } => {
-                self.comprehension(axes, condition.as_deref(), scope, |checker, scope| {
+            ExprKind::ListFor { element, axes, condition } => self.comprehension(
+                expr.span,
+                axes,
+                condition.as_deref(),
+                scope,
+                |checker, scope| Type::list(checker.expr(element, scope)),
+            ),
+            ExprKind::MapFor { key, value, axes, condition } => self.comprehension(
+                expr.span,
+                axes,
+                condition.as_deref(),
+                scope,
+                |checker, scope| {
                     let found = checker.expr(key, scope);
                     checker.expect(&found, &Type::String, key.span, "a key", None);
                     Type::Map(Arc::new(checker.expr(value, scope)))
-                })
-            }
+                },
+            ),
             ExprKind::Broken => Type::Unknown,
         }
     }
@@ -364,6 +371,7 @@ impl<'p> Checker<'p> {
 
     fn comprehension(
         &mut self,
+        whole: Span,
         axes: &'p [Axis],
         condition: Option<&'p Expr>,
         scope: &mut Scope,
@@ -372,7 +380,9 @@ impl<'p> Checker<'p> {
         let outer = scope.locals.len();
         for axis in axes {
             let element = self.known_axis(axis, scope);
-            self.bind(&axis.name, element, true, scope);
+            let region = self.region_of(axis, axes, whole);
+            let region = region.map(|region| Span { start: whole.start, ..region });
+            self.bind(&axis.name, element, true, region, scope);
         }
         let known = scope.known.len();
         if let Some(condition) = condition {
@@ -400,8 +410,29 @@ impl<'p> Checker<'p> {
         }
     }
 
-    /// Puts a name in scope, unless it hides another. An axis may hide a module.
-    pub(super) fn bind(&mut self, name: &Name, ty: Type, may_hide_module: bool, scope: &mut Scope) {
+    /// Returns where an axis can be mentioned, if its name means nothing else there: not in the lists
+    /// that are gone through, nor as the axis of a row elsewhere.
+    pub(super) fn region_of(&self, axis: &Axis, axes: &[Axis], whole: Span) -> Option<Span> {
+        let sources = &self.program.sources;
+        let is_mentioned = |axes: &[Axis]| {
+            let mut texts = axes.iter().map(|other| sources.text(other.values.span));
+            texts.any(|text| text.contains(axis.name.text.as_str()))
+        };
+        let key = format!("{}:", axis.name.text);
+        let is_key = sources.get(whole.source).text.contains(&key);
+        (!is_mentioned(axes) && !is_key).then_some(Span { start: axes[0].name.span.start, ..whole })
+    }
+
+    /// Puts a name in scope, unless it hides another. An axis may hide a module. All that mentions it
+    /// stands in the region, if that is known.
+    pub(super) fn bind(
+        &mut self,
+        name: &Name,
+        ty: Type,
+        may_hide_module: bool,
+        region: Option<Span>,
+        scope: &mut Scope,
+    ) {
         let hidden = match scope.locals.get(&name.text) {
             Some(local) => local.span,
             None => {
@@ -420,12 +451,17 @@ impl<'p> Checker<'p> {
                 name.span,
                 format!("`{}` hides another name", name.text),
             )
-            .help("choose another name");
+            .help(format!("choose another name, such as `my_{}`", name.text));
             problem = match hidden {
                 Some(span) => problem.also(span, "the other one"),
                 None => problem.label("a name of the language itself"),
             };
-            self.report(problem);
+            let text = &self.program.sources.get(name.span.source).text;
+            let edit = region.and_then(|region| rename::renamed(text, region, &name.text));
+            self.report(match edit {
+                Some(edit) => problem.edit(edit.span, edit.text),
+                None => problem,
+            });
         }
         self.note(name.span, &ty, || Meaning::Local(name.span));
         scope.locals.push(name.text.clone(), ty, Some(name.span));

@@ -42,7 +42,9 @@ impl<'p> Checker<'p> {
                     Diagnostic::error(Code::TYPE_MISMATCH, axis.values.span, message).help(help),
                 );
             }
-            self.bind(&axis.name, element, true, scope);
+            let whole = self.tree(scope.item).span;
+            let region = self.region_of(axis, &stage.axes, whole);
+            self.bind(&axis.name, element, true, region, scope);
         }
         if let Some(except) = &stage.except {
             self.except(&stage.name.text, except, scope);

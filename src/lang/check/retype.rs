@@ -6,6 +6,7 @@ use super::cure::Cure;
 use crate::lang::ty::{ItemRef, ModuleId};
 use crate::source::Span;
 use crate::syntax::ast::{ExprKind, Item, ItemKind, Param, TypeKind};
+use crate::syntax::scan;
 
 /// Texts that say yes, and those that say no.
 const SWITCHES: [(&str, &[&str]); 2] =
@@ -55,10 +56,13 @@ impl<'p> Checker<'p> {
         Some(self.tree(ItemRef { module, item }))
     }
 
-    /// Returns how often a word stands in the file of `span`.
-    fn mentions_of(&self, name: &str, span: Span) -> usize {
+    /// Returns how often a word stands in the file of `span`, outside of comments.
+    pub(super) fn mentions_of(&self, name: &str, span: Span) -> usize {
         let text = &self.program.sources.get(span.source).text;
-        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let tokens = scan::lex(span.source, text).tokens.into_iter();
+        let code = tokens.filter(|token| !token.is_trivia()).map(|token| token.text(text));
+        let words =
+            code.flat_map(|code| code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'));
         words.filter(|word| *word == name).count()
     }
 }

@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use super::cure::quoted;
 use super::name::SHELL_NAMES;
 use super::{Checker, Scope};
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Edit};
+use crate::lang::edit;
 use crate::lang::ty::Type;
 use crate::source::Span;
 use crate::syntax::ast::{
-    BinaryOperator, ClauseKind, Expr, ExprKind, Piece, ScriptLanguage, StringForm, StringLiteral,
+    BinaryOperator, ClauseKind, Expr, ExprKind, ItemKind, Piece, ScriptLanguage, StringForm,
+    StringLiteral,
 };
 use crate::syntax::shell::{self, Quoting, Takes};
 
@@ -25,9 +27,11 @@ impl<'p> Checker<'p> {
                 let message =
                     format!("a script is a text written where it runs, found {}", quoted(&found));
                 let help = "write the commands themselves behind the language, and values in holes: run sh \"make {{target}}\"";
-                self.report(
-                    Diagnostic::error(Code::TYPE_MISMATCH, script.span, message).help(help),
-                );
+                let problem = Diagnostic::error(Code::TYPE_MISMATCH, script.span, message);
+                self.report(match self.moved_here(script) {
+                    Some(edit) => problem.help(help).edit(edit.span, edit.text),
+                    None => problem.help(help),
+                });
             }
             return;
         };
@@ -73,6 +77,22 @@ impl<'p> Checker<'p> {
         }
         self.shell_variables(&analysis, scope);
         self.script_habits(&analysis, scope);
+    }
+
+    /// Returns the edit that moves the text of a `let` above to the one place that mentions it.
+    fn moved_here(&self, script: &Expr) -> Option<Edit> {
+        let ExprKind::Name(name) = &script.kind else { return None };
+        let item = self.item_called(name, script.span).filter(|item| !item.is_pub)?;
+        let ItemKind::Let(kept) = &item.kind else { return None };
+        let source = &self.program.sources.get(script.span.source).text;
+        let lines = edit::lines_of(source, item.span)?;
+        let is_only = self.mentions_of(name, script.span) == 2;
+        if !is_only || kept.value.constant().is_none() || lines.end > script.span.start {
+            return None;
+        }
+        let between = &source[lines.end as usize..script.span.start as usize];
+        let text = format!("{between}{}", self.program.sources.text(kept.value.span));
+        Some(Edit { span: Span { start: lines.start, ..script.span }, text })
     }
 
     /// Returns the type of a hole. A name that only the script knows is the shell's.

@@ -41,7 +41,7 @@ impl<'p> Checker<'p> {
             if value.as_ref().is_none_or(|value| is_named(value, &name.text)) {
                 scope.locals.push(name.text.clone(), ty, Some(name.span));
             } else {
-                self.bind(name, ty, false, scope);
+                self.bind(name, ty, false, None, scope);
             }
         }
     }

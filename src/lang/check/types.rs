@@ -137,7 +137,7 @@ impl<'p> Checker<'p> {
                 let what = format!("the default of `{}`", parameter.name.text);
                 self.expect(&found, &wanted, default.span, &what, declared);
             }
-            self.bind(&parameter.name, wanted, false, scope);
+            self.bind(&parameter.name, wanted, false, None, scope);
         }
     }
 
