@@ -18,7 +18,7 @@ pub(crate) struct Block {
     page: Option<String>,
 }
 
-fn blocks() -> Vec<Block> {
+pub(crate) fn blocks() -> Vec<Block> {
     let mut files = files_below(&repository("docs"));
     files.push(repository("README.md"));
     files.retain(|file| file.extension().is_some_and(|extension| extension == "md"));
@@ -79,6 +79,11 @@ impl Block {
         }
         project.write(name, self.bytes(&text));
         project
+    }
+
+    /// Claims that nothing is wrong with it.
+    pub(crate) fn is_right(&self) -> bool {
+        !self.has("wrong")
     }
 
     fn bytes(&self, text: &str) -> Vec<u8> {

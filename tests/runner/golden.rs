@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde_json::Value;
 
+use crate::docs;
 use crate::kiln::{
     Kiln, Project, assert_none, difference, difference_to_file, files_below, relative, repository,
 };
@@ -92,6 +93,39 @@ fn formatting_keeps_the_plan() {
         })
         .collect();
     assert_none(&problems);
+}
+
+#[test]
+fn formatting_keeps_the_plans_of_the_docs_and_the_examples() {
+    let folders = std::fs::read_dir(repository("examples")).unwrap();
+    let examples = folders.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    let example =
+        |path: PathBuf| (relative(&path), Project::new().with_copy_of(&path), String::new());
+    let blocks = docs::blocks().into_iter().filter(docs::Block::is_right);
+    let block = |block: docs::Block| {
+        let arguments = block.setting("args").unwrap_or_default().to_owned();
+        (block.place.clone(), block.project(), arguments)
+    };
+    let projects: Vec<_> = examples.map(example).chain(blocks.map(block)).collect();
+    let plan = |project: &Project, arguments: &str| {
+        let done = project.kiln(&format!("plan --json {arguments}"));
+        // Some have no stages, or need what only a run has.
+        (done.code() == Some(0)).then(|| {
+            let plan = serde_json::from_str(&done.stdout()).expect("a plan is JSON");
+            format!("{:#}", without_places(plan))
+        })
+    };
+    let kept: Vec<_> = projects
+        .par_iter()
+        .filter_map(|(name, project, arguments)| {
+            let before = plan(project, arguments)?;
+            project.kiln("fmt").exits(0);
+            let after = plan(project, arguments).unwrap_or_default();
+            Some(difference(name, &before, &after))
+        })
+        .collect();
+    assert!(kept.len() > 50, "only {} of {} have a plan", kept.len(), projects.len());
+    assert_none(&kept.into_iter().flatten().collect::<Vec<_>>());
 }
 
 /// Returns a plan without what formatting may change: where things stand in the text.

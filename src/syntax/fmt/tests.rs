@@ -9,6 +9,8 @@ use super::*;
 use crate::syntax::parse;
 use crate::syntax::scan::TokenKind;
 
+mod mutations;
+
 /// Returns the tokens that mean something, without commas at the end of brackets, and the comments.
 /// The blanks that a moved string may change are left out.
 fn meaning(text: &str) -> (Vec<String>, Vec<String>) {
