@@ -335,10 +335,13 @@ impl Lexer<'_> {
         if len.is_some() {
             self.broken(start);
             let inner = &self.text[start + 1..self.at - 1];
-            if inner.contains(['"', '\\', '{']) {
+            let holes = inner.matches("{{").count();
+            let are_holes = holes == inner.matches("}}").count() && !inner.contains("${{");
+            // Tools disagree on what a backslash is there, and on quotes in what looks like a hole.
+            if inner.contains('\\') || !are_holes || holes > 0 && inner.contains('"') {
                 help.push_str(", and write `\\\"` for each `\"` in it");
             } else {
-                let text = format!("\"{inner}\"");
+                let text = format!("\"{}\"", inner.replace('"', "\\\""));
                 help = format!("write `{text}`");
                 finding = finding.edit(quoted, text);
             }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::build::Builder;
 use super::explain::{Part, PartKind};
-use super::{File, Limit, Rule, failure, habits, keys, run};
+use super::{File, Limit, Rule, failure, habits, run};
 use crate::diagnostic::{Code, Diagnostic, Edit};
 use crate::source::Span;
 use crate::syntax::ast::{DataFile, Item, ItemKind, Name, Stage};
@@ -68,7 +68,7 @@ pub(super) struct ItemParser<'a> {
     /// Findings about tokens, by place.
     reported: Vec<Diagnostic>,
     /// Items of which one finding says all, by place.
-    skipped: Vec<Span>,
+    pub(super) skipped: Vec<Span>,
     pub(super) parsed: Parsed,
 }
 
@@ -269,9 +269,8 @@ impl<'a> ItemParser<'a> {
                 below.iter().take_while(|it| list_of.is_some_and(|of| self.column(it.start) > of));
             let list = self.list_in_pipe(clause, &below[..list.count()]);
             let clause = self.clause(clause, &mut bracket);
-            if let (Some(edit), Some(finding)) = (list, self.parsed.found.get_mut(known)) {
-                finding.help = Some(keys::help(&edit));
-                finding.edit.get_or_insert(edit);
+            if let Some(edit) = list {
+                self.say_list(known, edit, below[0].start);
             }
             if let Some(stage) = &mut stage {
                 stage.clauses.extend(clause);

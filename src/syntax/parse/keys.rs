@@ -25,6 +25,9 @@ const COMMANDS: [&str; 9] = [
 /// Keys whose values name stages to wait for.
 const STAGES: [&str; 4] = ["needs", "depends_on", "dependencies", "requires"];
 
+/// Keys whose values are variables of the environment.
+const VARIABLES: [&str; 3] = ["env", "environment", "variables"];
+
 /// Keys whose values are paths of what a stage makes.
 const OUTS: [&str; 3] = ["artifacts", "outputs", "out"];
 
@@ -66,6 +69,19 @@ impl ItemParser<'_> {
         }
     }
 
+    /// Adds to a finding about a key what the list below it says, and leaves out what is found in that;
+    /// `first` is the list's first token.
+    pub(super) fn say_list(&mut self, finding: usize, edit: Edit, first: usize) {
+        let Some(finding) = self.parsed.found.get_mut(finding).filter(|it| it.edit.is_none())
+        else {
+            return;
+        };
+        let start = self.file.tokens[first].start;
+        self.skipped.push(Span { start, ..edit.span });
+        finding.help = Some(help(&edit));
+        finding.edit = Some(edit);
+    }
+
     /// Returns the clauses that say what a clause with a foreign key does: its value is a text or a list.
     fn key_in_pipe(&self, clause: &Range<usize>) -> Option<Edit> {
         let words: Vec<usize> =
@@ -76,6 +92,11 @@ impl ItemParser<'_> {
         {
             let span = self.span(&(*key..words[words.len() - 1] + 1));
             return Some(Edit { span, text: format!("run sh \"{}\"", escaped(command)) });
+        }
+        if VARIABLES.contains(&self.word(*key)) {
+            let clauses = self.variables(value)?;
+            let text = clauses.join(&format!("\n{}", " ".repeat(self.column(*key))));
+            return Some(Edit { span: self.span(&(*key..words[words.len() - 1] + 1)), text });
         }
         let texts = match value {
             [only] => vec![*only],
@@ -95,6 +116,29 @@ impl ItemParser<'_> {
         let clauses = self.clauses_for(self.word(*key), &texts)?;
         let text = clauses.join(&format!("\n{}", " ".repeat(self.column(*key))));
         Some(Edit { span: self.span(&(*key..words[words.len() - 1] + 1)), text })
+    }
+
+    /// Returns the clauses for the variables of a record: `{A: "b", C: 1}`.
+    fn variables(&self, record: &[usize]) -> Option<Vec<String>> {
+        let [open, pairs @ .., close] = record else { return None };
+        if (self.word(*open), self.word(*close)) != ("{", "}") || pairs.is_empty() {
+            return None;
+        }
+        let pairs = pairs.split(|&at| self.word(at) == ",").filter(|pair| !pair.is_empty());
+        let clause = |pair: &[usize]| match pair {
+            [name, colon, value] if matches!(self.word(*colon), ":" | "=") => {
+                let is_name = self.kind(*name) == TokenKind::Word;
+                is_name.then(|| format!("env {} = {}", self.word(*name), self.as_text(*value)))
+            }
+            _ => None,
+        };
+        pairs.map(clause).collect()
+    }
+
+    /// Returns a value as a text.
+    fn as_text(&self, at: usize) -> String {
+        let word = self.word(at);
+        if self.kind(at) == TokenKind::String { word.to_owned() } else { format!("{word:?}") }
     }
 
     /// Returns the command that stands behind `run:` as YAML has it: bare, or in single quotes.
@@ -140,7 +184,9 @@ impl ItemParser<'_> {
     /// Returns the clauses for `script:` and the `- …` lines below it, which `lines` are.
     pub(super) fn list_in_pipe(&self, key: &Range<usize>, lines: &[Range<usize>]) -> Option<Edit> {
         let first = self.head(key).first().copied()?;
-        if !COMMANDS.contains(&self.word(first)) {
+        let (are_commands, are_variables) =
+            (COMMANDS.contains(&self.word(first)), VARIABLES.contains(&self.word(first)));
+        if !are_commands && !are_variables {
             return None;
         }
         let place = self.span(key);
@@ -148,6 +194,12 @@ impl ItemParser<'_> {
         let text = &self.file.text[self.span(key).range().end..end as usize];
         let mut clauses = Vec::new();
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            if are_variables {
+                let (name, value) = line.split_once(": ").filter(|(name, _)| is_word(name))?;
+                let value = unquoted(value.trim()).filter(|value| !value.contains("{{"))?;
+                clauses.push(format!("env {name} = \"{}\"", escaped(value)));
+                continue;
+            }
             let command = line.strip_prefix("- ")?.trim();
             let command = command.strip_prefix("run: ").unwrap_or(command).trim();
             let command = unquoted(command)?;
