@@ -341,6 +341,15 @@ impl<'p> Evaluator<'p> {
         }
         let pattern = match Pattern::new(folder, glob) {
             Ok(pattern) => pattern,
+            Err(error @ GlobError::Malformed(_)) => {
+                let near = self.without_bracket(folder, glob, span);
+                let Some(near) = near else {
+                    return self.bad_glob(Code::BAD_PATH, glob, &error, span);
+                };
+                let message = format!("`{glob}` {error}");
+                let problem = Diagnostic::error(Code::BAD_PATH, span, message);
+                return self.fail(problem.help(format!("did you mean {near}?")).edit(span, near));
+            }
             Err(error) => return self.bad_glob(Code::BAD_PATH, glob, &error, span),
         };
         let paths = match self.globber.find(&pattern, Selection { with_ignored }) {

@@ -373,10 +373,19 @@ impl<'p> Evaluator<'p> {
                     None => {
                         let message =
                             format!("there is no element {at} in a list of {}", elements.len());
-                        self.fail(
-                            Diagnostic::error(Code::NO_RESULT, span, message)
-                                .help("the first element is 0"),
-                        )
+                        let problem = Diagnostic::error(Code::NO_RESULT, span, message);
+                        let last = elements.len().checked_sub(1);
+                        let is_literal = self.program.sources.text(span) == at.to_string();
+                        // Who counts from 1 is one too far.
+                        let one_less = last.filter(|last| {
+                            is_literal && i64::try_from(*last).is_ok_and(|last| last + 1 == *at)
+                        });
+                        self.fail(match one_less {
+                            Some(last) => problem
+                                .help(format!("the first element is 0, and the last {last}"))
+                                .edit(span, last.to_string()),
+                            None => problem.help("the first element is 0"),
+                        })
                     }
                 }
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Evaluated, Evaluator, Frame};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::files::{EntryKind, Pattern, below, join, parent, project_path};
+use crate::files::{EntryKind, Pattern, Selection, below, join, parent, project_path};
 use crate::lang::nearest::nearest;
 use crate::lang::value::{Value, relative};
 use crate::source::Span;
@@ -136,6 +136,19 @@ impl<'p> Evaluator<'p> {
         let at = call.start as usize + inner.len();
         let comma = if inner.ends_with(',') { " " } else { ", " };
         (Span::at(call.source, at), format!("{comma}{argument}"))
+    }
+
+    /// Returns a glob without its only bracket, as it is written, if it matches files then.
+    pub(super) fn without_bracket(&self, folder: &str, glob: &str, span: Span) -> Option<String> {
+        let brackets = ['[', ']', '{', '}'];
+        let is_literal = self.program.sources.text(span) == format!("{glob:?}");
+        if !is_literal || glob.matches(brackets).count() != 1 {
+            return None;
+        }
+        let near = glob.replace(brackets, "");
+        let pattern = Pattern::new(folder, &near).ok()?;
+        let found = self.globber.find(&pattern, Selection { with_ignored: false }).ok()?;
+        (!found.is_empty()).then(|| format!("{near:?}"))
     }
 
     /// Returns the glob that is nearest to `folder/*.ending`, which matches nothing: the folder's files
