@@ -1,6 +1,7 @@
 //! Diagnostics: what is wrong with a pipeline, where, why and what to do. Knows codes, spans and
 //! words; does not know how they are shown.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
@@ -44,6 +45,23 @@ pub struct Edit {
     pub span: Span,
     /// The bytes to put there.
     pub text: String,
+}
+
+/// How many bytes may be searched for the changes that cure diagnostics: who has so many mistakes needs
+/// another help, and no text takes more than linear time.
+const MAX_SEARCHED: usize = 8 << 20;
+
+/// What has been searched for changes, all together.
+#[derive(Debug, Default)]
+pub(crate) struct Search(Cell<usize>);
+
+impl Search {
+    /// Claims that so many bytes more may be searched, and counts them.
+    pub(crate) fn may_take(&self, bytes: usize) -> bool {
+        let searched = self.0.get().saturating_add(bytes);
+        self.0.set(searched);
+        searched <= MAX_SEARCHED
+    }
 }
 
 /// How bad a diagnostic is.

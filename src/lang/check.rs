@@ -38,7 +38,7 @@ use super::module::Program;
 use super::rename;
 use super::scope::{Locals, Symbols, declared};
 use super::ty::{ItemRef, ModuleId, Type};
-use crate::diagnostic::{Code, Diagnostic, Edit};
+use crate::diagnostic::{Code, Diagnostic, Edit, Search};
 use crate::source::Span;
 use crate::syntax::ast::{Item, ItemKind, Let, Stage, StageKind};
 
@@ -86,10 +86,10 @@ fn check_all(
 }
 
 /// Returns the edit that gives a private item, whose name hides one of the language's, another one.
-fn other_name(program: &Program, name: Span) -> Option<Edit> {
+fn other_name(program: &Program, name: Span, search: &Search) -> Option<Edit> {
     let source = program.sources.get(name.source);
     let line = source.text[..name.start as usize].lines().next_back().unwrap_or_default();
-    let is_private = !line.starts_with("pub ");
+    let is_private = !line.starts_with("pub ") && search.may_take(source.text.len());
     let whole = Span::new(name.source, 0, source.text.len());
     is_private
         .then(|| rename::renamed(&source.text, whole, program.sources.text(name)))?
@@ -115,6 +115,8 @@ struct Checker<'p> {
     chain: usize,
     /// How many names have been compared with unknown ones.
     guesses: usize,
+    /// What has been searched for cures.
+    search: Search,
     /// Whether too long a chain was reported: once is enough.
     is_chain_reported: bool,
     /// What is `none` where a stage does not run, by its place.
@@ -195,8 +197,9 @@ impl<'p> Checker<'p> {
             symbols
         });
         let symbols = symbols.collect();
+        let search = Search::default();
         for problem in diagnostics.iter_mut().filter(|problem| problem.code == Code::SHADOWING) {
-            problem.edit = other_name(program, problem.span);
+            problem.edit = other_name(program, problem.span, &search);
         }
         Self {
             symbols,
@@ -209,6 +212,7 @@ impl<'p> Checker<'p> {
             mentions: BTreeMap::new(),
             chain: 0,
             guesses: 0,
+            search,
             is_chain_reported: false,
             uncertain: HashMap::new(),
             told: HashSet::new(),

@@ -32,7 +32,7 @@ use super::late::LateData;
 use super::module::Program;
 use super::ty::{ItemRef, ModuleId, Type};
 use super::value::{RowRef, ServiceValue, Value};
-use crate::diagnostic::{Code, Diagnostic, Severity};
+use crate::diagnostic::{Code, Diagnostic, Search, Severity};
 use crate::facts::Facts;
 use crate::files::{GlobError, Globber, Pattern, Selection};
 use crate::plan::artifact::{FileSet, FileSetId};
@@ -162,6 +162,8 @@ struct Evaluator<'p> {
     operations: u64,
     text_bytes: u64,
     depth: usize,
+    /// What has been searched for cures.
+    search: Search,
 }
 
 /// What an expression can see while it is evaluated.
@@ -213,6 +215,7 @@ impl<'p> Evaluator<'p> {
             operations: 0,
             text_bytes: 0,
             depth: 0,
+            search: Search::default(),
         }
     }
 

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use super::cure::{Cure, loosely, operand, quoted, reads_as};
 use super::{Checker, Scope};
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Edit};
 use crate::lang::builtins;
 use crate::lang::meaning::Meaning;
 use crate::lang::rename;
@@ -380,9 +380,7 @@ impl<'p> Checker<'p> {
         let outer = scope.locals.len();
         for axis in axes {
             let element = self.known_axis(axis, scope);
-            let region = self.region_of(axis, axes, whole);
-            let region = region.map(|region| Span { start: whole.start, ..region });
-            self.bind(&axis.name, element, true, region, scope);
+            self.bind(&axis.name, element, true, Some((axes, whole)), scope);
         }
         let known = scope.known.len();
         if let Some(condition) = condition {
@@ -410,27 +408,26 @@ impl<'p> Checker<'p> {
         }
     }
 
-    /// Returns where an axis can be mentioned, if its name means nothing else there: not in the lists
-    /// that are gone through, nor as the axis of a row elsewhere.
-    pub(super) fn region_of(&self, axis: &Axis, axes: &[Axis], whole: Span) -> Option<Span> {
-        let sources = &self.program.sources;
-        let is_mentioned = |axes: &[Axis]| {
-            let mut texts = axes.iter().map(|other| sources.text(other.values.span));
-            texts.any(|text| text.contains(axis.name.text.as_str()))
-        };
-        let key = format!("{}:", axis.name.text);
-        let is_key = sources.get(whole.source).text.contains(&key);
-        (!is_mentioned(axes) && !is_key).then_some(Span { start: axes[0].name.span.start, ..whole })
+    /// Returns the edit that gives an axis of `axes` another name, if its own means nothing else in the
+    /// lists that are gone through, nor is an axis of rows elsewhere. All that mentions it is in `whole`.
+    fn other_axis(&self, name: &str, axes: &[Axis], whole: Span) -> Option<Edit> {
+        let text = &self.program.sources.get(whole.source).text;
+        if !self.search.may_take(2 * text.len()) || text.contains(&format!("{name}:")) {
+            return None;
+        }
+        let mut lists = axes.iter().map(|axis| self.program.sources.text(axis.values.span));
+        let is_free = !lists.any(|list| list.contains(name));
+        is_free.then(|| rename::renamed(text, whole, name))?
     }
 
-    /// Puts a name in scope, unless it hides another. An axis may hide a module. All that mentions it
-    /// stands in the region, if that is known.
+    /// Puts a name in scope, unless it hides another. An axis may hide a module; `within` has all axes
+    /// beside it, and what can mention it.
     pub(super) fn bind(
         &mut self,
         name: &Name,
         ty: Type,
         may_hide_module: bool,
-        region: Option<Span>,
+        within: Option<(&[Axis], Span)>,
         scope: &mut Scope,
     ) {
         let hidden = match scope.locals.get(&name.text) {
@@ -456,8 +453,7 @@ impl<'p> Checker<'p> {
                 Some(span) => problem.also(span, "the other one"),
                 None => problem.label("a name of the language itself"),
             };
-            let text = &self.program.sources.get(name.span.source).text;
-            let edit = region.and_then(|region| rename::renamed(text, region, &name.text));
+            let edit = within.and_then(|(axes, whole)| self.other_axis(&name.text, axes, whole));
             self.report(match edit {
                 Some(edit) => problem.edit(edit.span, edit.text),
                 None => problem,

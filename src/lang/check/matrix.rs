@@ -43,8 +43,7 @@ impl<'p> Checker<'p> {
                 );
             }
             let whole = self.tree(scope.item).span;
-            let region = self.region_of(axis, &stage.axes, whole);
-            self.bind(&axis.name, element, true, region, scope);
+            self.bind(&axis.name, element, true, Some((&stage.axes, whole)), scope);
         }
         if let Some(except) = &stage.except {
             self.except(&stage.name.text, except, scope);

@@ -124,6 +124,7 @@ impl<'p> Checker<'p> {
         let is_written = |name: &String, out: &OutInfo| {
             out.has_path || *out.ty.certain() == Type::Image || scope.written.contains(name)
         };
+        let unwritten = outs.iter().filter(|(name, out)| !is_written(name, out)).count();
         for (name, out) in outs.iter().filter(|(name, out)| !is_written(name, out)) {
             let message = format!("nothing writes the out `{name}`");
             let help = format!(
@@ -132,8 +133,8 @@ impl<'p> Checker<'p> {
             );
             let problem = Diagnostic::error(Code::OUT_NEVER_WRITTEN, out.span, message)
                 .label("without a path, Kiln places it and the script asks where");
-            let is_only = outs.iter().filter(|(name, out)| !is_written(name, out)).count() == 1;
-            let written = (is_only && out.ty == Type::File).then(|| only_output(stage)).flatten();
+            let written =
+                if unwritten == 1 && out.ty == Type::File { only_output(stage) } else { None };
             self.report(match written.zip(end_of_out(stage, name)) {
                 Some((path, end)) => problem
                     .help(format!("say where the script writes it: out {name}: file = {path:?}"))

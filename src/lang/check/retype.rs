@@ -33,6 +33,9 @@ impl<'p> Checker<'p> {
         let (param, default) = self.text_param(name, span)?;
         let ItemKind::Let(record) = &self.item_called(record, span)?.kind else { return None };
         let ExprKind::Record(fields) = &record.value.kind else { return None };
+        if !self.search.may_take(64 * fields.len()) {
+            return None;
+        }
         let keys: Vec<_> = fields.iter().map(|(key, _)| format!("{:?}", key.text)).collect();
         let default = format!("{default:?}");
         keys.contains(&default).then(|| retyped(param, &keys.join(" | "), &default))
@@ -56,9 +59,13 @@ impl<'p> Checker<'p> {
         Some(self.tree(ItemRef { module, item }))
     }
 
-    /// Returns how often a word stands in the file of `span`, outside of comments.
+    /// Returns how often a word stands in the file of `span`, outside of comments; too often,
+    /// if it may not be looked for.
     pub(super) fn mentions_of(&self, name: &str, span: Span) -> usize {
         let text = &self.program.sources.get(span.source).text;
+        if !self.search.may_take(text.len()) {
+            return usize::MAX;
+        }
         let tokens = scan::lex(span.source, text).tokens.into_iter();
         let code = tokens.filter(|token| !token.is_trivia()).map(|token| token.text(text));
         let words =

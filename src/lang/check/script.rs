@@ -162,6 +162,10 @@ impl<'p> Checker<'p> {
         };
         let shell::Unsafe::QuotedHeredoc(delimiter) = reason else { return problem };
         let text = &self.program.sources.get(hole.source).text;
+        // It may stand anywhere before the hole, and end anywhere behind it.
+        if !self.search.may_take(text.len()) {
+            return problem;
+        }
         let quoted = [format!("'{delimiter}'"), format!("\"{delimiter}\"")];
         let before = &text[..hole.start as usize];
         let begin = quoted.iter().filter_map(|quoted| {

@@ -35,7 +35,7 @@ impl Evaluator<'_> {
         let sources = &self.program.sources;
         let member = format!(".{name}");
         let mut texts = self.program.iter().map(|(_, it)| &sources.get(it.ast.source).text);
-        if texts.any(|text| text.contains(&member)) {
+        if texts.any(|text| !self.search.may_take(text.len()) || text.contains(&member)) {
             return problem;
         }
         let clauses = self.stage_around(near).into_iter().flat_map(|stage| &stage.clauses);

@@ -12,6 +12,9 @@ use crate::lang::value::{Value, relative};
 use crate::source::Span;
 use crate::syntax::ast::Argument;
 
+/// What going through the project counts for, in bytes searched.
+const A_WALK: usize = 1 << 17;
+
 impl<'p> Evaluator<'p> {
     /// Returns the file or folder at a path, which must be there.
     ///
@@ -146,6 +149,9 @@ impl<'p> Evaluator<'p> {
             return None;
         }
         let near = glob.replace(brackets, "");
+        if !self.search.may_take(A_WALK) {
+            return None;
+        }
         let pattern = Pattern::new(folder, &near).ok()?;
         let found = self.globber.find(&pattern, Selection { with_ignored: false }).ok()?;
         (!found.is_empty()).then(|| format!("{near:?}"))
@@ -164,6 +170,9 @@ impl<'p> Evaluator<'p> {
         let like: BTreeSet<_> = endings.filter(|it| it.starts_with(&ending[..1])).collect();
         if let Some(only) = like.first().filter(|_| like.len() == 1) {
             return Ok(Some(join(parent(path), &format!("*.{only}"))));
+        }
+        if !self.search.may_take(A_WALK) {
+            return Ok(None);
         }
         let elsewhere = self.glob("", &format!("**/{name}"), at, false)?;
         let folders: BTreeSet<_> = elsewhere.iter().map(|file| parent(path_of(file))).collect();

@@ -81,6 +81,9 @@ impl<'p> Evaluator<'p> {
     /// Returns the stage whose text a place lies in.
     pub(super) fn stage_around(&self, span: Span) -> Option<&'p Stage> {
         let (_, module) = self.program.iter().find(|(_, it)| it.ast.source == span.source)?;
+        if !self.search.may_take(64 * module.ast.items.len()) {
+            return None;
+        }
         module.ast.items.iter().find_map(|item| match &item.kind {
             ItemKind::Stage(stage) if item.span.range().contains(&(span.start as usize)) => {
                 Some(stage)
@@ -123,6 +126,7 @@ impl<'p> Evaluator<'p> {
                 .help(format!("add a clause: {cure}"));
             let text = &self.program.sources.get(span.source).text;
             let stage = self.stage_around(span);
+            let stage = stage.filter(|it| self.search.may_take(16 * it.clauses.len()));
             let edit = stage.and_then(|stage| edit::new_clause(text, stage, &cure));
             self.diagnostics.push(match edit {
                 Some(edit) => problem.edit(edit.span, edit.text),

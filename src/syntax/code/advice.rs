@@ -117,12 +117,16 @@ impl Advice<'_> {
 
     /// Claims that a single dot stands right before a place.
     fn is_behind_dot(&self, place: Span) -> bool {
-        self.script.pieces.iter().any(|piece| match piece {
-            Piece::Text { text, span } => {
+        let end = |piece: &Piece| match piece {
+            Piece::Text { span, .. } | Piece::Hole { span, .. } => span.end,
+        };
+        let at = self.script.pieces.partition_point(|piece| end(piece) < place.start);
+        match self.script.pieces.get(at) {
+            Some(Piece::Text { text, span }) => {
                 span.end == place.start && text.ends_with('.') && !text.ends_with("?.")
             }
-            Piece::Hole { .. } => false,
-        })
+            _ => false,
+        }
     }
 
     /// Adds the sum that says what a string with holes means to.

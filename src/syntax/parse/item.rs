@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::build::Builder;
 use super::explain::{Part, PartKind};
 use super::{File, Limit, Rule, failure, habits, run};
-use crate::diagnostic::{Code, Diagnostic, Edit};
+use crate::diagnostic::{Code, Diagnostic, Edit, Search};
 use crate::source::Span;
 use crate::syntax::ast::{DataFile, Item, ItemKind, Name, Stage};
 use crate::syntax::outline::{ITEM_WORDS, ItemOutline, Outline, Unbalanced, findings_in};
@@ -48,7 +48,13 @@ pub(super) struct Parsed {
 
 /// Returns the items of a file and all findings. `reported` are those about its tokens, by place.
 pub(super) fn items(file: File<'_>, outline: Outline, reported: Vec<Diagnostic>) -> Parsed {
-    let mut parser = ItemParser { file, reported, skipped: Vec::new(), parsed: Parsed::default() };
+    let mut parser = ItemParser {
+        file,
+        reported,
+        skipped: Vec::new(),
+        parsed: Parsed::default(),
+        search: Search::default(),
+    };
     for (at, item) in outline.items.into_iter().enumerate() {
         if at > 0 || !parser.version(&item) {
             parser.item(item);
@@ -70,6 +76,8 @@ pub(super) struct ItemParser<'a> {
     /// Items of which one finding says all, by place.
     pub(super) skipped: Vec<Span>,
     pub(super) parsed: Parsed,
+    /// What has been searched for cures.
+    pub(super) search: Search,
 }
 
 impl<'a> ItemParser<'a> {

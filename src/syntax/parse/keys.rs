@@ -58,11 +58,12 @@ impl ItemParser<'_> {
         if finding.code != Code::FOREIGN_HABIT || finding.edit.is_some() {
             return;
         }
+        let start = |at: usize| self.file.tokens[at].start;
+        let at = clauses.partition_point(|clause| start(clause.end - 1) < finding.span.start);
         let begins = |clause: &&Range<usize>| {
-            let first = self.head(clause).first().copied();
-            first.is_some_and(|at| self.file.tokens[at].start == finding.span.start)
+            self.head(clause).first().is_some_and(|&at| start(at) == finding.span.start)
         };
-        let clause = clauses.iter().find(begins);
+        let clause = clauses.get(at).filter(begins);
         if let Some(edit) = clause.and_then(|clause| self.key_in_pipe(clause)) {
             finding.help = Some(help(&edit));
             finding.edit = Some(edit);
@@ -173,6 +174,9 @@ impl ItemParser<'_> {
 
     /// Claims that a stage of that name begins on a line of the file.
     fn is_stage(&self, name: &str) -> bool {
+        if !self.search.may_take(self.file.text.len()) {
+            return false;
+        }
         self.file.text.lines().any(|line| {
             let line = line.strip_prefix("pub ").unwrap_or(line);
             let rest = line.strip_prefix("build ").or_else(|| line.strip_prefix("test "));
