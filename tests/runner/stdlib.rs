@@ -96,7 +96,7 @@ fn each_export_is_documented_and_in_an_example() {
 const OF_PYTHON: &str = "import os, sys; os.execv(os.path.realpath(sys.executable), ['python3', '-m', sys.argv[1], '--version'])";
 
 /// Returns a program that an example needs and the machine does not have.
-fn missing(needs: &str) -> Option<&str> {
+pub(crate) fn missing(needs: &str) -> Option<&str> {
     let is_there = |need: &&str| {
         let words = match *need {
             "pip" | "pytest" => vec!["python3", "-c", OF_PYTHON, need],
