@@ -68,6 +68,9 @@ impl Project {
         for file in files_below(folder) {
             let path = file.strip_prefix(folder).unwrap().to_str().expect("names are UTF-8");
             self.write(path, std::fs::read(&file).unwrap());
+            // A script stays one that can be run.
+            let permissions = file.metadata().unwrap().permissions();
+            std::fs::set_permissions(self.at(path), permissions).unwrap();
         }
         self
     }

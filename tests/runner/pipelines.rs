@@ -93,6 +93,16 @@ fn outcomes(done: &Done) -> BTreeMap<String, String> {
     done.lines().iter().filter_map(step_end).collect()
 }
 
+/// Returns the words of a line; blanks in brackets, as of `unit[level: 2]`, are a part of their word.
+fn words(line: &str) -> Vec<&str> {
+    let mut depth = 0;
+    let words = line.split(|letter: char| {
+        depth += i32::from(letter == '[') - i32::from(letter == ']');
+        depth == 0 && letter == ' '
+    });
+    words.filter(|word| !word.is_empty()).collect()
+}
+
 /// Runs a case, then once more, which must do nothing, and returns how that is not as it was approved.
 fn run_problems(case: &Case, stages: &str) -> Vec<String> {
     let store = case.project.at(".kiln/store").to_str().expect("it is UTF-8").to_owned();
@@ -100,7 +110,7 @@ fn run_problems(case: &Case, stages: &str) -> Vec<String> {
     let home = std::env::var("HOME").unwrap_or_default();
     let run = || {
         let kiln = Kiln::new(case.project.path()).env("HOME", &home).env("KILN_CACHE", &store);
-        kiln.arguments(["run", "--ui", "jsonl"]).arguments(stages.split_whitespace()).run()
+        kiln.arguments(["run", "--ui", "jsonl"]).arguments(words(stages)).run()
     };
     let first = run();
     if first.code() != Some(0) {

@@ -1,0 +1,3 @@
+#include "zconf.h"
+
+int compress(int c);

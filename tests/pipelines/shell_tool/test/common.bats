@@ -1,0 +1,1 @@
+test "$(echo a | tr a b)" = b

@@ -1,0 +1,1 @@
+test "${BATS_NUMBER_OF_PARALLEL_JOBS:-1}" -le 2
