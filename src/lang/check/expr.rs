@@ -224,7 +224,7 @@ impl<'p> Checker<'p> {
     }
 
     /// Returns the type that all fit, and reports the first two that have none in common.
-    fn join_all(&mut self, places: &[(&Type, Span)], what: &str) -> Type {
+    pub(super) fn join_all(&mut self, places: &[(&Type, Span)], what: &str) -> Type {
         let mut all = Type::Unknown;
         for (at, (ty, span)) in places.iter().enumerate() {
             match all.join(ty) {

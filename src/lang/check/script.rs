@@ -247,10 +247,11 @@ impl<'p> Checker<'p> {
         match &expr.kind {
             ExprKind::List(elements) => {
                 for element in elements {
-                    match self.words(element, scope) {
-                        Type::List(inner) if is_word(&inner) => {}
-                        found if is_word(&found) => {}
-                        found => self.printable(&found, element),
+                    let found = self.words(element, scope);
+                    match found.certain() {
+                        Type::List(inner) if is_word(inner) => {}
+                        _ if is_word(&found) => {}
+                        _ => self.printable(&found, element),
                     }
                 }
                 Type::list(Type::Unknown)
@@ -263,6 +264,16 @@ impl<'p> Checker<'p> {
                     (own @ Type::List(_), Type::List(_)) => own,
                     _ => self.expr(expr, scope),
                 }
+            }
+            ExprKind::If { condition, then, otherwise } if is_list(then) || is_list(otherwise) => {
+                self.condition(condition, scope);
+                let first = self
+                    .knowing(condition, true, scope, |checker, scope| checker.words(then, scope));
+                let second = self.knowing(condition, false, scope, |checker, scope| {
+                    checker.words(otherwise, scope)
+                });
+                let branches = [(&first, then.span), (&second, otherwise.span)];
+                self.join_all(&branches, "the branches of `if`")
             }
             _ => self.expr(expr, scope),
         }
