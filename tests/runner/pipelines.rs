@@ -131,14 +131,15 @@ fn run_problems(case: &Case, stages: &str) -> Vec<String> {
 
 #[test]
 fn real_pipelines_run_where_their_tools_are() {
-    let mut problems = Vec::new();
-    for case in cases() {
-        let Some(stages) = case.setting("runs") else { continue };
+    let problems = |case: &Case| {
+        let stages = case.setting("runs")?;
         match case.setting("needs").and_then(missing) {
             Some(missing) => skipped(&format!("`{FOLDER}/{}` needs `{missing}`", case.name)),
-            None => problems.extend(run_problems(&case, stages)),
+            None => return Some(run_problems(case, stages)),
         }
-    }
+        None
+    };
+    let problems: Vec<_> = cases().par_iter().filter_map(problems).flatten().collect();
     assert_none(&problems);
 }
 

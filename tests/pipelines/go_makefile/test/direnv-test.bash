@@ -1,0 +1,1 @@
+test "$(./direnv version)" = 2.32.1

@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+set -e
+. ./stdlib.sh
+./direnv version
