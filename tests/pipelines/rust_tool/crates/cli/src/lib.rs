@@ -1,0 +1,1 @@
+//! What programs on a command line share.

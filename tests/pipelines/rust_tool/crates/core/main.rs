@@ -1,0 +1,3 @@
+fn main() {
+    println!("ripgrep 14.1.1");
+}
