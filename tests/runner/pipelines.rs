@@ -118,6 +118,8 @@ fn run_problems(case: &Case, stages: &str) -> Vec<String> {
     }
     let mut text = String::new();
     for (step, outcome) in outcomes(&first) {
+        // Of steps that are alike, any may be the one that runs.
+        let outcome = if matches!(&*outcome, "ran" | "cached") { "passed" } else { &outcome };
         let _ = writeln!(text, "{outcome:8}{step}");
     }
     let mut problems: Vec<_> =

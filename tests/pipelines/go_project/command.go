@@ -1,0 +1,4 @@
+package cobra
+
+// Name is what the command is called by.
+const Name = "cobra"

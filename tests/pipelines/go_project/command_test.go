@@ -1,0 +1,9 @@
+package cobra
+
+import "testing"
+
+func TestName(t *testing.T) {
+	if Name == "" {
+		t.Error("it has none")
+	}
+}
