@@ -8,6 +8,7 @@ use super::{Checker, Scope};
 use crate::diagnostic::{Code, Diagnostic, Edit};
 use crate::lang::builtins::{Accepts, fields};
 use crate::lang::nearest::nearest;
+use crate::lang::template;
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
 use crate::syntax::ast::{Clause, ClauseKind, Expr, ExprKind, Name, Stage, StageKind};
@@ -27,14 +28,12 @@ impl<'p> Checker<'p> {
         if is_service {
             self.no_stage(stage);
         }
-        let mut runs = false;
         if let Some(from) = &stage.from
             && let Some((template, arguments)) = self.template(item, from, &mut scope)
         {
             let tree = self.stage_tree(template);
             let parameters = tree.parameters.as_deref().unwrap_or_default();
             self.arguments(&tree.name.text, parameters, from.span, arguments, &mut scope);
-            runs = true;
         }
         if !is_service {
             scope.outs = self.outs_of(item);
@@ -44,19 +43,35 @@ impl<'p> Checker<'p> {
         self.services(stage, &mut scope);
         for clause in &stage.clauses {
             self.clause(stage.kind, clause, &mut scope);
-            runs |= matches!(clause.kind, ClauseKind::Script { .. } | ClauseKind::Argv(_));
         }
         let is_whole = self.program.module(item.module).is_whole;
-        if !runs && stage.from.is_none() && is_whole {
+        let has_command = self.has_command(item);
+        // What is made from a template may bring the command; a service may be had as it is.
+        if !has_command && (stage.parameters.is_none() || is_service) {
             let message = format!("`{}` runs nothing", stage.name.text);
             self.report(
                 Diagnostic::error(Code::NOTHING_TO_RUN, stage.name.span, message)
                     .help("add a clause: run sh \"…\""),
             );
         }
-        if is_whole && !is_service {
+        if is_whole && !is_service && has_command {
             self.unwritten_outs(stage, &scope);
         }
+    }
+
+    /// Returns whether a stage has a command, of its own or from a template; yes, where that cannot be
+    /// told.
+    fn has_command(&self, stage: ItemRef) -> bool {
+        let chain = template::chain(self.program, &self.symbols, stage);
+        let is_command =
+            |it: &Clause| matches!(it.kind, ClauseKind::Script { .. } | ClauseKind::Argv(_));
+        let has_own = |item: &ItemRef| {
+            let is_whole = self.program.module(item.module).is_whole;
+            !is_whole || self.stage_tree(*item).clauses.iter().any(is_command)
+        };
+        // What the last one is made from is not to be found.
+        let is_open = chain.last().is_some_and(|last| self.stage_tree(*last).from.is_some());
+        is_open || chain.iter().any(has_own)
     }
 
     fn duplicate_clauses(&mut self, clauses: &'p [Clause]) {
