@@ -108,13 +108,16 @@ fn run_problems(case: &Case, stages: &str) -> Vec<String> {
     let store = case.project.at(".kiln/store").to_str().expect("it is UTF-8").to_owned();
     // Shims of toolchains ask for the home.
     let home = std::env::var("HOME").unwrap_or_default();
-    let run = || {
-        let kiln = Kiln::new(case.project.path()).env("HOME", &home).env("KILN_CACHE", &store);
-        kiln.arguments(["run", "--ui", "jsonl"]).arguments(words(stages)).run()
-    };
+    let kiln = || Kiln::new(case.project.path()).env("HOME", &home).env("KILN_CACHE", &store);
+    let run = || kiln().arguments(["run", "--ui", "jsonl"]).arguments(words(stages)).run();
     let first = run();
     if first.code() != Some(0) {
-        return vec![format!("{} fails:\n{}{}", case.name, first.stdout(), first.stderr())];
+        let mut said = first.stderr();
+        for (step, _) in outcomes(&first).iter().filter(|(_, outcome)| *outcome == "failed") {
+            let log = kiln().arguments(["log", step]).run();
+            said += &format!("{step} says:\n{}", log.stdout());
+        }
+        return vec![format!("{} fails:\n{said}", case.name)];
     }
     let mut text = String::new();
     for (step, outcome) in outcomes(&first) {
