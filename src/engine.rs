@@ -19,6 +19,7 @@ pub(crate) mod outs;
 pub(crate) mod platform;
 pub(crate) mod reach;
 pub(crate) mod ready;
+mod reports;
 pub(crate) mod run;
 pub(crate) mod schedule;
 pub(crate) mod secrets;

@@ -4,6 +4,8 @@
 //! Names and fields are fixed: adding one is fine, changing one is a new [`VERSION`]. The schema is
 //! `docs/events.schema.json`.
 
+mod base64;
+
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Diagnostic, Severity};
@@ -256,6 +258,42 @@ pub struct StepFinished {
     /// Where its outs were written to, relative to the project's root, if they were asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outs: Vec<WrittenOut>,
+    /// What its outs of type `junit` say, together; of steps that ran and have such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tests: Option<Tests>,
+}
+
+/// What reports say of the tests of a step.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tests {
+    /// How many test cases there are.
+    pub total: u32,
+    /// Of them, those that failed.
+    pub failed: u32,
+    /// Of them, those that were left out.
+    pub skipped: u32,
+    /// Those that failed, in the order of the reports; the first 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<FailedTest>,
+}
+
+/// A test case that failed. All of it is untrusted text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedTest {
+    /// Its name, of at most 500 bytes.
+    pub name: String,
+    /// The class, module or file it belongs to (`classname`), of at most 500 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The file it stands in, as the report says, of at most 500 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The line it stands at, as the report says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// What it says, of at most 4 KiB.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
 }
 
 /// An out that was written into the project.
@@ -494,6 +532,7 @@ impl StepFinished {
             blocks: 0,
             condition: None,
             outs: Vec::new(),
+            tests: None,
         }
     }
 
@@ -512,7 +551,7 @@ impl StepOutput {
         Self {
             step: step.to_owned(),
             stream,
-            bytes: (!is_exact).then(|| base64(bytes)),
+            bytes: (!is_exact).then(|| base64::encode(bytes)),
             text: text.into_owned(),
             replayed: false,
         }
@@ -520,7 +559,7 @@ impl StepOutput {
 
     /// Returns the very bytes that the step wrote.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let exact = self.bytes.as_deref().and_then(from_base64);
+        let exact = self.bytes.as_deref().and_then(base64::decode);
         exact.unwrap_or_else(|| self.text.clone().into_bytes())
     }
 }
@@ -554,37 +593,6 @@ impl Event {
             edit: diagnostic.edit.as_ref().map(|edit| label(edit.span, &edit.text)),
         })
     }
-}
-
-const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/// Returns `bytes` in base64 with padding (RFC 4648 §4).
-fn base64(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for at in 0..4 {
-            let digit = BASE64[(bits >> (18 - 6 * at) & 63) as usize];
-            text.push(if at <= group.len() { char::from(digit) } else { '=' });
-        }
-    }
-    text
-}
-
-/// Returns what `text` is the base64 of; `None` if it is not.
-fn from_base64(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let digits = text.trim_end_matches('=').as_bytes();
-    for group in digits.chunks(4) {
-        let mut bits = 0;
-        for digit in group {
-            bits = bits << 6 | BASE64.iter().position(|known| known == digit)? as u32;
-        }
-        bits <<= 6 * (4 - group.len());
-        bytes.extend_from_slice(&bits.to_be_bytes()[1..group.len()]);
-    }
-    Some(bytes)
 }
 
 fn is_zero(value: &u32) -> bool {
@@ -634,6 +642,18 @@ mod tests {
             blocks: 2,
             condition: Some("`x` is false".into()),
             outs: vec![WrittenOut { name: "bin".into(), path: "out/lib/bin".into() }],
+            tests: Some(Tests {
+                total: 3,
+                failed: 1,
+                skipped: 1,
+                failures: vec![FailedTest {
+                    name: "adds".into(),
+                    group: Some("sums".into()),
+                    file: Some("sums.py".into()),
+                    line: Some(3),
+                    message: "1 is not 2".into(),
+                }],
+            }),
         }
     }
 
@@ -771,16 +791,6 @@ mod tests {
             let output = StepOutput::new("step", Stream::Stdout, bytes);
             assert_eq!(output.to_bytes(), bytes);
             assert_eq!(output.bytes.is_some(), std::str::from_utf8(bytes).is_err());
-        }
-    }
-
-    #[test]
-    fn base64_is_that_of_the_rfc() {
-        for (plain, coded) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
-        {
-            assert_eq!(base64(plain.as_bytes()), coded);
-            assert_eq!(from_base64(coded).unwrap(), plain.as_bytes());
         }
     }
 }

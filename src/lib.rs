@@ -32,6 +32,7 @@ pub mod ide;
 mod image;
 #[cfg(feature = "internals")]
 pub mod internals;
+mod junit;
 mod lang;
 pub mod plan;
 #[doc(hidden)]

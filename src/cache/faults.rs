@@ -35,6 +35,7 @@ fn run_step(store: &Store, key: Digest) -> Result<(), CacheError> {
         peak_memory_bytes: Some(1 << 20),
         level: "full".to_owned(),
         warm: false,
+        had_secrets: false,
     })
 }
 

@@ -462,6 +462,7 @@ mod tests {
             peak_memory_bytes: None,
             level: "full".to_owned(),
             warm: false,
+            had_secrets: false,
         };
         store.put_record(&record).unwrap();
         key

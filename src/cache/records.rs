@@ -47,6 +47,14 @@ pub(crate) struct Record {
     pub(crate) level: String,
     /// Whether it began with a folder kept from an earlier run.
     pub(crate) warm: bool,
+    /// Whether it had secrets, which its outs may depend on: then it stays on this machine. Records from
+    /// before this was noted count as if it had.
+    #[serde(default = "unknown_is_true")]
+    pub(crate) had_secrets: bool,
+}
+
+fn unknown_is_true() -> bool {
+    true
 }
 
 /// One out of a step.
@@ -241,6 +249,7 @@ mod tests {
             peak_memory_bytes: None,
             level: "full".to_owned(),
             warm: false,
+            had_secrets: false,
         };
         store.put_record(&record).unwrap();
         store.sync().unwrap();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::cache::{self, Blob, Hit, Node};
 use crate::digest::Digest;
 use crate::event::{
-    Cause, Change, Event, Failure, Outcome, Reason, StepRetried, StepStarted, Warning, What,
+    Cause, Change, Event, Failure, Outcome, Reason, StepRetried, StepStarted, Tests, Warning, What,
     WrittenOut,
 };
 use crate::plan::Plan;
@@ -29,6 +29,7 @@ use super::log::{Log, replay};
 use super::outs::{self, Made};
 use super::platform;
 use super::ready::{Laid, Ready, Unlaid};
+use super::reports;
 use super::run::Message;
 use super::secrets::{self, Secrets};
 use super::spec::spec;
@@ -84,6 +85,8 @@ pub(crate) struct Done {
     /// How long its commands took, in this run or an earlier one.
     pub(crate) run_millis: u64,
     pub(crate) written: Vec<WrittenOut>,
+    /// What its reports say, of a step that ran and made such.
+    pub(crate) tests: Option<Tests>,
     /// What went into the key; `None` where it was never known.
     pub(crate) ingredients: Option<Ingredients>,
 }
@@ -103,6 +106,7 @@ impl Done {
             log: None,
             run_millis: 0,
             written: Vec::new(),
+            tests: None,
             ingredients: None,
         }
     }
@@ -432,11 +436,13 @@ fn finish(
         None => outs::keep(store, step, &outcome.captured, capture.path())?,
         Some(_) => Made::new(),
     };
+    let tests = reports::read(store, step, &made, secrets.map(Secrets::mask), say)?;
     let end = log.end();
     let log = log.file(store)?;
     let failure = match outcome.exit {
         Exit::Code(0) if leak.is_some() => leak,
-        Exit::Code(0) => outs::missing(step, &made, &outcome.captured),
+        Exit::Code(0) => outs::missing(step, &made, &outcome.captured)
+            .or_else(|| reports::gainsaid(step, tests.as_ref())),
         exit => {
             let current = ready.line.has_current.then(|| current(&outcome, step, capture.path()));
             Some(failure::of_exit(shop.plan, step, exit, current.flatten(), &outcome, &end))
@@ -447,6 +453,7 @@ fn finish(
         log,
         peak_memory_bytes: outcome.peak_memory,
         run_millis,
+        tests,
         ingredients: Some(ready.ingredients.clone()),
         ..Done::new(Outcome::Ran, Some(ready.key))
     };
@@ -466,8 +473,16 @@ fn finish(
             format!("what `{}` keeps for its next run could not be stored: {error}", step.name);
         send(say, Event::Warning(Warning { message, help: None, step: Some(step.name.clone()) }));
     }
-    record(shop, ready, &made, log, is_warm, &done)?;
+    let marks = Marks { warm: is_warm, had_secrets: secrets.is_some() };
+    record(shop, ready, &made, log, marks, &done)?;
     Ok(Done { made, ..done })
+}
+
+/// What keeps a result on this machine.
+#[derive(Clone, Copy)]
+struct Marks {
+    warm: bool,
+    had_secrets: bool,
 }
 
 fn record(
@@ -475,7 +490,7 @@ fn record(
     ready: &Ready,
     made: &Made,
     log: Option<Blob>,
-    warm: bool,
+    marks: Marks,
     done: &Done,
 ) -> Result<(), StepError> {
     let record = cache::Record {
@@ -487,7 +502,8 @@ fn record(
         elapsed_millis: done.run_millis,
         peak_memory_bytes: done.peak_memory_bytes,
         level: shop.pantry.level.name().to_owned(),
-        warm,
+        warm: marks.warm,
+        had_secrets: marks.had_secrets,
     };
     Ok(shop.pantry.store().put_record(&record)?)
 }

@@ -356,6 +356,7 @@ impl Course<'_, '_> {
             blocks,
             condition: done.withheld.clone(),
             outs: done.written.clone(),
+            tests: done.tests.clone(),
             ..StepFinished::new(
                 step.name.clone(),
                 step.stage.clone(),

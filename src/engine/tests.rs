@@ -241,6 +241,13 @@ impl Ran {
         output.collect()
     }
 
+    fn warnings(&self) -> impl Iterator<Item = &str> {
+        self.events.iter().filter_map(|event| match event {
+            Event::Warning(warning) => Some(warning.message.as_str()),
+            _ => None,
+        })
+    }
+
     fn message(&self, name: &str) -> String {
         let finished = self.finished(name);
         finished.failure.as_ref().unwrap_or_else(|| panic!("`{name}` passed")).message.clone()

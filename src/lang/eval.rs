@@ -177,13 +177,13 @@ struct Frame<'a> {
     /// Axes, parameters and the names of comprehensions, innermost last.
     locals: Vec<(&'a str, Value)>,
     /// The build paths of the outs of the step it stands in.
-    outs: IndexMap<String, Arc<str>>,
+    outs: Arc<IndexMap<String, Arc<str>>>,
 }
 
 impl<'a> Frame<'a> {
     fn new(program: &'a Program, module: ModuleId) -> Self {
         let folder = program.module(module).folder();
-        Self { module, home: module, folder, locals: Vec::new(), outs: IndexMap::new() }
+        Self { module, home: module, folder, locals: Vec::new(), outs: Arc::default() }
     }
 }
 

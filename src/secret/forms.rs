@@ -48,6 +48,7 @@ impl Looks {
         }
         if let Ok(text) = std::str::from_utf8(value) {
             plain.extend(json(text).map(String::into_bytes));
+            plain.extend(xml(text).map(String::into_bytes));
         }
         let mut wrapped = vec![hex(value, b"0123456789abcdef"), hex(value, b"0123456789ABCDEF")];
         for alphabet in [STANDARD, FOR_URLS] {
@@ -81,6 +82,14 @@ fn json(text: &str) -> [String; 4] {
         escaped(|char| matches!(char, '<' | '>' | '&')),
         escaped(|char| !char.is_ascii()),
     ]
+}
+
+/// Returns a text in XML and HTML: with the fewest escapes, and as attributes and programs write quotes.
+fn xml(text: &str) -> [String; 5] {
+    let least = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let double = least.replace('"', "&quot;");
+    let single = |escape| double.replace('\'', escape);
+    [single("&apos;"), single("&#39;"), single("&#x27;"), double.clone(), least]
 }
 
 fn hex(value: &[u8], digits: &[u8; 16]) -> Vec<u8> {
@@ -142,6 +151,10 @@ mod tests {
             json("a/\"<é>"),
             [r#"a/\"<é>"#, r#"a\/\"<é>"#, r#"a/\"\u003cé\u003e"#, r#"a/\"<\u00e9>"#]
         );
+        let [apos, decimal, hex, double, least] = xml("<a&'\"");
+        assert_eq!((&*least, &*double), ("&lt;a&amp;'\"", "&lt;a&amp;'&quot;"));
+        assert_eq!((&*apos, &*decimal), ("&lt;a&amp;&apos;&quot;", "&lt;a&amp;&#39;&quot;"));
+        assert_eq!(hex, "&lt;a&amp;&#x27;&quot;");
     }
 
     #[test]

@@ -144,6 +144,58 @@ fn optional_outs_are_taken_from_failed_steps() {
     assert!(!bench.project().join("out/test/x").exists());
 }
 
+/// Returns a test that writes a report and exits like that.
+fn reporting(report: &str, exit: u8) -> Step {
+    let mut step = test("test", &format!("echo '{report}' >r.xml; exit {exit}"));
+    step.outs = self::step("", "", &["r.xml"]).outs;
+    step.outs[0].is_optional = true;
+    step.outs[0].kind = OutKind::Junit;
+    step
+}
+
+const MIXED: &str = "<testsuite><testcase name=\"good\"/><testcase name=\"bad\" classname=\"sums\">\
+                     <failure message=\"1 is not 2\"/></testcase>\
+                     <testcase name=\"later\"><skipped/></testcase></testsuite>";
+
+#[test]
+fn reports_say_which_tests_failed() {
+    let ran = Bench::of([reporting(MIXED, 1)]).run();
+    ran.expect(1, &[("test", Failed)]);
+    let tests = ran.finished("test").tests.as_ref().unwrap();
+    assert_eq!((tests.total, tests.failed, tests.skipped), (3, 1, 1));
+    assert_eq!((&*tests.failures[0].name, &*tests.failures[0].message), ("bad", "1 is not 2"));
+    let good = "<testsuite><testcase name=\"good\"/></testsuite>";
+    let ran = Bench::of([reporting(good, 0)]).run();
+    ran.expect(0, &[("test", Ran)]);
+    assert_eq!(ran.finished("test").tests.as_ref().unwrap().total, 1);
+}
+
+#[test]
+fn no_test_passes_against_its_own_report() {
+    let bench = Bench::of([reporting(MIXED, 0)]);
+    let ran = bench.run();
+    ran.expect(1, &[("test", Failed)]);
+    let said = ran.message("test");
+    assert_eq!(said, "it exited with 0, and its report says that 1 of its 3 tests failed");
+    assert!(bench.project().join("out/test/r.xml").exists());
+    // Nothing passed, so nothing is served.
+    bench.run().expect(1, &[("test", Failed)]);
+    // What a build makes of tests is not its verdict.
+    let mut build = reporting(MIXED, 0);
+    build.kind = StepKind::Build;
+    Bench::of([build]).run().expect(0, &[("test", Ran)]);
+}
+
+#[test]
+fn a_report_that_cannot_be_read_is_a_warning() {
+    let ran = Bench::of([reporting("3 passed", 0)]).run();
+    ran.expect(0, &[("test", Ran)]);
+    assert_eq!(ran.finished("test").tests, None);
+    let warnings: Vec<_> = ran.warnings().collect();
+    let expected = "the report `r.xml` of `test` was not read: it holds no XML element";
+    assert_eq!(warnings, [expected]);
+}
+
 #[test]
 fn an_optional_out_may_be_missing_for_those_that_take_it() {
     let mut make = step("make", "true", &["x"]);

@@ -1,9 +1,11 @@
 //! Steps: one row of a stage with its clauses, made into a step of the plan.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use super::clash::OutPaths;
 use super::rows::Row;
 use super::text::Inputs;
 use super::{Evaluated, Evaluator, Frame, Needs, StepIds, Stop};
@@ -60,13 +62,16 @@ impl<'p> Evaluator<'p> {
     /// Returns the clauses of a stage, its templates' first. One of the same name replaces.
     fn clauses(&self, stage: ItemRef) -> Vec<OwnedClause<'p>> {
         let mut clauses: Vec<OwnedClause<'p>> = Vec::new();
+        let mut named: BTreeMap<_, usize> = BTreeMap::new();
         for owner in self.template_chain(stage).into_iter().rev() {
             for clause in &self.stage(owner).clauses {
-                let replaced =
-                    clauses.iter().position(|(_, other)| replaces(&clause.kind, &other.kind));
-                match replaced {
-                    Some(at) => clauses[at] = (owner, clause),
-                    None => clauses.push((owner, clause)),
+                let name = name_of(&clause.kind);
+                match name.and_then(|name| named.get(&name)) {
+                    Some(at) => clauses[*at] = (owner, clause),
+                    None => {
+                        named.extend(name.map(|name| (name, clauses.len())));
+                        clauses.push((owner, clause));
+                    }
                 }
             }
         }
@@ -156,7 +161,8 @@ impl<'p> Evaluator<'p> {
             inputs: Inputs::default(),
             tools: Vec::new(),
             require: Vec::new(),
-            outs: IndexMap::new(),
+            outs: Arc::default(),
+            out_paths: OutPaths::default(),
             services: Vec::new(),
             network: None,
             readiness: Readiness::default(),
@@ -284,15 +290,11 @@ impl<'p> Evaluator<'p> {
             None => format!(".kiln/out/{}", name.text),
         };
         let span = path.map_or(name.span, |path| path.span);
-        let outs = &builder.step.outs;
-        let clash = outs.iter().find(|other| {
-            files::below(&other.path, &at).is_some() || files::below(&at, &other.path).is_some()
-        });
-        if let Some(other) = clash {
-            let problem = self.clash_of(&name.text, &at, other, span);
+        if let Err(other) = builder.out_paths.add(&at, builder.step.outs.len()) {
+            let problem = self.clash_of(&name.text, &at, &builder.step.outs[other], span);
             return self.fail(problem);
         }
-        builder.outs.insert(name.text.clone(), at.as_str().into());
+        Arc::make_mut(&mut builder.outs).insert(name.text.clone(), at.as_str().into());
         builder.step.outs.push(Out {
             name: name.text.clone(),
             kind: super::expr::out_kind(&ty.kind),
@@ -312,7 +314,7 @@ impl<'p> Evaluator<'p> {
         builder: &mut Builder<'p>,
     ) -> Evaluated<()> {
         let mut frame = self.served_frame(subject, owner, builder)?;
-        frame.outs.clone_from(&builder.outs);
+        frame.outs = Arc::clone(&builder.outs);
         let folder = frame.folder;
         match &clause.kind {
             ClauseKind::In { .. } | ClauseKind::Out { .. } | ClauseKind::Service { .. } => Ok(()),
@@ -517,7 +519,8 @@ pub(super) struct Builder<'p> {
     tools: Vec<Value>,
     pub(super) require: Vec<(RowRef, Span)>,
     /// The build paths of its outs, for holes.
-    outs: IndexMap<String, Arc<str>>,
+    outs: Arc<IndexMap<String, Arc<str>>>,
+    out_paths: OutPaths,
     pub(super) services: Vec<OwnService<'p>>,
     /// Where its network is given, if it is.
     pub(super) network: Option<Span>,
@@ -542,15 +545,14 @@ pub(super) fn step_kind(kind: StageKind) -> StepKind {
     }
 }
 
-/// Returns whether a clause takes the place of another: a field, variable or out of the same name.
-fn replaces(own: &ClauseKind, other: &ClauseKind) -> bool {
-    match (own, other) {
-        (ClauseKind::Out { name: own, .. }, ClauseKind::Out { name: other, .. })
-        | (ClauseKind::Env { name: own, .. }, ClauseKind::Env { name: other, .. })
-        | (ClauseKind::Service { name: own, .. }, ClauseKind::Service { name: other, .. })
-        | (ClauseKind::Field { name: own, .. }, ClauseKind::Field { name: other, .. }) => {
-            own.text == other.text
-        }
-        _ => false,
-    }
+/// Returns the kind and name of a clause that takes the place of another of the same.
+fn name_of(clause: &ClauseKind) -> Option<(&'static str, &str)> {
+    let (kind, name) = match clause {
+        ClauseKind::Out { name, .. } => ("out", name),
+        ClauseKind::Env { name, .. } => ("env", name),
+        ClauseKind::Service { name, .. } => ("service", name),
+        ClauseKind::Field { name, .. } => ("field", name),
+        _ => return None,
+    };
+    Some((kind, &name.text))
 }

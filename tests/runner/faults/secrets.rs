@@ -63,6 +63,13 @@ build misses {
   out text: file = "canary-text"
 }
 
+test reports {
+  secret TOKEN
+  in file("report.pl")
+  run sh "perl report.pl >{{out.report}}; exit 3"
+  out report: junit?
+}
+
 build good {
   secret TOKEN
   run sh "test -n \"$TOKEN\"; echo made >{{out.text}}"
@@ -78,7 +85,8 @@ open(my $file, "<", $ENV{KEY}) or die; my $key = join("", <$file>);
 for my $value ($ENV{TOKEN}, $ENV{PASSWORD}, $key) {
   my $url = $value; $url =~ s/([^A-Za-z0-9\-_.~])/sprintf("%%%02X", ord($1))/ge;
   my $json = $value; $json =~ s/(["\\])/\\$1/g; $json =~ s/\n/\\n/g;
-  my @forms = ($value, unpack("H*", $value), uc(unpack("H*", $value)), $url, $json);
+  my $xml = $value; $xml =~ s/"/&quot;/g;
+  my @forms = ($value, $xml, unpack("H*", $value), uc(unpack("H*", $value)), $url, $json);
   push @forms, encode_base64("x" x $_ . $value, "") for 0 .. 2;
   push @forms, encode_base64($value), encode_base64("some user:" . $value);
   for my $form (@forms) {
@@ -86,6 +94,13 @@ for my $value ($ENV{TOKEN}, $ENV{PASSWORD}, $key) {
     syswrite(STDOUT, $_) for split(//, "bytes <$form>\n");
   }
 }
+"#;
+
+/// Writes a report in which each character of its secret is an escape.
+const REPORT: &str = r#"
+my $hidden = join("", map("&#" . ord($_) . ";", split(//, $ENV{TOKEN})));
+print "<testsuite><testcase name='is $hidden' classname='$hidden' file='$hidden'>";
+print "<failure message='was $hidden'/></testcase></testsuite>";
 "#;
 
 /// All that must not be found: of the first value also its encodings.
@@ -125,7 +140,7 @@ fn assert_none_below(folder: &Path) {
 fn project() -> (Project, tempfile::TempDir) {
     let outside = tempfile::tempdir().unwrap();
     std::fs::write(outside.path().join("key"), KEY).unwrap();
-    (Project::of(PIPELINE).with("print.pl", PRINT), outside)
+    (Project::of(PIPELINE).with("print.pl", PRINT).with("report.pl", REPORT), outside)
 }
 
 fn nothing_comes_out(subject: &Subject) {
@@ -140,7 +155,7 @@ fn nothing_comes_out(subject: &Subject) {
         let done = call.arguments(arguments).arguments(["--secret", command]).run().exits(1);
         all.push(done.stdout() + &done.stderr());
     }
-    for step in ["prints", "fails", "leaks", "names", "wraps", "misses", "good"] {
+    for step in ["prints", "fails", "leaks", "names", "wraps", "misses", "reports", "good"] {
         let call = subject.kiln(project.path()).env("KILN_CACHE", "cache");
         let done = call.arguments(["log", step]).run();
         all.push(done.stdout() + &done.stderr());
@@ -156,6 +171,7 @@ fn nothing_comes_out(subject: &Subject) {
         "whole <***>",
         "bytes <***>",
         "server | serving with ***",
+        "*** is ***  ***  was ***",
         "holds the secret `PASSWORD`, in `inner/config`",
         "holds the secret `PASSWORD`, in `the name of a file`",
         "its out `text` holds the secret `PASSWORD`",
@@ -324,6 +340,32 @@ test two {
     assert!(told.contains("2 ran"), "{told}");
     let told = project.kiln("why one").exits(0).stdout();
     assert!(told.contains("TOKEN"), "{told}");
+}
+
+#[test]
+fn results_of_steps_with_secrets_are_marked_and_stay_on_this_machine() {
+    let project = Project::of(
+        r#"
+secret TOKEN
+
+test with {
+  secret TOKEN
+  run sh "test -n \"$TOKEN\""
+}
+
+test without {
+  run sh "true"
+}
+"#,
+    );
+    let call = crate::kiln::Kiln::new(project.path()).env("KILN_CACHE", "cache");
+    call.env("KILN_SECRET_TOKEN", "a-token").arguments(["run"]).run().exits(0);
+    let files = files_below(&project.path().join("cache"));
+    let records = files.iter().filter_map(|path| std::fs::read_to_string(path).ok());
+    let records = records.filter(|text| text.starts_with("kiln record"));
+    let mut marks: Vec<_> = records.map(|text| text.contains(r#""had_secrets":true"#)).collect();
+    marks.sort_unstable();
+    assert_eq!(marks, [false, true]);
 }
 
 #[test]

@@ -1,17 +1,20 @@
 //! The report of a failure: what a tired reader needs, in the order in which it is needed. Knows one
 //! failed step and what it wrote; does not know the rest of the run.
 
-use kiln::event::{Cause, Failure, StepFinished};
+use kiln::event::{Cause, Failure, StepFinished, Tests};
 use kiln::plan::step::{Command, Place, Root, Step, Tool};
 
 use super::amount::{bytes, count, duration};
 use super::scene::Scene;
 use super::screen::Tone;
 use super::tail::Tail;
-use super::{clean, reason};
+use super::{clean, lines, reason};
 
 /// The most characters of a line of output that are shown; logs have all of them.
 const MAX_LINE_CHARS: usize = 1000;
+
+/// The most failed tests that are named; the report has all of them.
+const MOST_TESTS: usize = 10;
 
 /// How far in the text of a line begins, after its name.
 const INDENT: usize = 12;
@@ -39,6 +42,10 @@ pub(crate) fn report(
         if let Some(help) = help(scene, step, failure) {
             report.say("help", &help);
         }
+    }
+    if let Some(tests) = step.tests.as_ref().filter(|tests| tests.failed > 0) {
+        report.say("tests", &lines::tests_told(tests));
+        failed_tests(scene, tests, &mut report.text);
     }
     match tail.filter(|tail| tail.lines().next().is_some()) {
         Some(tail) => {
@@ -182,6 +189,31 @@ fn programs(step: &Step) -> String {
     match tools.len() {
         0 => format!("the step sees {root} and no tools"),
         _ => format!("the step sees {root} and the tools {}", tools.join(", ")),
+    }
+}
+
+/// The tests that failed: a line each with name, place and the first line of what it says.
+fn failed_tests(scene: &Scene, tests: &Tests, text: &mut String) {
+    let shown = |text: &str| clean::line(text, &scene.screen);
+    for test in tests.failures.iter().take(MOST_TESTS) {
+        let group = test.group.as_deref().map(|group| format!("{} ", shown(group)));
+        let place = match (&test.file, test.line) {
+            (Some(file), Some(line)) => format!("  {}:{line}", shown(file)),
+            (Some(file), None) => format!("  {}", shown(file)),
+            (None, _) => String::new(),
+        };
+        let said = test.message.lines().map(str::trim).find(|line| !line.is_empty());
+        let said = said.map(|said| format!("  {}", shown(said))).unwrap_or_default();
+        let line = format!("{}{}{place}{said}", group.unwrap_or_default(), shown(&test.name));
+        let line = match line.char_indices().nth(MAX_LINE_CHARS) {
+            Some((end, _)) => format!("{}{}", &line[..end], scene.screen.ellipsis()),
+            None => line,
+        };
+        text.push_str(&format!("{:INDENT$}{line}\n", ""));
+    }
+    let more = (tests.failed as usize).saturating_sub(MOST_TESTS);
+    if more > 0 {
+        text.push_str(&format!("{:INDENT$}and {more} more\n", ""));
     }
 }
 

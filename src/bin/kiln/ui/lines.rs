@@ -2,7 +2,7 @@
 //! order; does not know when they are shown.
 
 use kiln::event::{
-    Outcome, RunFinished, RunStopping, StepFinished, StepRetried, StopReason, Warning,
+    Outcome, RunFinished, RunStopping, StepFinished, StepRetried, StopReason, Tests, Warning,
 };
 use kiln::plan::step::StepKind;
 
@@ -76,7 +76,24 @@ fn note(scene: &Scene, step: &StepFinished) -> String {
             let why = step.condition.as_deref().map(clean::message);
             why.map(|why| format!("  {why}")).unwrap_or_default()
         }
+        Outcome::Ran => {
+            let tests = step.tests.as_ref().map(|tests| format!("  {}", tests_told(tests)));
+            tests.unwrap_or_default()
+        }
         _ => String::new(),
+    }
+}
+
+/// Returns what reports say of tests, in numbers: `2 of 40 tests failed, 1 skipped`.
+pub(crate) fn tests_told(tests: &Tests) -> String {
+    let all = count(tests.total as usize, "test");
+    let told = match tests.failed {
+        0 => all,
+        failed => format!("{failed} of {all} failed"),
+    };
+    match tests.skipped {
+        0 => told,
+        skipped => format!("{told}, {skipped} skipped"),
     }
 }
 

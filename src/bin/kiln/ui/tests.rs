@@ -162,6 +162,29 @@ fn steps_that_passed_late_or_may_fail_or_were_interrupted_are_said_to_be_so() {
 }
 
 #[test]
+fn tests_that_failed_are_named_and_those_that_passed_counted() {
+    let mut plain = Plain::new(scene());
+    let failures: Vec<_> = (0..12)
+        .map(|number| {
+            json!({"name": format!("adds\x1b[2J {number}"), "group": "sums",
+                             "file": "sums.py", "line": 3, "message": "\n 1 is not 2\nmore"})
+        })
+        .collect();
+    let bad = json!({"total": 40, "failed": 12, "skipped": 1, "failures": failures});
+    let failure = json!({"cause": "command", "message": "it exited with code 1", "exit": 1});
+    let good = json!({"total": 1, "failed": 0, "skipped": 0});
+    let good = plain.hear(&finished("good", "ran", json!({"tests": good}))).unwrap();
+    assert_eq!(good, "ran         1.2 s  test  good  1 test");
+    let bad = json!({"tests": bad, "failure": failure});
+    let bad = plain.hear(&finished("bad", "failed", bad)).unwrap();
+    let lines: Vec<_> = bad.lines().skip_while(|line| !line.contains("tests  ")).take(12).collect();
+    assert_eq!(lines[0], "  tests     12 of 40 tests failed, 1 skipped");
+    assert_eq!(lines[1], "            sums adds 0  sums.py:3  1 is not 2");
+    assert_eq!(lines[10], "            sums adds 9  sums.py:3  1 is not 2");
+    assert_eq!(lines[11], "            and 2 more");
+}
+
+#[test]
 fn no_line_of_the_block_is_wider_than_the_screen() {
     let mut story = Story::new(Keep { lines: 4, bytes: 1000 });
     story.hear(&begin(40));
