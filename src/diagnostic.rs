@@ -260,6 +260,8 @@ codes! {
     BAD_SPEC = 0406;
     /// A pipeline that is not as a spec expects.
     UNMET_SPEC = 0407;
+    /// A root that a step cannot keep.
+    BAD_ROOT = 0408;
     // Files.
     /// A glob that matches nothing.
     EMPTY_GLOB = 0501;

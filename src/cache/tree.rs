@@ -128,6 +128,21 @@ impl Tree {
         }
     }
 
+    /// Takes away what is at `path`, with all below it. Returns it; `None` if there was nothing.
+    pub(crate) fn remove(&mut self, path: impl AsRef<Path>) -> Option<Node> {
+        self.get(path.as_ref())?;
+        let names = names(path.as_ref()).ok()?;
+        let (last, parents) = names.split_last()?;
+        let mut tree = self;
+        for name in parents {
+            match tree.nodes_mut().get_mut(*name)? {
+                Node::Directory(inner) => tree = inner,
+                _ => return None,
+            }
+        }
+        tree.nodes_mut().remove(*last)
+    }
+
     /// Merges all of `other` into the directory at `path`, which is made if need be; the empty
     /// path is the root.
     ///
@@ -149,17 +164,6 @@ impl Tree {
             }
         }
         tree.0.nodes.get(*last)
-    }
-
-    /// Returns the directory at `path`; the empty path is the root.
-    #[cfg(test)]
-    fn subtree(&self, path: impl AsRef<Path>) -> Option<Tree> {
-        let path = path.as_ref();
-        match self.get(path) {
-            Some(Node::Directory(tree)) => Some(tree.clone()),
-            Some(_) => None,
-            None => names(path).is_ok_and(|names| names.is_empty()).then(|| self.clone()),
-        }
     }
 
     /// Returns the names in this directory with what they hold, sorted by name.
@@ -391,6 +395,18 @@ pub(super) mod tests {
     use proptest::prelude::{Strategy, any, prop, proptest};
 
     use super::*;
+
+    impl Tree {
+        /// Returns the directory at `path`; the empty path is the root.
+        fn subtree(&self, path: impl AsRef<Path>) -> Option<Tree> {
+            let path = path.as_ref();
+            match self.get(path) {
+                Some(Node::Directory(tree)) => Some(tree.clone()),
+                Some(_) => None,
+                None => names(path).is_ok_and(|names| names.is_empty()).then(|| self.clone()),
+            }
+        }
+    }
     use crate::cache::Writer;
 
     pub(in crate::cache) fn file(text: &str) -> Node {
@@ -470,6 +486,22 @@ pub(super) mod tests {
             assert_eq!(again.root(), tree.root());
             assert_eq!(again.entries(), tree.walk().count() as u64);
         }
+    }
+
+    #[test]
+    fn what_is_removed_is_gone_with_all_below_it() {
+        let file = Node::File { blob: Blob::of(b"x"), executable: false };
+        let mut tree = Tree::default();
+        for path in ["a/b/c", "a/d"] {
+            tree.insert(path, file.clone()).unwrap();
+        }
+        let before = tree.clone();
+        assert_eq!(tree.remove("a/x"), None);
+        assert_eq!(tree.remove("a/d/x"), None);
+        assert_eq!(tree, before);
+        assert!(matches!(tree.remove("a/b"), Some(Node::Directory(_))));
+        assert!(tree.get("a/b").is_none() && tree.get("a/d").is_some());
+        assert!(before.get("a/b/c").is_some(), "a tree is a value");
     }
 
     #[test]

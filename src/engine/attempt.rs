@@ -13,6 +13,7 @@ use crate::event::{
     WrittenOut,
 };
 use crate::plan::Plan;
+use crate::plan::artifact::OutKind;
 use crate::plan::step::{Step, StepId};
 use crate::sandbox::{self, Exit, Sandbox, Scratch};
 use crate::secret::Vault;
@@ -433,7 +434,7 @@ fn finish(
         None => None,
     };
     let made = match &leak {
-        None => outs::keep(store, step, &outcome.captured, capture.path())?,
+        None => outs::keep(store, step, ready.root(), &outcome.captured, capture.path())?,
         Some(_) => Made::new(),
     };
     let tests = reports::read(store, step, &made, secrets.map(Secrets::mask), say)?;
@@ -530,7 +531,8 @@ fn write(
     for round in 0..2 {
         done.written.clear();
         let mut is_lost = false;
-        for (name, node) in &done.made {
+        let outs = shop.plan.step(id).outs.iter().filter(|out| out.kind != OutKind::Image);
+        for (name, node) in outs.filter_map(|out| done.made.get_key_value(&out.name)) {
             let path = folder.join(name);
             match shop.pantry.store().restore(node, &project.join(&path)) {
                 Ok(()) => {

@@ -132,6 +132,9 @@ fn command(step: &Step, line: &Line) -> Vec<u8> {
     command.finish()
 }
 
+/// The version of what a step finds that keeps its root: user 0, and what is pretended.
+const ROOT_EMULATION: u32 = 1;
+
 /// What REAPI has no field for, one thing a line. Names cannot hold a newline.
 fn salt(step: &Step, ingredients: &Ingredients) -> String {
     let mut salt = format!("kiln step {SCHEMA}\n");
@@ -142,6 +145,9 @@ fn salt(step: &Step, ingredients: &Ingredients) -> String {
     say("network", &network(step.network));
     say("folder", &step.folder);
     say("root", &ingredients.root);
+    if step.keeps_root() {
+        say("kept root", &ROOT_EMULATION);
+    }
     say("texts", &texts(ingredients.line));
     for (name, digest) in ingredients.host_tools {
         say("tool", &format_args!("{digest} {name}"));

@@ -81,6 +81,9 @@ fn environment(step: &Step, path: &[Text]) -> BTreeMap<String, Text> {
     }
     places.pieces.push(TextPiece::Literal(SYSTEM_PATH.to_owned()));
     env.insert("PATH".to_owned(), places);
+    if step.keeps_root() {
+        env.insert("USER".to_owned(), Text::literal("root"));
+    }
     env.extend(step.env.iter().map(|(name, value)| (name.clone(), value.clone())));
     env
 }

@@ -24,13 +24,15 @@ const MAX_SHOWN: usize = 3;
 /// The outs that a step made, by name, in the plan's order.
 pub(crate) type Made = IndexMap<String, Node>;
 
-/// Files all that was captured of the declared outs.
+/// Files all that was captured of the declared outs. `root` is what the step had as its root, on which
+/// an out of kind [`OutKind::Image`] is based.
 ///
 /// # Errors
 /// What the store says.
 pub(crate) fn keep(
     store: &Store,
     step: &Step,
+    root: Option<&Tree>,
     captured: &[CapturedOut],
     capture: &Path,
 ) -> Result<Made, StepError> {
@@ -39,22 +41,38 @@ pub(crate) fn keep(
         let node = match captured {
             CapturedOut::Missing { .. } => continue,
             CapturedOut::File(file) => adopt(store, file, capture)?,
-            CapturedOut::Dir(entries) => Node::Directory(tree(store, entries, capture)?),
+            CapturedOut::Dir(entries) => {
+                let base = root.filter(|_| out.kind == OutKind::Image).cloned();
+                let base = base.unwrap_or_default();
+                Node::Directory(changed(store, base, entries, capture)?)
+            }
         };
         made.insert(out.name.clone(), node);
     }
     Ok(made)
 }
 
-fn tree(store: &Store, entries: &[sandbox::Entry], capture: &Path) -> Result<Tree, StepError> {
-    let mut tree = Tree::default();
+/// Returns a tree with these entries in place of what was there.
+fn changed(
+    store: &Store,
+    mut tree: Tree,
+    entries: &[sandbox::Entry],
+    capture: &Path,
+) -> Result<Tree, StepError> {
     for entry in entries {
+        let path = named(&entry.path);
         let node = match &entry.node {
             sandbox::Node::File(file) => adopt(store, file, capture)?,
-            sandbox::Node::Dir => Node::Directory(Tree::default()),
             sandbox::Node::Link { target } => Node::Link { target: target.as_slice().into() },
+            sandbox::Node::Dir if matches!(tree.get(&*path), Some(Node::Directory(_))) => continue,
+            sandbox::Node::Dir | sandbox::Node::NewDir => Node::Directory(Tree::default()),
+            sandbox::Node::Gone => {
+                tree.remove(&*path);
+                continue;
+            }
         };
-        tree.insert(named(&entry.path), node)?;
+        tree.remove(&*path);
+        tree.insert(path, node)?;
     }
     store.put_tree(&tree)?;
     Ok(tree)
@@ -99,7 +117,7 @@ pub(crate) fn of_hit(step: &Step, mut outs: BTreeMap<String, Node>) -> Option<Ma
 fn is_complete(step: &Step, made: &BTreeMap<String, Node>) -> bool {
     step.outs.iter().all(|out| match (made.get(&out.name), out.kind) {
         (None, _) => out.is_optional,
-        (Some(node), OutKind::Dir) => matches!(node, Node::Directory(_)),
+        (Some(node), OutKind::Dir | OutKind::Image) => matches!(node, Node::Directory(_)),
         (Some(node), _) => matches!(node, Node::File { .. }),
     })
 }

@@ -60,6 +60,11 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
+    /// Returns its root; `None` is the machine's.
+    pub(crate) fn root(&self) -> Option<&Tree> {
+        self.root.as_ref()
+    }
+
     /// Returns what each file in the working tree is, by build path. Those whose paths are not UTF-8
     /// are left out.
     pub(crate) fn files(&self) -> BTreeMap<String, Digest> {

@@ -145,7 +145,7 @@ impl Secrets {
                 return Ok(Some((secret, "the name of a file".to_owned())));
             }
             let found = match &entry.node {
-                sandbox::Node::Dir => None,
+                sandbox::Node::Dir | sandbox::Node::NewDir | sandbox::Node::Gone => None,
                 sandbox::Node::Link { target } => self.mask.find(target),
                 sandbox::Node::File(file) => in_file(file)?,
             };

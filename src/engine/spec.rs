@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::plan::Plan;
+use crate::plan::artifact::OutKind;
 use crate::plan::step::{MAX_SERVICES, Network, Service, Step, Text, TextPiece};
 use crate::planted::{Bug, is_planted};
 use crate::sandbox::{self, Scratch, Spec, Word};
@@ -15,6 +16,9 @@ use super::ready::{Laid, Ready};
 
 const _: () =
     assert!(MAX_SERVICES <= sandbox::MAX_SERVICES, "a sandbox has room for a step's services");
+
+/// Where a step is at home that keeps its root, as user 0.
+const HOME_OF_ROOT: &str = "/root";
 
 /// Returns what a sandbox is asked for one run of `step`; what it captures goes to `capture`.
 pub(super) fn spec(
@@ -27,9 +31,13 @@ pub(super) fn spec(
 ) -> Spec {
     let mut env: Vec<_> =
         ready.line.env.iter().map(|(name, value)| (name.into(), word(value))).collect();
-    for (name, place) in [("HOME", sandbox::Place::Home), ("TMPDIR", sandbox::Place::Temp)] {
+    let home = match step.keeps_root() {
+        true => HOME_OF_ROOT.into(),
+        false => sandbox::Place::Home.into(),
+    };
+    for (name, place) in [("HOME", home), ("TMPDIR", sandbox::Place::Temp.into())] {
         if !ready.line.env.contains_key(name) {
-            env.push((name.into(), place.into()));
+            env.push((name.into(), place));
         }
     }
     let mounts = laid
@@ -86,8 +94,9 @@ fn out_paths(step: &Step, ready: &Ready) -> Vec<sandbox::OutPath> {
     let path = |out: &crate::plan::artifact::Out| sandbox::OutPath {
         path: out.path.clone(),
         kind: match out.kind {
-            crate::plan::artifact::OutKind::Dir => sandbox::OutKind::Dir,
-            _ => sandbox::OutKind::File,
+            OutKind::Dir => sandbox::OutKind::Dir,
+            OutKind::File | OutKind::Junit => sandbox::OutKind::File,
+            OutKind::Image => sandbox::OutKind::Root,
         },
         placed: out.is_placed,
     };

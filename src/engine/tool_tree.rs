@@ -42,7 +42,8 @@ pub(crate) fn state(folder: &Path) -> Result<(Digest, Stat), StepError> {
     Ok((hasher.finish(), last))
 }
 
-/// Returns the paths of all that is in `folder`, relative to it.
+/// Returns the paths of all that is in `folder`, relative to it, but for devices, pipes and sockets: a
+/// step has its own, as it has on the root of an archive.
 fn walk(folder: &Path) -> Result<Vec<PathBuf>, StepError> {
     let mut paths = Vec::new();
     let mut open = vec![PathBuf::new()];
@@ -52,10 +53,13 @@ fn walk(folder: &Path) -> Result<Vec<PathBuf>, StepError> {
         for entry in std::fs::read_dir(&place).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let path = inner.join(entry.file_name());
-            if entry.file_type().map_err(failed)?.is_dir() {
+            let kind = entry.file_type().map_err(failed)?;
+            if kind.is_dir() {
                 open.push(path.clone());
             }
-            paths.push(path);
+            if kind.is_dir() || kind.is_file() || kind.is_symlink() {
+                paths.push(path);
+            }
         }
     }
     paths.sort_unstable();

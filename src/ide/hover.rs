@@ -194,7 +194,9 @@ pub(super) fn type_doc(name: &str) -> Option<&'static str> {
         "duration" => "A time, such as `90s`, `10m` or `1h30m`.",
         "file" => "A file: of the project or made by a stage.",
         "files" => "A list of files, as `files(\"src/**\")` gives it; short for `list<file>`.",
-        "image" => "The root that a step runs on, such as `host()`.",
+        "image" => {
+            "The root that a step runs on, such as `host()`; as an out, the root as a step left it."
+        }
         "int" => "A whole number; `int(1..50)` is one of a range, both ends included.",
         "junit" => "A file with the results of tests, in JUnit's form.",
         "list" => "A list of values of one type: `list<string>`.",

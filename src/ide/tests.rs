@@ -126,7 +126,7 @@ fn names_are_completed_by_where_they_stand() {
             "param x: $0\n",
             "bool dir duration file files image int junit list map percent size string tool verdict",
         ),
-        ("build x {\n  out a: $0\n}\n", "dir file junit"),
+        ("build x {\n  out a: $0\n}\n", "dir file image junit"),
         ("fn g(a: $0) -> int = 1\n", "+int list !a"),
         // Texts.
         ("let x = profile == \"$0\"\n", "dev release"),

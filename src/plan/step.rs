@@ -4,7 +4,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::artifact::{Artifact, Input, Out, is_false};
+use super::artifact::{Artifact, Input, Out, OutKind, is_false};
 
 /// The most services that one step may have.
 pub const MAX_SERVICES: usize = 16;
@@ -106,6 +106,11 @@ impl Step {
             Tool::Host { .. } | Tool::Tree { .. } => None,
         });
         inputs.chain(root).chain(tools).chain(self.require.iter().copied())
+    }
+
+    /// Returns whether it makes an image of its root, to which it then can write as user 0.
+    pub fn keeps_root(&self) -> bool {
+        self.outs.iter().any(|out| out.kind == OutKind::Image)
     }
 
     /// Returns the out with that name.

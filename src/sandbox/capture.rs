@@ -24,14 +24,39 @@ const MAX_BESIDE: usize = 256;
 /// How many bytes are read at a time, into the stack since most outs are small.
 const BUFFER: usize = 32 * 1024;
 
-/// Copies `outs`, found below `build`, into the directory `into`.
+/// What is no part of a step's root: its own places, and what is temporary or the kernel's.
+const NOT_OF_ROOT: &[&str] =
+    &["build", "dev", "home/build", "proc", "run/kiln", "sys", "tmp", "var/tmp"];
+
+/// By this an overlay says that nothing of the layers below shows through a directory.
+const OPAQUE: &str = "user.overlay.opaque";
+
+/// Copies `outs`, found below `build`, into the directory `into`. `root` is the layer that holds what
+/// the step wrote to its root; without it, that is missing.
 pub(super) fn capture(
     build: BorrowedFd<'_>,
+    root: Option<&OwnedFd>,
     outs: &[OutPath],
     into: BorrowedFd<'_>,
 ) -> Result<Vec<CapturedOut>, Fault> {
     let mut copier = Copier { into, next: 0 };
-    outs.iter().map(|out| copier.out(build, out)).collect()
+    let captured = outs.iter().map(|out| match (out.kind, root) {
+        (OutKind::Root, None) => Ok(CapturedOut::missing()),
+        (OutKind::Root, Some(root)) => {
+            Ok(CapturedOut::Dir(copier.tree(root, Path::new("/"), Of::Root)?))
+        }
+        _ => copier.out(build, out),
+    });
+    captured.collect()
+}
+
+/// What a tree is of, by which it is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// An out: what must not be in it is an error.
+    Out,
+    /// The upper layer of a root: what an image cannot hold is left out.
+    Root,
 }
 
 /// Copies files under the numbers 0, 1, 2 and so on.
@@ -61,7 +86,9 @@ impl Copier<'_> {
                 let file = self.file(from, &stat);
                 Ok(CapturedOut::File(file.map_err(|error| Fault::capture(path, error))?))
             }
-            (FileType::Directory, OutKind::Dir) => Ok(CapturedOut::Dir(self.tree(&found, path)?)),
+            (FileType::Directory, OutKind::Dir) => {
+                Ok(CapturedOut::Dir(self.tree(&found, path, Of::Out)?))
+            }
             (FileType::RegularFile, OutKind::Dir) => Err(odd(Oddity::NotADirectory)),
             (FileType::Directory, OutKind::File) => Err(odd(Oddity::Directory)),
             (FileType::Symlink, _) => Err(odd(Oddity::Link)),
@@ -70,7 +97,7 @@ impl Copier<'_> {
     }
 
     /// Captures all below the directory `root`; `name` is the out's.
-    fn tree(&mut self, root: &OwnedFd, name: &Path) -> Result<Vec<Entry>, Fault> {
+    fn tree(&mut self, root: &OwnedFd, name: &Path, of: Of) -> Result<Vec<Entry>, Fault> {
         let mut entries = Vec::new();
         let mut open = vec![(Vec::new(), reopen_dir(root, name)?)];
         // Depth first with one open directory a level; siblings wait as sorted names.
@@ -83,6 +110,9 @@ impl Copier<'_> {
             };
             let (above, dir) = open.last().expect("a directory for each level");
             let path = join(above, &child);
+            if of == Of::Root && NOT_OF_ROOT.iter().any(|place| place.as_bytes() == path) {
+                continue;
+            }
             let full = name.join(OsStr::from_bytes(&path));
             let child = OsStr::from_bytes(&child);
             let fault = |error: Errno| Fault::capture(&full, error);
@@ -95,15 +125,24 @@ impl Copier<'_> {
                     let file = self.file(from, &stat);
                     Node::File(file.map_err(|error| Fault::capture(&full, error))?)
                 }
+                FileType::Symlink if of == Of::Root => Node::Link {
+                    target: rustix::fs::readlinkat(dir, child, Vec::new())
+                        .map_err(fault)?
+                        .into_bytes(),
+                },
                 FileType::Symlink => inner_link(root.as_fd(), dir, child, &path, &full)?,
+                FileType::CharacterDevice if of == Of::Root && stat.st_rdev == 0 => Node::Gone,
                 FileType::Directory => {
                     let inner = mounts::open_beneath(dir.as_fd(), child.as_ref(), OFlags::PATH)
                         .map_err(fault)?;
                     let inner = reopen_dir(&inner, &full)?;
+                    let is_new = of == Of::Root && is_opaque(&inner);
                     waiting.push(names(&inner, &full)?);
                     open.push((path.clone(), inner));
-                    Node::Dir
+                    if is_new { Node::NewDir } else { Node::Dir }
                 }
+                // No image has sockets, pipes or devices.
+                _ if of == Of::Root => continue,
                 other => return Err(Fault::OddOut { path: full, oddity: oddity(other) }),
             };
             entries.push(Entry { path, node });
@@ -154,6 +193,12 @@ fn copy(from: &mut File, to: &mut File, sparse: bool) -> io::Result<(crate::dige
         to.set_len(size)?;
     }
     Ok((hasher.finish(), size))
+}
+
+/// Returns whether an overlay shows nothing of the layers below through this directory.
+fn is_opaque(dir: &OwnedFd) -> bool {
+    let mut value = [0; 1];
+    rustix::fs::fgetxattr(dir, OPAQUE, &mut value) == Ok(1) && value == *b"y"
 }
 
 /// Opens a directory for reading, whatever rights the step left on it.

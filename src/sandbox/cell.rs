@@ -18,8 +18,25 @@ use super::protocol::Fault;
 use super::seccomp::{self, Sockets};
 use super::{mounts, system};
 
-/// The user a step runs as.
-pub(super) const USER: u32 = 1000;
+/// The user that the steps of a cell run as: the one and only user of its files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum User {
+    /// An ordinary one.
+    Build = 1000,
+    /// User 0, with but one of its rights: to pass by the modes of files, all of which are its own. That
+    /// they have other owners is pretended.
+    Root = 0,
+}
+
+impl User {
+    /// Returns what its programs may do that others may not.
+    pub(super) fn rights(self) -> CapabilitySet {
+        match self {
+            Self::Build => CapabilitySet::empty(),
+            Self::Root => CapabilitySet::DAC_OVERRIDE,
+        }
+    }
+}
 
 /// Which network a cell's steps are in unless they get a fresh one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,7 +48,7 @@ pub(super) enum Wire {
 }
 
 /// Enters the namespaces of a cell. This process then has all rights, but only in there.
-pub(super) fn enter(wire: Wire) -> Result<(), Fault> {
+pub(super) fn enter(wire: Wire, inside: User) -> Result<(), Fault> {
     let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
     if user.is_root() {
         // An ordinary user cannot drop its groups; they mean nothing among the step's files.
@@ -41,8 +58,8 @@ pub(super) fn enter(wire: Wire) -> Result<(), Fault> {
         .map_err(|error| Fault::refused(Feature::UserNamespace, error))?;
     let maps = [
         ("/proc/self/setgroups", "deny".to_owned()),
-        ("/proc/self/uid_map", format!("{USER} {user} 1")),
-        ("/proc/self/gid_map", format!("{USER} {group} 1")),
+        ("/proc/self/uid_map", format!("{} {user} 1", inside as u32)),
+        ("/proc/self/gid_map", format!("{} {group} 1", inside as u32)),
     ];
     for (path, text) in maps {
         fs::write(path, text).map_err(|error| Fault::refused(Feature::UserNamespace, error))?;
@@ -59,18 +76,18 @@ pub(super) fn enter(wire: Wire) -> Result<(), Fault> {
         .map_err(|error| Fault::refused(Feature::OtherNamespaces, error))?;
     move_to_own_root().map_err(|error| Fault::refused(Feature::Mounts, error))?;
     forbid_nested();
-    bar_capabilities();
-    put_up_filter().map_err(|error| Fault::refused(Feature::Seccomp, error))
+    bar_capabilities(inside);
+    put_up_filter(inside).map_err(|error| Fault::refused(Feature::Seccomp, error))
 }
 
-fn put_up_filter() -> io::Result<()> {
+fn put_up_filter(inside: User) -> io::Result<()> {
     rustix::thread::set_no_new_privs(true)?;
-    system::install_filter(seccomp::filter(Sockets::Namespaced))
+    system::install_filter(seccomp::filter(Sockets::Namespaced, inside))
 }
 
-/// Bars the programs to come from every capability.
-pub(super) fn bar_capabilities() {
-    for capability in CapabilitySet::all().iter() {
+/// Bars the programs to come from every capability but those of `user`.
+pub(super) fn bar_capabilities(user: User) {
+    for capability in CapabilitySet::all().difference(user.rights()).iter() {
         // Those this kernel does not know are refused, and all are to an ordinary user.
         let _ = rustix::thread::remove_capability_from_bounding_set(capability);
     }

@@ -12,7 +12,7 @@ use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 
 use super::beside::{self, Beside, Net, Signs, Wait};
-use super::cell::{self, Home, Wire};
+use super::cell::{self, Home, User, Wire};
 use super::error::Feature;
 use super::init::{Init, Step};
 use super::outcome::{Exit, ServiceEnd};
@@ -64,15 +64,20 @@ pub(super) fn is_prepared() -> bool {
 /// What kind of launcher to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Guise {
-    /// A cell with namespaces.
-    Cell(Wire),
+    /// A cell with namespaces, whose steps are this user.
+    Cell(Wire, User),
     /// The weak sandbox.
     Weak,
 }
 
 impl Guise {
-    const NAMES: [(Self, &str); 3] =
-        [(Self::Cell(Wire::Cut), "cut"), (Self::Cell(Wire::Host), "host"), (Self::Weak, "weak")];
+    const NAMES: [(Self, &str); 5] = [
+        (Self::Cell(Wire::Cut, User::Build), "cut"),
+        (Self::Cell(Wire::Host, User::Build), "host"),
+        (Self::Cell(Wire::Cut, User::Root), "cut-root"),
+        (Self::Cell(Wire::Host, User::Root), "host-root"),
+        (Self::Weak, "weak"),
+    ];
 
     fn parse(text: &str) -> Option<Self> {
         Self::NAMES.iter().find(|(_, name)| *name == text).map(|(guise, _)| *guise)
@@ -196,12 +201,12 @@ struct Used {
 impl Launcher {
     fn new(guise: Guise) -> Result<Self, Fault> {
         let for_root = rustix::process::geteuid().is_root();
-        let Guise::Cell(wire) = guise else {
+        let Guise::Cell(wire, user) = guise else {
             weak::adopt_orphans();
-            cell::bar_capabilities();
+            cell::bar_capabilities(User::Build);
             return Ok(Self { cell: None });
         };
-        cell::enter(wire)?;
+        cell::enter(wire, user)?;
         let refused = |feature| move |error| Fault::refused(feature, error);
         let init = Init::start().map_err(refused(Feature::OtherNamespaces))?;
         root::write_masks()?;
@@ -254,17 +259,38 @@ impl Inside {
             host_paths: request.host_paths.clone(),
             networked: self.networked,
         };
-        let room = self.roots.take(kind, &self.home, &mut self.init, self.for_root)?;
-        let opened = match beside {
-            None => self.spaces.open(request),
-            Some(place) => self.spaces.open_beside(place),
+        let space = match beside {
+            None => self.spaces.open(request)?,
+            Some(place) => self.spaces.open_beside(place)?,
         };
-        let made = opened.and_then(|space| {
-            let stage = Stage::make(request, &space).inspect_err(|_| self.spaces.close(&space))?;
-            Ok((space, stage))
-        });
-        match made {
-            Ok((space, stage)) => Ok(Used { room, space, stage }),
+        match self.furnish(request, kind, &space) {
+            Ok((room, stage)) => Ok(Used { room, space, stage }),
+            Err(fault) => {
+                self.spaces.close(&space);
+                Err(fault)
+            }
+        }
+    }
+
+    /// Makes a root of this kind and a working tree; what is written goes to `space`.
+    fn furnish(
+        &mut self,
+        request: &Request,
+        kind: root::Kind,
+        space: &Space,
+    ) -> Result<(Room, Stage), Fault> {
+        let room = match space.of_root() {
+            None => self.roots.take(kind, &self.home, &mut self.init, self.for_root)?,
+            Some(writes) => self.roots.take_writable(
+                &kind,
+                &writes,
+                &self.home,
+                &mut self.init,
+                self.for_root,
+            )?,
+        };
+        match Stage::make(request, space) {
+            Ok(stage) => Ok((room, stage)),
             Err(fault) => {
                 self.roots.put_back(room);
                 Err(fault)

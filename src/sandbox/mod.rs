@@ -57,7 +57,7 @@ pub(crate) use spec::{
 
 pub use weak::WEAK_BREAKS;
 
-use cell::Wire;
+use cell::{User, Wire};
 use launcher::Guise;
 use pool::Pool;
 
@@ -99,7 +99,8 @@ impl Sandbox for Cells {
         output: &mut dyn FnMut(Stream, &[u8]),
     ) -> Result<Outcome, SandboxError> {
         let wire = if spec.network == Network::Full { Wire::Host } else { Wire::Cut };
-        run::run(&self.0, Guise::Cell(wire), spec, cancel, output)
+        let user = if spec::keeps_root(&spec.outs) { User::Root } else { User::Build };
+        run::run(&self.0, Guise::Cell(wire, user), spec, cancel, output)
     }
 }
 

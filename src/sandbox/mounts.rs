@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::mount::{
@@ -155,6 +155,13 @@ pub(super) struct Writes<'a> {
     pub(super) on_disk: bool,
 }
 
+impl Writes<'_> {
+    /// Returns where the overlay puts what is written.
+    pub(super) fn upper(&self) -> PathBuf {
+        self.dir.join("upper")
+    }
+}
+
 /// Makes an overlay of `lowers`, the first of which wins, detached. Without `writes` it cannot be
 /// written to, and needs two lowers.
 pub(super) fn make_overlay(lowers: &[OwnedFd], writes: Option<&Writes<'_>>) -> io::Result<OwnedFd> {
@@ -168,7 +175,7 @@ pub(super) fn make_overlay(lowers: &[OwnedFd], writes: Option<&Writes<'_>>) -> i
     }
     rustix::mount::fsconfig_set_flag(context, "userxattr")?;
     if let Some(writes) = writes {
-        set("upperdir", &format!("{}/upper", writes.dir.display()))?;
+        set("upperdir", &writes.upper().display().to_string())?;
         set("workdir", &format!("{}/work", writes.dir.display()))?;
         if writes.on_disk {
             rustix::mount::fsconfig_set_flag(context, "volatile")?;

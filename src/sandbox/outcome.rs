@@ -106,7 +106,8 @@ pub(crate) enum CapturedOut {
     },
     /// A regular file.
     File(CapturedFile),
-    /// A directory: all below it, parents before children, siblings sorted by their bytes.
+    /// A directory: all below it, parents before children, siblings sorted by their bytes. Of a root,
+    /// what was changed in it.
     Dir(Vec<Entry>),
 }
 
@@ -126,11 +127,15 @@ pub(crate) enum Node {
     File(CapturedFile),
     /// A directory; what it holds are entries of their own.
     Dir,
-    /// A symbolic link that stays inside the out.
+    /// A symbolic link that stays inside the out; in a root, any.
     Link {
         /// The text of the link: relative, each byte as the step wrote it.
         target: Vec<u8>,
     },
+    /// A directory of a root in which nothing is left of one that stood there before.
+    NewDir,
+    /// Nothing, in a root that had something there.
+    Gone,
 }
 
 /// A file copied into the capture directory, with mode 0644 or 0755 and a fixed time.

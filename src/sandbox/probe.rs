@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::error::{Feature, SandboxError};
 use super::spec::{Limits, Network, Root, Scratch, Spec, Word};
-use super::{Cancel, Cells, Guise, Launcher, Sandbox, Wire, system};
+use super::{Cancel, Cells, Guise, Launcher, Sandbox, User, Wire, system};
 
 /// What of a sandbox works on this host.
 #[derive(Clone, Debug, Serialize)]
@@ -119,7 +119,7 @@ fn extras(cells: &Cells, works: bool) -> Vec<Check> {
             None => Found::Untried,
         },
     };
-    let facts = if works { cells.0.facts(Guise::Cell(Wire::Cut)) } else { None };
+    let facts = if works { cells.0.facts(Guise::Cell(Wire::Cut, User::Build)) } else { None };
     let delegate =
         "run Kiln in a group of its own: `systemd-run --user --scope -p Delegate=yes kiln …`";
     vec![

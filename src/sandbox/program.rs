@@ -11,10 +11,11 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use super::cell::User;
 use super::error::Feature;
 use super::protocol::{Fault, Request};
 use super::seccomp::{self, Sockets};
-use super::spec::Network;
+use super::spec::{self, Network};
 use super::system::{self, Shared, Strings};
 
 /// A program, and the state it starts in.
@@ -29,6 +30,8 @@ pub(super) struct Program {
     network: Network,
     /// What the program may do beyond what the namespaces let it.
     pub(super) fence: Fence,
+    /// The user it believes to be.
+    user: User,
     each_memory: Option<u64>,
     each_processes: Option<u64>,
     stdout: OwnedFd,
@@ -111,6 +114,7 @@ impl Program {
             cwd: Path::new(&request.cwd).to_owned(),
             network: request.network,
             fence,
+            user: if spec::keeps_root(&request.outs) { User::Root } else { User::Build },
             each_memory: request.each_memory,
             each_processes: request.each_processes,
             stdout,
@@ -160,7 +164,7 @@ impl Program {
         if let Ok(file) = rustix::fs::openat(proc, "self/oom_score_adj", flags, Mode::empty()) {
             let _ = rustix::io::write(file, b"1000");
         }
-        drop_rights(CapabilitySet::empty()).map_err(Phase::Rights.stuck())
+        drop_rights(self.user.rights()).map_err(Phase::Rights.stuck())
     }
 
     /// Becomes the program, in a session of its own. `build` is the working tree. Returns what kept
@@ -206,7 +210,7 @@ impl Program {
                     Network::None => Sockets::UnixOnly,
                     Network::Loopback | Network::Full => Sockets::Namespaced,
                 };
-                system::install_filter(seccomp::filter(sockets))
+                system::install_filter(seccomp::filter(sockets, User::Build))
             }
         }
     }
@@ -263,7 +267,7 @@ fn files(request: &Request) -> Vec<Vec<u8>> {
     path.unwrap_or_default().split(|byte| *byte == b':').map(below).collect()
 }
 
-/// Drops all capabilities but `kept` for this process. Programs are barred from them all before.
+/// Drops all capabilities but `kept` for this process. Programs are barred from them before.
 pub(super) fn drop_rights(kept: CapabilitySet) -> io::Result<()> {
     rustix::thread::clear_ambient_capability_set()?;
     let inheritable = CapabilitySet::empty();

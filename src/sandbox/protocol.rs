@@ -117,7 +117,7 @@ impl Request {
         to.path(self.scratch.as_deref().unwrap_or("".as_ref()));
         to.list(&self.outs, |to, out| {
             to.bytes(out.path.as_bytes());
-            to.u8((out.kind == OutKind::Dir).into());
+            to.u8(out.kind as u8);
             to.u8(out.placed.into());
         });
         to.list(&self.files, |to, (name, bytes)| {
@@ -156,7 +156,7 @@ impl Request {
             outs: from.list(|from| {
                 Some(OutPath {
                     path: from.text()?,
-                    kind: if from.u8()? == 1 { OutKind::Dir } else { OutKind::File },
+                    kind: out_kind(from.u8()?)?,
                     placed: from.u8()? == 1,
                 })
             })?,
@@ -177,6 +177,10 @@ impl Request {
 
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn out_kind(byte: u8) -> Option<OutKind> {
+    [OutKind::File, OutKind::Dir, OutKind::Root].into_iter().find(|kind| *kind as u8 == byte)
 }
 
 fn network(byte: u8) -> Option<Network> {
@@ -435,6 +439,8 @@ fn write_out(to: &mut Writer, out: &CapturedOut) {
                         to.u8(2);
                         to.bytes(target);
                     }
+                    Node::NewDir => to.u8(3),
+                    Node::Gone => to.u8(4),
                 }
             });
         }
@@ -452,6 +458,8 @@ fn read_out(from: &mut Reader<'_>) -> Option<CapturedOut> {
                     0 => Node::Dir,
                     1 => Node::File(read_file(from)?),
                     2 => Node::Link { target: from.bytes()? },
+                    3 => Node::NewDir,
+                    4 => Node::Gone,
                     _ => return None,
                 },
             })

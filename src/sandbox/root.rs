@@ -13,7 +13,7 @@ use rustix::fs::FileType;
 use super::cell::{self, Home};
 use super::error::Feature;
 use super::init::Init;
-use super::mounts::{self, HOST, READ_ONLY};
+use super::mounts::{self, HOST, READ_ONLY, Writes};
 use super::protocol::Fault;
 use super::spec::Root;
 use super::system;
@@ -108,6 +108,14 @@ const MASKS: &str = "/masks";
 /// The places of a step's own: what is bound there from the host would be hidden.
 const OWN: &[&str] = &["build", "home/build", "tmp", "dev", "proc"];
 
+/// What programs have to be told that would become other users, which there are not: files in
+/// directories, where a root has these.
+const FOR_ROOT: &[(&str, &str, &str)] =
+    &[("etc/apt/apt.conf.d", "zz-kiln", "APT::Sandbox::User \"root\";\n")];
+
+/// Where user 0 is at home, below `/`.
+const HOME_OF_ROOT: &str = "root";
+
 /// How many kinds of root a cell keeps at one time.
 const KEPT: usize = 4;
 
@@ -122,7 +130,8 @@ pub(super) struct Kind {
 
 /// A root of some kind, ready for steps.
 pub(super) struct Room {
-    kind: Kind,
+    /// `None` for one that its step can write to, so that no other finds it as it was.
+    kind: Option<Kind>,
     /// The mount namespace that it is `/` of.
     pub(super) mounts: OwnedFd,
 }
@@ -143,12 +152,38 @@ impl Roots {
         init: &mut Init,
         for_root: bool,
     ) -> Result<Room, Fault> {
-        if let Some(index) = self.kept.iter().position(|kept| kept.kind == kind) {
+        let is_meant = |kept: &Room| kept.kind.as_ref() == Some(&kind);
+        if let Some(index) = self.kept.iter().position(is_meant) {
             return Ok(self.kept.remove(index));
         }
+        let mounts = self.mount(&kind, None, home, init, for_root)?;
+        Ok(Room { kind: Some(kind), mounts })
+    }
+
+    /// Returns a root of this kind to which its step writes.
+    pub(super) fn take_writable(
+        &mut self,
+        kind: &Kind,
+        writes: &Writes<'_>,
+        home: &Home,
+        init: &mut Init,
+        for_root: bool,
+    ) -> Result<Room, Fault> {
+        let mounts = self.mount(kind, Some(writes), home, init, for_root)?;
+        Ok(Room { kind: None, mounts })
+    }
+
+    fn mount(
+        &mut self,
+        kind: &Kind,
+        writes: Option<&Writes<'_>>,
+        home: &Home,
+        init: &mut Init,
+        for_root: bool,
+    ) -> Result<OwnedFd, Fault> {
         self.made += 1;
         let at = PathBuf::from(format!("/roots/{}", self.made));
-        make(&kind, &at)?;
+        make(kind, writes, &at)?;
         let mounts = home.split(|| {
             // It shows the PID namespace of whoever mounts it.
             init.visit(|| mount_proc(&at, for_root))
@@ -157,11 +192,14 @@ impl Roots {
         });
         // Its own namespace has a copy.
         drop(mounts::detach(&at));
-        Ok(Room { kind, mounts: mounts? })
+        mounts
     }
 
     /// Keeps a root for a later step, which must find it as the last one did.
     pub(super) fn put_back(&mut self, room: Room) {
+        if room.kind.is_none() {
+            return;
+        }
         if self.kept.len() == KEPT {
             self.kept.remove(0);
         }
@@ -183,14 +221,17 @@ pub(super) fn write_masks() -> Result<(), Fault> {
     write().map_err(|error| Fault::prepare("make", MASKS, error))
 }
 
-fn make(kind: &Kind, at: &Path) -> Result<(), Fault> {
+fn make(kind: &Kind, writes: Option<&Writes<'_>>, at: &Path) -> Result<(), Fault> {
     let skeleton = at.with_extension("files");
     let prepare = |error| Fault::prepare("make", "/", error);
     fs::create_dir(at).and_then(|()| fs::create_dir(&skeleton)).map_err(prepare)?;
     let binds = fill(kind, &skeleton).map_err(prepare)?;
+    if writes.is_some() {
+        fill_for_root(kind, &skeleton).map_err(prepare)?;
+    }
     match &kind.root {
         Root::Host => mount_skeleton(&skeleton, at).map_err(prepare)?,
-        Root::Tree(tree) => mount_over_tree(tree, &skeleton, at)
+        Root::Tree(tree) => mount_over_tree(tree, &skeleton, writes, at)
             .map_err(|error| Fault::prepare("use as root", tree, error))?,
     }
     for bind in &binds {
@@ -247,6 +288,19 @@ fn fill(kind: &Kind, skeleton: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(binds)
 }
 
+/// Makes what user 0 finds besides, in a root that it can write to. None of it is kept.
+fn fill_for_root(kind: &Kind, skeleton: &Path) -> io::Result<()> {
+    fs::create_dir_all(skeleton.join(HOME_OF_ROOT))?;
+    let Root::Tree(tree) = &kind.root else { return Ok(()) };
+    for (dir, name, text) in FOR_ROOT {
+        if is_dir(&tree.join(dir)) {
+            fs::create_dir_all(skeleton.join(dir))?;
+            write_file(&skeleton.join(dir).join(name), text.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
 /// Returns whether `path` leads to a directory on the host.
 fn is_dir(path: &Path) -> bool {
     mounts::open_host(path)
@@ -294,10 +348,17 @@ fn mount_skeleton(skeleton: &Path, at: &Path) -> io::Result<()> {
 }
 
 /// Lays the skeleton over `tree`, so that the tree itself need not have the places of a step.
-fn mount_over_tree(tree: &Path, skeleton: &Path, at: &Path) -> io::Result<()> {
+fn mount_over_tree(
+    tree: &Path,
+    skeleton: &Path,
+    writes: Option<&Writes<'_>>,
+    at: &Path,
+) -> io::Result<()> {
     let layers = [mounts::open_place(skeleton)?, mounts::open_host(tree)?];
-    let overlay = mounts::make_overlay(&layers, None)?;
-    system::restrict_mount(overlay.as_fd(), READ_ONLY)?;
+    let overlay = mounts::make_overlay(&layers, writes)?;
+    if writes.is_none() {
+        system::restrict_mount(overlay.as_fd(), READ_ONLY)?;
+    }
     mounts::attach_at(overlay, at)
 }
 

@@ -1,6 +1,6 @@
 //! Which system calls a step may not make: doors out of its namespaces, parts of the kernel that no
 //! build needs and that have been broken into, and what would reach process 1, which later steps
-//! share. Knows numbers, not steps.
+//! share. And which it only seems to make, where a step is user 0 in name. Knows numbers, not steps.
 //!
 //! A launcher has a cell's filter itself, and what it starts inherits it: to install one takes as
 //! long as to start a process. So what a launcher needs is not refused here but by the kernel, for
@@ -9,8 +9,11 @@
 use std::sync::LazyLock;
 
 use libc::{
-    BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter,
+    BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W,
+    sock_filter,
 };
+
+use super::cell::User;
 
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: u32 = 0xc000_003e;
@@ -25,6 +28,7 @@ const NUMBER: u32 = 0;
 const ARCH: u32 = 4;
 const FIRST_ARGUMENT: u32 = 16;
 const SECOND_ARGUMENT: u32 = 24;
+const THIRD_ARGUMENT: u32 = 32;
 
 /// Refused with EPERM whatever the arguments.
 #[rustfmt::skip]
@@ -60,6 +64,26 @@ const REACHING: &[(libc::c_long, u32)] = &[
     (libc::SYS_ioprio_set, SECOND_ARGUMENT),
 ];
 
+/// What user 0 believes to have done: its files have one owner, and it is one user. (So does
+/// Charliecloud, from which the idea is: R. Priedhorsky et al., "Zero-consistency root emulation for
+/// unprivileged container image build", 2024, <https://arxiv.org/abs/2405.06085>.) Not `capset`: a
+/// launcher has the same filter, and drops rights by that.
+#[rustfmt::skip]
+const PRETENDED: &[libc::c_long] = &[
+    #[cfg(target_arch = "x86_64")] libc::SYS_chown,
+    #[cfg(target_arch = "x86_64")] libc::SYS_lchown,
+    libc::SYS_fchown, libc::SYS_fchownat,
+    libc::SYS_setuid, libc::SYS_setgid, libc::SYS_setreuid, libc::SYS_setregid, libc::SYS_setresuid,
+    libc::SYS_setresgid, libc::SYS_setfsuid, libc::SYS_setfsgid, libc::SYS_setgroups,
+];
+
+/// The calls that make files of any kind, and the argument that says of which.
+const MAKING_FILES: &[(libc::c_long, u32)] = &[
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_mknod, SECOND_ARGUMENT),
+    (libc::SYS_mknodat, THIRD_ARGUMENT),
+];
+
 /// The families a socket may have without a network, and the one that is added with it.
 const UNIX: u32 = libc::AF_UNIX.cast_unsigned();
 const INET: [u32; 3] = [
@@ -78,21 +102,24 @@ pub(super) enum Sockets {
 }
 
 /// Returns the filter, made once.
-pub(super) fn filter(sockets: Sockets) -> &'static [sock_filter] {
-    static NAMESPACED: LazyLock<Vec<sock_filter>> = LazyLock::new(|| make(Sockets::Namespaced));
-    static UNIX_ONLY: LazyLock<Vec<sock_filter>> = LazyLock::new(|| make(Sockets::UnixOnly));
-    match sockets {
-        Sockets::Namespaced => &NAMESPACED,
-        Sockets::UnixOnly => &UNIX_ONLY,
+pub(super) fn filter(sockets: Sockets, user: User) -> &'static [sock_filter] {
+    type Filter = LazyLock<Vec<sock_filter>>;
+    static NAMESPACED: Filter = LazyLock::new(|| make(Sockets::Namespaced, User::Build));
+    static UNIX_ONLY: Filter = LazyLock::new(|| make(Sockets::UnixOnly, User::Build));
+    static FOR_ROOT: Filter = LazyLock::new(|| make(Sockets::Namespaced, User::Root));
+    match (user, sockets) {
+        (User::Root, _) => &FOR_ROOT,
+        (User::Build, Sockets::Namespaced) => &NAMESPACED,
+        (User::Build, Sockets::UnixOnly) => &UNIX_ONLY,
     }
 }
 
-fn make(sockets: Sockets) -> Vec<sock_filter> {
+fn make(sockets: Sockets, user: User) -> Vec<sock_filter> {
     let mut filter = vec![load(ARCH)];
     filter.extend(unless_equal(ARCHITECTURE, refuse(libc::ENOSYS)));
     filter.push(load(NUMBER));
     filter.extend([jump(BPF_JGE, X32, 0, 1), refuse(libc::ENOSYS)]);
-    filter.extend(search(&calls(sockets)));
+    filter.extend(search(&calls(sockets, user)));
     filter
 }
 
@@ -100,7 +127,7 @@ fn make(sockets: Sockets) -> Vec<sock_filter> {
 type Case = (u32, Vec<sock_filter>);
 
 /// Returns all calls that are not simply allowed, by number.
-fn calls(sockets: Sockets) -> Vec<Case> {
+fn calls(sockets: Sockets, user: User) -> Vec<Case> {
     let number = |call: libc::c_long| u32::try_from(call).expect("system calls are few");
     let mut cases: Vec<Case> =
         REFUSED.iter().map(|call| (number(*call), vec![refuse(libc::EPERM)])).collect();
@@ -139,6 +166,12 @@ fn calls(sockets: Sockets) -> Vec<Case> {
     for call in [libc::SYS_socket, libc::SYS_socketpair] {
         cases.push((number(call), families(sockets)));
     }
+    if user == User::Root {
+        cases.extend(PRETENDED.iter().map(|call| (number(*call), vec![refuse(0)])));
+        for (call, argument) in MAKING_FILES {
+            cases.push((number(*call), no_devices(*argument)));
+        }
+    }
     cases.sort_by_key(|(call, _)| *call);
     cases
 }
@@ -156,6 +189,18 @@ fn families(sockets: Sockets) -> Vec<sock_filter> {
     }
     code.extend([refuse(libc::EAFNOSUPPORT), ALLOW]);
     code
+}
+
+/// Pretends to make devices; makes all else.
+fn no_devices(mode: u32) -> Vec<sock_filter> {
+    vec![
+        load(mode),
+        sock_filter { code: op(BPF_ALU | BPF_AND | BPF_K), jt: 0, jf: 0, k: libc::S_IFMT },
+        jump(BPF_JEQ, libc::S_IFCHR, 2, 0),
+        jump(BPF_JEQ, libc::S_IFBLK, 1, 0),
+        ALLOW,
+        refuse(0),
+    ]
 }
 
 /// Returns a binary search for the number in the accumulator: the kernel runs a new filter once

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::mounts;
+use super::mounts::{self, Writes};
 use super::protocol::{Fault, Request};
+use super::spec;
 
 /// Where a launcher mounts the space in memory.
 const MEMORY: &str = "/scratch";
@@ -25,6 +26,9 @@ const BESIDE: &str = "/beside";
 /// The directories of a scratch space and their modes.
 const DIRS: [(&str, u32); 5] =
     [("upper", 0o755), ("work", 0o755), ("tmp", 0o1777), ("home", 0o755), ("shm", 0o1777)];
+
+/// What a step writes to its root, if it can: a directory like the space itself, as an overlay wants it.
+const ROOT: &str = "root";
 
 /// How many files and directories are removed one by one. Where there are more, the whole is let go
 /// of, which takes the kernel a moment for each, too, but can be done by it alone.
@@ -42,6 +46,8 @@ pub(super) struct Space {
     /// Where it is mounted.
     path: PathBuf,
     kind: Kind,
+    /// What its step writes to its root, if it can.
+    root: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,7 +66,9 @@ impl Spaces {
             Some(_) => (DISK, Kind::Disk),
             None => (MEMORY, Kind::Memory),
         };
-        let space = Space { path: path.into(), kind };
+        let path = PathBuf::from(path);
+        let root = spec::keeps_root(&request.outs).then(|| path.join(ROOT));
+        let space = Space { path, kind, root };
         let mounted = match &request.scratch {
             Some(dir) => mount_disk(dir),
             None => self.mount_memory(request.scratch_limit),
@@ -72,7 +80,7 @@ impl Spaces {
     /// Returns a space in memory for the program at that place beside the step.
     pub(super) fn open_beside(&mut self, place: usize) -> Result<Space, Fault> {
         let path = Path::new(BESIDE).join(place.to_string());
-        let space = Space { path, kind: Kind::Beside };
+        let space = Space { path, kind: Kind::Beside, root: None };
         fs::create_dir_all(&space.path)
             .and_then(|()| mounts::attach_at(mounts::make("tmpfs", &[])?, &space.path))
             .map_err(|error| space.fault(error))?;
@@ -84,7 +92,11 @@ impl Spaces {
         let made = DIRS.iter().try_for_each(|(name, mode)| {
             rustix::fs::mkdir(space.path.join(name), Mode::from_raw_mode(*mode))
         });
-        match made {
+        let of_root = |root: &PathBuf| {
+            let dirs = [root.clone(), root.join("upper"), root.join("work")];
+            dirs.iter().try_for_each(|dir| rustix::fs::mkdir(dir, Mode::from_raw_mode(0o755)))
+        };
+        match made.and_then(|()| space.root.iter().try_for_each(of_root)) {
             Ok(()) => Ok(space),
             Err(error) => {
                 self.close(&space);
@@ -119,6 +131,7 @@ impl Spaces {
                 drop(clear_path(&space.path));
                 drop(mounts::detach(&space.path));
             }
+            Kind::Memory if space.root.is_some() => self.unmount_memory(),
             Kind::Memory if remove_few(&space.path).is_err() => self.unmount_memory(),
             Kind::Memory => {}
             Kind::Beside => drop(mounts::detach(&space.path)),
@@ -130,6 +143,12 @@ impl Space {
     /// Returns where it is mounted.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Returns where the step's writes to its root go, if it can write to it.
+    pub(super) fn of_root(&self) -> Option<Writes<'_>> {
+        let dir = self.root.as_deref()?;
+        Some(Writes { dir, on_disk: self.is_on_disk() })
     }
 
     pub(super) fn is_on_disk(&self) -> bool {

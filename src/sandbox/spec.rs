@@ -193,7 +193,7 @@ pub(crate) enum Scratch {
 /// A path to capture after the step.
 #[derive(Clone, Debug)]
 pub(crate) struct OutPath {
-    /// Relative to the working tree.
+    /// Relative to the working tree; of a [`OutKind::Root`] it means nothing.
     pub(crate) path: String,
     /// What must be there.
     pub(crate) kind: OutKind,
@@ -209,4 +209,12 @@ pub(crate) enum OutKind {
     File,
     /// A directory with all below it.
     Dir,
+    /// What the step changed of its [`Root::Tree`], which it then can write to as user 0: all but the
+    /// working tree, the home, and what is temporary or the kernel's. In a cell only.
+    Root,
+}
+
+/// Returns whether a step with these outs runs as user 0 in a root that it can write to.
+pub(super) fn keeps_root(outs: &[OutPath]) -> bool {
+    outs.iter().any(|out| out.kind == OutKind::Root)
 }

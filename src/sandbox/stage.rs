@@ -109,8 +109,12 @@ impl Stage {
         into: BorrowedFd<'_>,
     ) -> Result<Ran, Fault> {
         let captured = match end.exit {
-            Exit::Code(0) => capture::capture(self.build(), &request.outs, into)?,
-            Exit::Code(_) => capture::capture(self.build(), &request.outs, into)
+            Exit::Code(0) => {
+                let root = space.of_root().map(|writes| mounts::open_place(&writes.upper()));
+                let root = root.transpose().map_err(|error| Fault::capture("/", error))?;
+                capture::capture(self.build(), root.as_ref(), &request.outs, into)?
+            }
+            Exit::Code(_) => capture::capture(self.build(), None, &request.outs, into)
                 .unwrap_or_else(|_| vec![CapturedOut::missing(); request.outs.len()]),
             _ => Vec::new(),
         };
@@ -177,7 +181,7 @@ fn room(out: &OutPath) -> &Path {
     let path = Path::new(&out.path);
     match out.kind {
         OutKind::Dir => path,
-        OutKind::File => path.parent().unwrap_or(Path::new("")),
+        OutKind::File | OutKind::Root => path.parent().unwrap_or(Path::new("")),
     }
 }
 

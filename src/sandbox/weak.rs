@@ -88,8 +88,8 @@ pub(super) fn run(
     let build =
         super::mounts::open_place(&build).map_err(|error| Fault::prepare("open", &build, error))?;
     let captured = match end.exit {
-        Exit::Code(0) => capture::capture(build.as_fd(), &request.outs, capture.as_fd())?,
-        Exit::Code(_) => capture::capture(build.as_fd(), &request.outs, capture.as_fd())
+        Exit::Code(0) => capture::capture(build.as_fd(), None, &request.outs, capture.as_fd())?,
+        Exit::Code(_) => capture::capture(build.as_fd(), None, &request.outs, capture.as_fd())
             .unwrap_or_else(|_| vec![CapturedOut::missing(); request.outs.len()]),
         _ => Vec::new(),
     };

@@ -164,3 +164,160 @@ fn a_root_that_is_none_is_told_with_its_file() {
     }
     assert_none(&problems);
 }
+
+#[test]
+fn a_root_is_kept_as_its_step_left_it() {
+    if !has(&["busybox"]) {
+        return;
+    }
+    let project = Project::of(
+        r#"
+build base {
+  image = rootfs("root")
+  run sh """
+    id -u
+    echo "$HOME $USER"
+    echo changed >/etc/motd
+    mkdir -p /opt/tool/bin /gone/new
+    echo 'echo a tool' >/opt/tool/bin/tool
+    chmod 755 /opt/tool/bin/tool
+    ln -s /opt/tool/bin/tool /bin/tool
+    rm /etc/old
+    rm -r /etc/dir && mkdir /etc/dir && echo new >/etc/dir/new
+    rm -r /gone
+    chown 12:34 /etc/motd
+    chown -h 65534 /bin/tool
+    mknod /etc/device c 1 3
+    echo temporary >/tmp/temporary
+    echo left >left
+    echo home >"$HOME/home"
+    echo made >{{out.file}}
+  """
+  out root: image
+  out file: file
+}
+
+build more {
+  image = base.root
+  run sh "tool; echo more >>/etc/motd"
+  out root: image
+}
+
+test sees {
+  image = more.root
+  run sh """
+    cat /etc/motd /etc/dir/* /root/home
+    tool
+    ls /etc /tmp /opt
+    ! ls /gone
+    id -u
+    ! echo no >/etc/motd
+  """
+}
+
+test other {
+  image = rootfs("root")
+  run sh "cat /etc/motd; ls /etc /etc/dir"
+}
+"#,
+    );
+    root(&project.at("root"), "base");
+    for path in ["old", "dir/old"] {
+        std::fs::create_dir_all(project.at("root/etc/dir")).unwrap();
+        std::fs::write(project.at(&format!("root/etc/{path}")), "").unwrap();
+    }
+    std::fs::create_dir(project.at("root/gone")).unwrap();
+    let applets = ["mkdir", "chmod", "chown", "ln", "rm", "mknod"];
+    for name in applets {
+        std::os::unix::fs::symlink("busybox", project.at("root/bin").join(name)).unwrap();
+    }
+    assert_eq!(run(&project), ["other ran", "sees ran"]);
+    project.kiln("log base").exits(0).says("0\n/root root\n");
+    let seen = "changed\nmore\nnew\nhome\na tool\n/etc:\ndir\nmotd\n\n/opt:\ntool\n\n/tmp:\n\
+                ls: /gone: No such file or directory\n1000\n\
+                /build/.kiln/run/0: line 6: can't create /etc/motd: Read-only file system\n";
+    let done = project.kiln("log sees").exits(0);
+    assert_eq!(done.stdout(), seen);
+    project.kiln("log other").exits(0).says("base\n/etc:\ndir\nmotd\nold\n\n/etc/dir:\nold\n");
+    // An image is no file to look at: what stands in `out/` are the others.
+    project.kiln("run base").exits(0);
+    assert!(project.at("out/base/file").exists() && !project.at("out/base/root").exists());
+    assert_eq!(run(&project), ["other cached", "sees cached"]);
+    // What it is based on counts.
+    std::fs::write(project.at("root/etc/dir/old"), "again").unwrap();
+    assert_eq!(run(&project), ["other ran", "sees cached"], "the same root again");
+    std::fs::write(project.at("root/etc/other"), "").unwrap();
+    assert_eq!(run(&project), ["other ran", "sees ran"]);
+}
+
+#[test]
+fn no_root_is_kept_of_a_step_that_failed_or_in_the_weak_sandbox() {
+    if !has(&["busybox"]) {
+        return;
+    }
+    let project = Project::of(
+        r#"
+build base {
+  image = rootfs("root")
+  run sh "echo broken >/etc/motd; exit 3"
+  out root: image
+}
+
+test sees {
+  image = base.root
+  run sh "cat /etc/motd"
+}
+"#,
+    );
+    root(&project.at("root"), "base");
+    let done = project.kiln("run").exits(1);
+    assert!(done.stderr().contains("1 failed, 1 blocked"), "{}", done.stderr());
+    project.kiln("run --sandbox=weak").exits(4).tells("a root of its own in the weak sandbox");
+}
+
+#[test]
+fn packages_of_a_distribution_are_installed_in_a_root() {
+    if !has(&["debootstrap", "tar"]) {
+        return;
+    }
+    let project = Project::of(
+        r#"
+build packages {
+  image   = rootfs("root.tar")
+  network = "full"
+  run sh """
+    apt-get update
+    apt-get install -y --no-install-recommends jq sudo
+    useradd --create-home app
+    chown -R app /home/app
+    su app -c id
+  """
+  out root: image
+}
+
+test uses {
+  image = packages.root
+  run sh """
+    echo '{"found": 3}' | jq .found
+    cat /etc/sudoers.d/README | head -n 1
+    grep -c app: /etc/passwd
+    ls /home /etc/apt/apt.conf.d
+  """
+}
+"#,
+    );
+    let made = Command::new("debootstrap")
+        .args(["--variant=minbase", "bookworm", "root"])
+        .current_dir(project.path())
+        .output()
+        .unwrap();
+    if !made.status.success() {
+        skipped("debootstrap makes no root here: it needs user 0 and a mirror of Debian");
+        return;
+    }
+    sh(&project, "tar -cf root.tar -C root . && rm -r root");
+    assert_eq!(run(&project), ["uses ran"]);
+    // What apt was told about its user is not part of the root.
+    let seen = "3\n#\n1\n/etc/apt/apt.conf.d:\n01autoremove\n70debconf\n\n/home:\napp\nbuild\n";
+    project.kiln("log uses").exits(0).says(seen);
+}

@@ -50,7 +50,7 @@ const SPEC_CLAUSES: [(&str, &str, &str); 2] = [
 ];
 
 /// The types that an out may have.
-const OUT_TYPES: [&str; 3] = ["dir", "file", "junit"];
+const OUT_TYPES: [&str; 4] = ["dir", "file", "image", "junit"];
 
 /// Returns the words that fit where a line of a file or of a stage begins, and behind `run`; `None`
 /// elsewhere.

@@ -186,6 +186,12 @@ impl<'p> Checker<'p> {
                             fields.keys().map(|field| format!("{text}.{field}")).collect();
                         problem.help(format!("name one of its fields: {}", list_of(&fields)))
                     }
+                    Type::Image if text.starts_with("out.") => problem.help(
+                        "all that the step writes outside its working directory is kept: write to a path of the root, such as /usr/local",
+                    ),
+                    Type::Image => {
+                        problem.help(format!("a stage runs on an image: image = {text}"))
+                    }
                     _ => problem,
                 }
             }

@@ -14,7 +14,9 @@ use crate::lang::nearest::nearest;
 use crate::lang::template::{self, MAX_TEMPLATES};
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
-use crate::syntax::ast::{ClauseKind, Expr, ExprKind, Name, ScriptLanguage, Stage, TypeExpr};
+use crate::syntax::ast::{
+    ClauseKind, Expr, ExprKind, Name, ScriptLanguage, Stage, TypeExpr, TypeKind,
+};
 use crate::syntax::shell::{self, Role};
 
 impl<'p> Checker<'p> {
@@ -90,16 +92,12 @@ impl<'p> Checker<'p> {
         self.note(name.span, &written, || Meaning::Out(name.span));
         match written.certain() {
             Type::File | Type::Dir | Type::Junit | Type::Unknown => {}
-            Type::Image => {
-                let message = "outs of type `image` are not in this version of Kiln";
-                self.report(
-                    Diagnostic::error(Code::NOT_IN_THIS_VERSION, ty.span, message)
-                        .help("name the folder that the next stage needs: out modules: dir = \"node_modules\""),
-                );
-            }
+            Type::Image => self.kept_root(name, ty, path),
             found => {
-                let message =
-                    format!("an out is a `file`, a `dir` or a `junit`, found {}", quoted(found));
+                let message = format!(
+                    "an out is a `file`, a `dir`, a `junit` or an `image`, found {}",
+                    quoted(found)
+                );
                 let edit = if matches!(found, Type::List(_)) { "dir" } else { "file" };
                 self.report(
                     Diagnostic::error(Code::TYPE_MISMATCH, ty.span, message)
@@ -111,6 +109,25 @@ impl<'p> Checker<'p> {
         if let Some(path) = path {
             let found = self.expr(path, scope);
             self.expect(&found, &Type::String, path.span, "the path of an out", None);
+        }
+    }
+
+    /// Reports what an out that is the step's root cannot have: a path of its own, and a `?`.
+    fn kept_root(&mut self, name: &Name, ty: &TypeExpr, path: Option<&Expr>) {
+        let error = |span, message: &str| Diagnostic::error(Code::BAD_ROOT, span, message);
+        let help = format!("write: out {}: image", name.text);
+        if let TypeKind::Optional(_) = ty.kind {
+            let message = "the root of a step is always there, so no `?` belongs to an `image`";
+            self.report(error(ty.span, message).help(&*help).edit(ty.span, "image"));
+        }
+        if let Some(path) = path {
+            let message = "an out of type `image` is the whole root of the step, and has no path";
+            let behind = Span { start: ty.span.end, ..path.span };
+            self.report(
+                error(path.span, message)
+                    .help(format!("{help}; what stands at a path is an out of type `dir`"))
+                    .edit(behind, ""),
+            );
         }
     }
 

@@ -174,6 +174,18 @@ impl<'p> Checker<'p> {
                 Type::Stage(_) | Type::Row(_) => {
                     self.name_an_out(&found, text).of(problem, value.span)
                 }
+                Type::Image => {
+                    let problem = problem.help(format!("a stage runs on an image: image = {text}"));
+                    let before = &self.program.sources.get(value.span.source).text;
+                    let before = before[..value.span.start as usize].trim_end().strip_suffix("in");
+                    match before.filter(|_| at.is_none()) {
+                        Some(before) => {
+                            let clause = Span { start: before.len() as u32, ..value.span };
+                            problem.edit(clause, format!("image = {text}"))
+                        }
+                        None => problem,
+                    }
+                }
                 _ => problem,
             };
             self.report(problem);

@@ -57,7 +57,7 @@ impl Evaluator<'_> {
     }
 
     /// Adds the edit that takes an out away which nothing mentions.
-    fn without(&self, problem: Diagnostic, name: &str, near: Span) -> Diagnostic {
+    pub(super) fn without(&self, problem: Diagnostic, name: &str, near: Span) -> Diagnostic {
         let sources = &self.program.sources;
         let member = format!(".{name}");
         let mut texts = self.program.iter().map(|(_, it)| &sources.get(it.ast.source).text);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::clash::OutPaths;
+use super::root::KEPT_ROOT;
 use super::rows::Row;
 use super::text::Inputs;
 use super::{Evaluated, Evaluator, Frame, Needs, StepIds, Stop};
@@ -13,8 +14,8 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::files;
 use crate::lang::template;
 use crate::lang::ty::{ItemRef, ModuleId, Type};
-use crate::lang::value::{RowRef, ServiceValue, Value};
-use crate::plan::artifact::Out;
+use crate::lang::value::{ArtifactValue, RowRef, ServiceValue, Value};
+use crate::plan::artifact::{Artifact, Out, OutKind};
 use crate::plan::step::{Command, Limits, Network, Root, Step, StepKind, Text, Tool};
 use crate::source::Span;
 use crate::syntax::ast::{Clause, ClauseKind, Expr, ExprKind, Name, StageKind, TypeExpr, TypeKind};
@@ -159,6 +160,8 @@ impl<'p> Evaluator<'p> {
         Builder {
             step,
             inputs: Inputs::default(),
+            root: None,
+            root_span: None,
             tools: Vec::new(),
             require: Vec::new(),
             outs: Arc::default(),
@@ -182,8 +185,9 @@ impl<'p> Evaluator<'p> {
         let needed = builder.inputs.reasons.iter().chain(&builder.require).map(|(row, _)| *row);
         self.await_rows(needed)?;
         self.keeps_no_secret(&builder)?;
+        self.keeps_its_own_root(&builder)?;
         let mut needs = self.serve(&mut builder, ids)?;
-        let Builder { mut step, mut inputs, tools, require, readiness, .. } = builder;
+        let Builder { mut step, mut inputs, root, tools, require, readiness, .. } = builder;
         for (out, span) in inputs.unmentioned() {
             let message = format!(
                 "no script of `{}` mentions `{out}`, which Kiln puts where only a hole can find it",
@@ -203,17 +207,18 @@ impl<'p> Evaluator<'p> {
         let mut reasons: Needs =
             inputs.reasons.iter().map(|(row, span)| (id(*row), *span)).collect();
         reasons.append(&mut needs);
+        let placed = |artifact: &ArtifactValue| Artifact {
+            step: id(artifact.row),
+            out: artifact.out.clone(),
+            part: artifact.part.clone(),
+        };
+        if let Some(root) = root {
+            step.root = Root::Artifact(placed(&root));
+        }
         for tool in tools {
             match tool {
                 Value::Tool(tool) => step.tools.push((*tool).clone()),
-                Value::Artifact(artifact) => {
-                    let place = crate::plan::artifact::Artifact {
-                        step: id(artifact.row),
-                        out: artifact.out.clone(),
-                        part: artifact.part.clone(),
-                    };
-                    step.tools.push(Tool::Artifact(place));
-                }
+                Value::Artifact(artifact) => step.tools.push(Tool::Artifact(placed(&artifact))),
                 _ => return Err(Stop),
             }
         }
@@ -285,21 +290,27 @@ impl<'p> Evaluator<'p> {
         frame: &mut Frame<'p>,
         builder: &mut Builder<'p>,
     ) -> Evaluated<()> {
+        let kind = super::expr::out_kind(&ty.kind);
         let at = match path {
+            _ if kind == OutKind::Image => KEPT_ROOT.to_owned(),
             Some(path) => self.build_path(path, frame)?,
             None => format!(".kiln/out/{}", name.text),
         };
         let span = path.map_or(name.span, |path| path.span);
         if let Err(other) = builder.out_paths.add(&at, builder.step.outs.len()) {
+            if kind == OutKind::Image {
+                return self.two_roots(&builder.step.outs[other].name, name);
+            }
             let problem = self.clash_of(&name.text, &at, &builder.step.outs[other], span);
             return self.fail(problem);
         }
+        builder.root_span = builder.root_span.or((kind == OutKind::Image).then_some(ty.span));
         Arc::make_mut(&mut builder.outs).insert(name.text.clone(), at.as_str().into());
         builder.step.outs.push(Out {
             name: name.text.clone(),
-            kind: super::expr::out_kind(&ty.kind),
+            is_placed: path.is_none() && kind != OutKind::Image,
+            kind,
             path: at,
-            is_placed: path.is_none(),
             is_optional: matches!(ty.kind, TypeKind::Optional(_)),
         });
         Ok(())
@@ -389,6 +400,10 @@ impl<'p> Evaluator<'p> {
         let step = &mut builder.step;
         match (name.text.as_str(), found) {
             ("image", Value::Root(root)) => step.root = (*root).clone(),
+            ("image", Value::Artifact(artifact)) => {
+                builder.inputs.reasons.push((artifact.row, value.span));
+                builder.root = Some(artifact);
+            }
             ("may_fail", Value::Bool(may_fail)) => step.may_fail = may_fail,
             ("memory", Value::Size(bytes)) => step.limits.memory_bytes = Some(bytes),
             ("timeout", Value::Duration(millis)) => step.limits.timeout_millis = Some(millis),
@@ -516,6 +531,10 @@ impl Default for Readiness {
 pub(super) struct Builder<'p> {
     pub(super) step: Step,
     pub(super) inputs: Inputs,
+    /// Where it says that it keeps its root, if it does.
+    pub(super) root_span: Option<Span>,
+    /// What another step kept of its root, if it runs on that.
+    pub(super) root: Option<Arc<ArtifactValue>>,
     tools: Vec<Value>,
     pub(super) require: Vec<(RowRef, Span)>,
     /// The build paths of its outs, for holes.

@@ -218,7 +218,7 @@ fn nothing_is_left_of_a_killed_kiln() {
 fn a_launcher_that_is_killed_takes_its_step_along_and_is_replaced() {
     let mark = format!("kiln-ends-launcher-{}", std::process::id());
     let cells = own_cells();
-    let guise = Guise::Cell(Wire::Cut);
+    let guise = Guise::Cell(Wire::Cut, User::Build);
     let cell = cells.0.take(guise).unwrap();
     let launcher = rustix::process::Pid::from_child(&cell.child);
     // A session of its own; that of this process may be out of sight and have no number here.

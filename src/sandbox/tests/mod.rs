@@ -173,6 +173,8 @@ impl Tried {
             let path = entry.path.escape_ascii();
             match &entry.node {
                 Node::Dir => format!("{path}/"),
+                Node::NewDir => format!("{path}/ is new"),
+                Node::Gone => format!("{path} is gone"),
                 Node::Link { target } => format!("{path} -> {}", target.escape_ascii()),
                 Node::File(file) => {
                     let mark = if file.executable { "*" } else { "" };

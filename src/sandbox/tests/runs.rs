@@ -222,6 +222,76 @@ fn a_tree_can_be_the_root() {
     );
 }
 
+/// Changes a root in every way there is.
+const CHANGES: &str = "set -e
+    id -u
+    cat /etc/mine
+    echo new >/etc/new
+    echo my >/etc/mine
+    rm /etc/old
+    rm -r /dir /gone
+    mkdir -p /dir/in
+    ln -s /nowhere /dir/link
+    mkfifo /etc/pipe
+    chmod 0 /etc/new
+    echo newer >>/etc/new
+    chmod 700 /etc/new
+    chown 7:8 /etc/new /etc/mine
+    mknod /etc/device c 1 3
+    touch /tmp/t /var/tmp/t /dev/shm/t here
+    stat -c '%u %g %n' /etc/mine /etc/new
+    grep -E 'Cap(Prm|Eff|Bnd)' /proc/self/status
+    touch /usr/no || true
+";
+
+#[test]
+fn a_root_that_is_kept_can_be_written_to_by_user_0() {
+    for scratch in [Scratch::Memory, Scratch::Disk] {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in
+            [("etc/old", "old"), ("etc/mine", "mine"), ("dir/old", ""), ("gone/x", "")]
+        {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let run = |script: &str| {
+            let tried = Try::new(["/usr/bin/sh", "-c", script]);
+            let tried = tried.out("", OutKind::Root).out("here", OutKind::File);
+            let tried = tried.with(|spec| {
+                spec.root = Root::Tree(root.path().to_owned());
+                spec.host_paths = ["/usr", "/lib", "/lib64"].map(Into::into).to_vec();
+                spec.scratch = scratch;
+            });
+            tried.run()
+        };
+        let tried = run(CHANGES);
+        // Of all rights the one to pass by the modes of files.
+        let rights = ["Prm", "Eff", "Bnd"].map(|set| format!("Cap{set}:\t{:016x}\n", 2)).concat();
+        assert_eq!(tried.text(), format!("0\nmine0 0 /etc/mine\n0 0 /etc/new\n{rights}"));
+        let errors = String::from_utf8_lossy(&tried.stderr);
+        assert!(errors.contains("Read-only file system"), "{errors}");
+        let expected = [
+            "dir/ is new",
+            "dir/in/",
+            "dir/link -> /nowhere",
+            "etc/",
+            "etc/mine my\\n",
+            "etc/new* new\\nnewer\\n",
+            "etc/old is gone",
+            "gone is gone",
+        ];
+        assert_eq!(tried.entries(0), expected);
+        assert!(matches!(tried.outcome.captured[1], CapturedOut::File(_)));
+        // The root itself is as it was, and so finds it the next step.
+        let tried = run("cat /etc/mine /etc/old; ls /gone; touch /etc/left; exit 3");
+        assert_eq!((&*tried.stdout, tried.outcome.exit), (&b"mineoldx\n"[..], Exit::Code(3)));
+        // Of a step that fails nothing is kept.
+        assert_eq!(tried.outcome.captured[0], CapturedOut::missing());
+        assert!(!root.path().join("etc/left").exists());
+    }
+}
+
 #[test]
 fn many_lowers_are_no_trouble() {
     let mut many = Try::shell("cat *").lower(&[("a", "x")]);

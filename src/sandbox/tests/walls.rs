@@ -246,7 +246,7 @@ fn a_step_finds_nothing_of_the_one_before() {
     let outside = Try::shell("true").with(|spec| spec.cwd = "no/such/folder".into());
     assert!(outside.run_in(&cells, &Cancel::new().unwrap()).is_err());
     assert_eq!(look(), fresh);
-    assert_eq!(cells.0.idle_count(Guise::Cell(Wire::Cut)), 1);
+    assert_eq!(cells.0.idle_count(Guise::Cell(Wire::Cut, User::Build)), 1);
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn a_cell_whose_first_process_is_gone_is_replaced() {
     let cells = own_cells();
     let run = || Try::shell("echo $$; sleep 0.2").run_in(&cells, &Cancel::new().unwrap());
     assert_eq!(run().unwrap().text(), "2\n");
-    let cell = cells.0.take(Guise::Cell(Wire::Cut)).unwrap();
+    let cell = cells.0.take(Guise::Cell(Wire::Cut, User::Build)).unwrap();
     let children = format!("/proc/{0}/task/{0}/children", cell.child.id());
     cells.0.put_back(cell);
     let first: i32 = std::fs::read_to_string(children).unwrap().trim().parse().unwrap();
@@ -267,7 +267,7 @@ fn a_cell_whose_first_process_is_gone_is_replaced() {
         }
     });
     assert_eq!(outcome.unwrap().exit, Exit::Signal(libc::SIGKILL));
-    assert_eq!(cells.0.idle_count(Guise::Cell(Wire::Cut)), 0);
+    assert_eq!(cells.0.idle_count(Guise::Cell(Wire::Cut, User::Build)), 0);
     assert_eq!(run().unwrap().text(), "2\n");
 }
 
