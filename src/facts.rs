@@ -3,6 +3,7 @@
 
 mod ci;
 mod git;
+pub(crate) mod history;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -41,6 +42,8 @@ pub enum Fact {
     GitCommit,
     /// `host.git.dirty`
     GitDirty,
+    /// `host.git.repo`: the commit, its branch and the tags before it, as [`history`] reads them.
+    GitRepo,
     /// `host.git.short`
     GitShort,
     /// `host.git.tag`
@@ -49,7 +52,7 @@ pub enum Fact {
 
 impl Fact {
     /// All there are, by name.
-    pub const ALL: [(&str, Self); 13] = [
+    pub const ALL: [(&str, Self); 14] = [
         ("arch", Self::Arch),
         ("ci.event", Self::CiEvent),
         ("ci.name", Self::CiName),
@@ -60,6 +63,7 @@ impl Fact {
         ("git.branch", Self::GitBranch),
         ("git.commit", Self::GitCommit),
         ("git.dirty", Self::GitDirty),
+        ("git.repo", Self::GitRepo),
         ("git.short", Self::GitShort),
         ("git.tag", Self::GitTag),
         ("os", Self::Os),
@@ -175,6 +179,8 @@ impl Source {
     fn find(&self, fact: Fact) -> Finding {
         let (root, environment, now) = match self {
             Self::Machine { root, environment, now } => (root, environment, now),
+            // Whatever it is, it is a folder in the steps that take it.
+            Self::Given(_) if fact == Fact::GitRepo => return Finding::Text(String::new()),
             Self::Given(facts) => {
                 let help = format!("give it: given {} = …", fact.full_name());
                 let none = || Finding::unknown("nothing gives it", help);
@@ -195,6 +201,8 @@ impl Source {
             // What comes from a fork is on no branch of the repository, whatever its own is called.
             Fact::GitBranch if ci.as_ref().is_some_and(Ci::is_foreign) => Finding::Absent,
             Fact::GitBranch => git.branch(ci.and_then(|ci| ci.branch)),
+            Fact::GitRepo if ci.as_ref().is_some_and(Ci::is_foreign) => git.history(None),
+            Fact::GitRepo => git.history(ci.and_then(|ci| ci.branch)),
             Fact::GitTag => git.tag(ci.and_then(|ci| ci.tag)),
             Fact::GitCommit => git.commit(),
             Fact::GitShort => git.short(),

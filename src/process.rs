@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -45,7 +45,6 @@ pub(crate) fn output(
 ///
 /// # Errors
 /// If it cannot be started, or takes longer than `limit`: then it is killed.
-#[expect(clippy::disallowed_methods, reason = "this is the place that starts processes")]
 pub(crate) fn run(
     program: &Path,
     arguments: &[&str],
@@ -53,15 +52,35 @@ pub(crate) fn run(
     environment: &BTreeMap<String, OsString>,
     limit: Duration,
 ) -> io::Result<Ended> {
+    run_with(program, arguments, folder, environment, Vec::new(), limit)
+}
+
+/// Runs a program of the machine to its end, with `input` on its standard input.
+///
+/// # Errors
+/// As [`run`].
+#[expect(clippy::disallowed_methods, reason = "this is the place that starts processes")]
+pub(crate) fn run_with(
+    program: &Path,
+    arguments: &[&str],
+    folder: &Path,
+    environment: &BTreeMap<String, OsString>,
+    input: Vec<u8>,
+    limit: Duration,
+) -> io::Result<Ended> {
     let mut child = Command::new(program)
         .args(arguments)
         .current_dir(folder)
         .env_clear()
         .envs(environment)
-        .stdin(Stdio::null())
+        .stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that ends before it has read all needs no more of it.
+        std::thread::spawn(move || stdin.write_all(&input));
+    }
     let stdout = listen(child.stdout.take().expect("it is piped"), MAX_OUTPUT);
     let stderr = listen(child.stderr.take().expect("it is piped"), MAX_ERRORS);
     let began = Instant::now();

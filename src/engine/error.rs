@@ -18,6 +18,9 @@ pub(crate) enum StepError {
     /// An input is no longer there.
     #[error("the input `{path}` cannot be read: {source}")]
     Source { path: String, source: io::Error },
+    /// The history of the project cannot be made into one of a step.
+    #[error("the history of the project cannot be had: {source}")]
+    History { source: io::Error },
     /// An input is a folder, a pipe or another thing.
     #[error("the input `{path}` is not a regular file")]
     Odd { path: String },
@@ -71,6 +74,9 @@ impl StepError {
         let (cause, help) = match self {
             Self::Source { .. } | Self::Odd { .. } | Self::Astray { .. } | Self::Clash(_) => {
                 (Cause::Input, None)
+            }
+            Self::History { .. } => {
+                (Cause::Input, Some("`git fsck` in the project says more".to_owned()))
             }
             Self::NoPart { .. } | Self::NoOut { .. } | Self::Image(_) => (Cause::Input, None),
             Self::Interrupted => (Cause::Interrupted, None),

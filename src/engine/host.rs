@@ -103,6 +103,11 @@ impl Host {
         Self { project, environment, digest: hasher.finish(), tools, known }
     }
 
+    /// Returns the environment of Kiln itself.
+    pub(crate) fn environment(&self) -> &BTreeMap<String, OsString> {
+        &self.environment
+    }
+
     /// Returns what names the machine's system directories in keys.
     pub(crate) fn digest(&self) -> Digest {
         self.digest

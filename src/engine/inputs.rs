@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use crate::cache::{Blob, CacheError, Folder, Node, Store, Tree};
 use crate::digest::Digest;
 use crate::event::What;
+use crate::facts::Fact;
 use crate::files;
 use crate::plan::Plan;
 use crate::plan::artifact::{Artifact, Input};
@@ -81,6 +82,13 @@ impl<'a> Pantry<'a> {
                 Input::Files { set, strip, at } => {
                     let placed = Placed { set: *set, strip: strip.clone(), at: at.clone() };
                     layers.push(self.set(placed)?);
+                }
+                Input::History { at } => {
+                    let blob = Blob::of(self.description().as_bytes());
+                    let mut tree = Tree::default();
+                    tree.insert(at, Node::File { blob, executable: false })?;
+                    layers.push(Layer { history: Some(at.clone()), ..Layer::made(tree) });
+                    items.push((What::Input, Fact::GitRepo.full_name().into(), blob.digest));
                 }
                 Input::Artifact { artifact, at } => {
                     let node = self.artifact(artifact, outs)?;
@@ -257,7 +265,9 @@ impl<'a> Pantry<'a> {
             self.store().put(script)?;
         }
         let mut layers = Vec::with_capacity(ready.layers.len());
-        for layer in self.few_layers(&ready.layers)? {
+        let layers_in_full: Vec<_> =
+            ready.layers.iter().map(|layer| self.in_full(layer)).collect::<Result<_, _>>()?;
+        for layer in self.few_layers(&layers_in_full)? {
             if !layer.tree.is_empty() {
                 layers.push(self.folder(&layer)?);
             }
@@ -368,7 +378,8 @@ impl<'a> Pantry<'a> {
             }
             tree.insert(at, node)?;
         }
-        let layer = Layer { tree, source: Some(placed.clone()), links: links.into() };
+        let source = Some(placed.clone());
+        let layer = Layer { tree, history: None, source, links: links.into() };
         locked(&self.sets).insert(placed, layer.clone());
         Ok(layer)
     }

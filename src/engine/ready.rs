@@ -26,6 +26,9 @@ pub(super) struct Placed {
 #[derive(Clone, Debug)]
 pub(super) struct Layer {
     pub(super) tree: Tree,
+    /// Where the history of the project stands, if it is that: its tree holds the description instead,
+    /// which names it in keys, until it is laid out.
+    pub(super) history: Option<String>,
     /// Where its files come from, if they are the project's; else from steps of this run.
     pub(super) source: Option<Placed>,
     /// The links among the project's files and what they hold.
@@ -35,7 +38,7 @@ pub(super) struct Layer {
 impl Layer {
     /// Returns a layer of what steps of this run made.
     pub(super) fn made(tree: Tree) -> Self {
-        Self { tree, source: None, links: Arc::default() }
+        Self { tree, history: None, source: None, links: Arc::default() }
     }
 }
 
@@ -69,7 +72,7 @@ impl Ready {
     /// are left out.
     pub(crate) fn files(&self) -> BTreeMap<String, Digest> {
         let mut files = BTreeMap::new();
-        for layer in &self.layers {
+        for layer in self.layers.iter().filter(|layer| layer.history.is_none()) {
             for (path, node) in layer.tree.walk() {
                 if let (Node::File { .. }, Some(path)) = (node, path.to_str()) {
                     files.entry(path.to_owned()).or_insert_with(|| digest_of(Some(node)));

@@ -4,6 +4,9 @@
 use std::path::Path;
 
 use crate::cache::{Blob, Tree};
+use crate::digest::Digest;
+use crate::facts::Fact;
+use crate::facts::history::History;
 use crate::image;
 use crate::plan::Plan;
 use crate::plan::step::{Root, Step, Tool};
@@ -11,6 +14,7 @@ use crate::snapshot::memory::{Seen, Stat};
 
 use super::error::StepError;
 use super::inputs::Pantry;
+use super::ready::Layer;
 use super::{locked, tool_tree};
 
 /// Something to take: a project path, or an absolute path of the machine.
@@ -71,6 +75,48 @@ impl Pantry<'_> {
                         image::of_layout(store, &path, called, platform)?
                     }
                 }
+            }
+        };
+        let root = store.put_tree(&tree)?;
+        self.memory.note_taken(&name, stat, (root.digest, root.size));
+        taken.insert(place, tree.clone());
+        Ok(tree)
+    }
+
+    /// Returns what the project's history is, as the fact describes it.
+    pub(super) fn description(&self) -> &str {
+        self.plan.facts.get(&Fact::GitRepo.full_name()).map_or("", String::as_str)
+    }
+
+    /// Returns a layer as it is laid out: with the history itself in place of what describes it.
+    pub(super) fn in_full(&self, layer: &Layer) -> Result<Layer, StepError> {
+        let Some(at) = &layer.history else { return Ok(layer.clone()) };
+        let mut tree = Tree::default();
+        tree.merge(at, &self.history()?)?;
+        Ok(Layer::made(tree))
+    }
+
+    /// Returns the project's history, which is made once for each description.
+    fn history(&self) -> Result<Tree, StepError> {
+        let mut taken = locked(&self.taken);
+        let store = self.store();
+        // It is all that decides, so that there is no state to look at.
+        let (description, stat) = (self.description(), Stat::default());
+        let name = format!("history {} .git", Digest::of(description.as_bytes()));
+        let place = (store.path().to_owned(), name.clone());
+        if let Some(tree) = taken.get(&place) {
+            return Ok(tree.clone());
+        }
+        let before = self.memory.taken(&name, &stat).map(|(digest, size)| Blob { digest, size });
+        let tree = match before.and_then(|root| store.tree(root).ok()) {
+            Some(tree) if store.missing(&tree).is_empty() => tree,
+            _ => {
+                let failed = |source| StepError::History { source };
+                let folder = tempfile::tempdir_in(store.scratch()).map_err(failed)?;
+                History::parse(description)
+                    .write(&self.project, self.host.environment(), folder.path())
+                    .map_err(failed)?;
+                tool_tree::take(store, folder.path())?
             }
         };
         let root = store.put_tree(&tree)?;

@@ -1,10 +1,12 @@
 //! What `git` says of the project. Knows its commands; does not know the CI that checked it out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use super::history::History;
 use super::{Finding, text};
 use crate::process;
 
@@ -115,6 +117,50 @@ impl<'a> Git<'a> {
         }
     }
 
+    /// The history, as [`super::history`] describes one.
+    pub(super) fn history(&self, of_ci: Option<String>) -> Finding {
+        let commit = match self.commit() {
+            Finding::Text(commit) => commit,
+            unknown => return unknown,
+        };
+        let branch = match self.branch(of_ci) {
+            Finding::Text(branch) => Some(branch),
+            Finding::Unknown { why, help } => return Finding::Unknown { why, help },
+            _ => None,
+        };
+        let tags =
+            ["for-each-ref", "--merged=HEAD", "--format=%(objectname) %(refname)", "refs/tags"];
+        let tags = match self.ask(&tags) {
+            Ok(Said { code: Some(0), text, .. }) => text,
+            Ok(said) => return said.unknown(),
+            Err(unknown) => return unknown,
+        };
+        let ends = match self.ends() {
+            Ok(ends) => ends,
+            Err(unknown) => return unknown,
+        };
+        let tags = tags.lines().filter_map(|line| line.split_once(' '));
+        let tags = tags.map(|(id, name)| (name.to_owned(), id.to_owned())).collect();
+        Finding::Text(History { commit, branch, tags, ends }.to_string())
+    }
+
+    /// The commits before which a shallow clone has nothing; none in a whole one.
+    fn ends(&self) -> Result<BTreeSet<String>, Finding> {
+        let said = self.ask(&["rev-parse", "--git-path", "shallow"])?;
+        if said.code != Some(0) {
+            return Err(said.unknown());
+        }
+        let path = self.root.join(said.text.trim_end());
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+            Err(error) => {
+                let why = format!("`{}` cannot be read: {error}", path.display());
+                Err(Finding::unknown(why, "`git fsck` in the project says more"))
+            }
+        }
+    }
+
     /// Whether there is a repository: a folder with a head, or the file of a linked working tree.
     fn is_there(&self) -> bool {
         let git = self.root.join(".git");
@@ -132,13 +178,7 @@ impl<'a> Git<'a> {
     }
 
     fn ask(&self, arguments: &[&str]) -> Answer {
-        let mut environment = self.environment.clone();
-        // What is given to Kiln, such as secrets, is not for git and what it may start.
-        let is_others = |name: &str| !ELSEWHERE.contains(&name) && !name.starts_with("KILN_");
-        environment.retain(|name, _| is_others(name));
-        // To look at a repository changes nothing in it.
-        environment.insert("GIT_OPTIONAL_LOCKS".to_owned(), "0".into());
-        environment.insert("LC_ALL".to_owned(), "C".into());
+        let environment = environment_of_git(self.environment);
         let ended = process::run(Path::new("git"), arguments, self.root, &environment, PATIENCE);
         let ended = ended.map_err(|error| {
             let why = format!("`git` cannot be run: {error}");
@@ -152,6 +192,20 @@ impl<'a> Git<'a> {
             complaint: complaint.strip_prefix("fatal: ").unwrap_or(complaint).to_owned(),
         })
     }
+}
+
+/// Returns what git is run in.
+pub(super) fn environment_of_git(
+    environment: &BTreeMap<String, OsString>,
+) -> BTreeMap<String, OsString> {
+    let mut environment = environment.clone();
+    // What is given to Kiln, such as secrets, is not for git and what it may start.
+    let is_others = |name: &str| !ELSEWHERE.contains(&name) && !name.starts_with("KILN_");
+    environment.retain(|name, _| is_others(name));
+    // To look at a repository changes nothing in it.
+    environment.insert("GIT_OPTIONAL_LOCKS".to_owned(), "0".into());
+    environment.insert("LC_ALL".to_owned(), "C".into());
+    environment
 }
 
 impl Said {
@@ -240,6 +294,77 @@ mod tests {
         repository.git("checkout --quiet --detach");
         assert_eq!(git.branch(Some("of-ci".into())), found("of-ci"));
         assert_eq!(git.branch(None), Finding::Absent);
+    }
+
+    #[test]
+    fn a_history_is_that_of_the_commit_with_the_tags_before_it() {
+        let repository = Repository::new();
+        repository.git("init --quiet --initial-branch=trunk");
+        for tag in ["v1", "v2"] {
+            std::fs::write(repository.folder.path().join("file"), tag).unwrap();
+            repository.git("add file");
+            repository.git(&format!("commit --quiet --message={tag}"));
+            repository.git(&format!("tag --annotate --message=x {tag}"));
+        }
+        // A tag elsewhere is no part of it.
+        repository.git("checkout --quiet -b other");
+        repository.git("commit --quiet --allow-empty --message=other");
+        repository.git("tag elsewhere");
+        repository.git("checkout --quiet trunk");
+        repository.git("commit --quiet --allow-empty --message=last");
+        let at = tempfile::tempdir().unwrap();
+        let ask = |at: &Path, line: &str| {
+            let files = tempfile::tempdir().unwrap();
+            let (repo, files) = (
+                format!("--git-dir={}", at.display()),
+                format!("--work-tree={}", files.path().display()),
+            );
+            let arguments: Vec<_> = [&*repo, &*files].into_iter().chain(line.split(' ')).collect();
+            let environment = &repository.environment;
+            let said =
+                process::run(Path::new("git"), &arguments, Path::new("/"), environment, PATIENCE);
+            let said = said.unwrap();
+            assert!(said.status.success(), "{line}: {}", String::from_utf8_lossy(&said.stderr));
+            String::from_utf8(said.stdout).unwrap()
+        };
+        let history = |repository: &Repository| match repository.asked().history(None) {
+            Finding::Text(text) => History::parse(&text),
+            finding => panic!("{finding:?}"),
+        };
+        let found = history(&repository);
+        found.write(repository.folder.path(), &repository.environment, at.path()).unwrap();
+        assert_eq!(ask(at.path(), "log --format=%s"), "last\nv2\nv1\n");
+        assert_eq!(ask(at.path(), "tag"), "v1\nv2\n");
+        assert!(ask(at.path(), "describe --dirty").starts_with("v2-1-g"), "no edit is in it");
+        assert_eq!(ask(at.path(), "rev-parse --abbrev-ref HEAD"), "trunk\n");
+        assert_eq!(ask(at.path(), "show v1:file"), "v1");
+        assert_eq!(ask(at.path(), "status --porcelain") + &ask(at.path(), "ls-files"), "file\n");
+        ask(at.path(), "fsck --strict");
+        // One without its beginning, on no branch.
+        let shallow = Repository::new();
+        shallow.git("init --quiet");
+        let far = format!("file://{}", repository.folder.path().display());
+        shallow.git(&format!("fetch --quiet --depth=2 {far} trunk"));
+        shallow.git("checkout --quiet --detach FETCH_HEAD");
+        let found = history(&shallow);
+        assert_eq!((found.ends.len(), &found.branch), (1, &None));
+        let at = tempfile::tempdir().unwrap();
+        found.write(shallow.folder.path(), &shallow.environment, at.path()).unwrap();
+        assert_eq!(ask(at.path(), "log --format=%s"), "last\nv2\n");
+        assert_eq!(ask(at.path(), "rev-parse --abbrev-ref HEAD"), "HEAD\n");
+        ask(at.path(), "fsck --strict");
+    }
+
+    #[test]
+    fn a_history_that_is_gone_is_an_error_with_what_git_says() {
+        let repository = Repository::new();
+        repository.git("init --quiet");
+        let gone = History { commit: "1".repeat(40), ..History::default() };
+        let at = tempfile::tempdir().unwrap();
+        let error = gone.write(repository.folder.path(), &repository.environment, at.path());
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with("git says: ") && error.contains("1111111"), "{error}");
+        assert!(matches!(repository.asked().history(None), Finding::Unknown { .. }));
     }
 
     #[test]

@@ -100,7 +100,7 @@ fn names_are_completed_by_where_they_stand() {
         ("let x = sources[0].$0\n", "name stem parent path"),
         ("let x = lib.$0\n", "greeting twice compile"),
         ("let x = host.$0\n", "arch ci date git os tool"),
-        ("let x = host.git.$0\n", "branch commit dirty short tag"),
+        ("let x = host.git.$0\n", "branch commit dirty repo short tag"),
         ("let x = app.log.$0\n", "name stem parent path"),
         ("let x = nothing.$0\n", ""),
         (

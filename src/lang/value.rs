@@ -28,6 +28,8 @@ pub(crate) enum Value {
     File(Arc<str>),
     /// A folder of the project.
     Folder(Arc<str>),
+    /// The history of the project's repository.
+    History,
     /// An out of another step.
     Artifact(Arc<ArtifactValue>),
     /// An out of the step itself: its build path.
@@ -114,6 +116,20 @@ pub(crate) fn relative(folder: &str, path: &str) -> String {
         Some("") => ".".to_owned(),
         Some(rest) => rest.to_owned(),
         None => format!("/{path}"),
+    }
+}
+
+/// Returns a part of the name of a file or folder at a project path: its `name`, `stem`, `parent` or `path`.
+pub(crate) fn path_member(path: &str, member: &str, folder: &str) -> String {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    match member {
+        "name" => name.to_owned(),
+        "stem" => match name.rsplit_once('.') {
+            Some((stem, _)) if !stem.is_empty() => stem.to_owned(),
+            _ => name.to_owned(),
+        },
+        "parent" => relative(folder, files::parent(path)),
+        _ => relative(folder, path),
     }
 }
 

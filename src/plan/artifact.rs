@@ -49,6 +49,11 @@ pub enum Input {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         at: String,
     },
+    /// The history of the project's git repository, as the plan's fact `host.git.repo` describes it.
+    History {
+        /// The build path at which it stands.
+        at: String,
+    },
     /// What another step made.
     Artifact {
         /// The out.

@@ -49,7 +49,7 @@ fn lacks(step: &Step, id: StepId, failed: &Step) -> bool {
 fn artifacts(step: &Step) -> impl Iterator<Item = &Artifact> {
     let inputs = step.inputs.iter().filter_map(|input| match input {
         Input::Artifact { artifact, .. } => Some(artifact),
-        Input::Files { .. } => None,
+        Input::Files { .. } | Input::History { .. } => None,
     });
     let root = match &step.root {
         Root::Artifact(artifact) => Some(artifact),

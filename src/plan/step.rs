@@ -95,7 +95,7 @@ impl Step {
     pub fn needs(&self) -> impl Iterator<Item = StepId> {
         let inputs = self.inputs.iter().filter_map(|input| match input {
             Input::Artifact { artifact, .. } => Some(artifact.step),
-            Input::Files { .. } => None,
+            Input::Files { .. } | Input::History { .. } => None,
         });
         let root = match &self.root {
             Root::Artifact(artifact) => Some(artifact.step),

@@ -29,8 +29,8 @@ const FOREIGN_TICK_NANOS: i64 = 3_000_000_000;
 /// How often a file that is edited while it is read is read again.
 const MAX_READS: usize = 5;
 
-/// What the filesystem says of a file without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What the filesystem says of a file without reading it; by default of no file at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stat {
     dev: u64,
     ino: u64,

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use crate::history::git;
 use crate::kiln::{Project, assert_none, files_below, relative, repository};
 
 /// A block of Pipe in a Markdown file.
@@ -78,6 +79,11 @@ impl Block {
             }
         }
         project.write(name, self.bytes(&text));
+        if self.has("repository") {
+            for line in ["init --quiet", "commit --quiet --allow-empty --message=first"] {
+                git(&project, line);
+            }
+        }
         project
     }
 

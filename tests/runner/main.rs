@@ -14,6 +14,7 @@ mod faults;
 mod floors;
 mod fmt;
 mod golden;
+mod history;
 mod kiln;
 mod late;
 mod lsp;

@@ -69,6 +69,11 @@ pub(crate) static FACTS: &[FactEntry] = &[
         written: "bool",
         doc: "Whether there is anything that is not in the commit, new files that git does not ignore among it.",
     },
+    FactEntry {
+        fact: Fact::GitRepo,
+        written: "dir",
+        doc: "The history, a git repository of the commit, all before it and their tags: `in host.git.repo`. It stands at `.git` unless `at` says otherwise. Edits that are not committed are not in it, and its branch is `host.git.branch`.",
+    },
     FactEntry { fact: Fact::GitShort, written: "string", doc: "The first 7 digits of the commit." },
     FactEntry {
         fact: Fact::GitTag,
@@ -81,9 +86,6 @@ pub(crate) static FACTS: &[FactEntry] = &[
         doc: "The operating system of the machine.",
     },
 ];
-
-/// Facts that later versions have.
-const LATER: &[&str] = &["git.repo"];
 
 /// Words that other tools use, and the fact that says the same.
 const SYNONYMS: &[(&str, &str)] = &[
@@ -107,11 +109,6 @@ const SYNONYMS: &[(&str, &str)] = &[
 pub(crate) fn find(name: &str) -> Option<&'static FactEntry> {
     let fact = Fact::named(name)?;
     FACTS.iter().find(|entry| entry.fact == fact)
-}
-
-/// Returns whether later versions have a fact of that name.
-pub(crate) fn is_later(name: &str) -> bool {
-    LATER.contains(&name)
 }
 
 /// Returns the last words of the facts whose names begin with `group`, which is empty or ends with
@@ -152,6 +149,7 @@ impl FactEntry {
             Fact::Arch => texts(ARCH),
             Fact::CiTrusted | Fact::GitDirty => Type::Bool,
             Fact::CiPr => Type::optional(Type::INT),
+            Fact::GitRepo => Type::Dir,
             Fact::Date | Fact::GitCommit | Fact::GitShort => Type::String,
             Fact::CiEvent | Fact::CiName | Fact::CiRun | Fact::GitBranch | Fact::GitTag => {
                 Type::optional(Type::String)
@@ -170,7 +168,7 @@ mod tests {
             let entry = find(name).unwrap();
             assert_eq!(entry.fact, fact);
             assert_eq!(entry.ty().to_string(), entry.written, "{name}");
-            assert!(!is_later(name) && !SYNONYMS.iter().any(|(word, _)| *word == name), "{name}");
+            assert!(!SYNONYMS.iter().any(|(word, _)| *word == name), "{name}");
         }
         assert!(FACTS.is_sorted_by_key(|entry| entry.fact.name()));
         assert!(SYNONYMS.iter().all(|(_, own)| find(own).is_some()));
@@ -179,7 +177,7 @@ mod tests {
     #[test]
     fn members_are_named_by_their_last_word() {
         assert_eq!(members(""), ["arch", "ci", "date", "git", "os", "tool"]);
-        assert_eq!(members("git."), ["branch", "commit", "dirty", "short", "tag"]);
+        assert_eq!(members("git."), ["branch", "commit", "dirty", "repo", "short", "tag"]);
         assert_eq!(synonym("git.sha"), Some("commit"));
         assert_eq!(group("host.git").unwrap().lines().next(), Some("host.git.branch: string?"));
         assert_eq!(group("host.g"), None);

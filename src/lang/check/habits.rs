@@ -251,7 +251,7 @@ impl<'p> Checker<'p> {
                     let name = command.named();
                     (
                         format!("`{name}` reads the history, which is not among the step's inputs"),
-                        format!("write {{{{{fact}}}}}"),
+                        format!("write {{{{{fact}}}}}, or take it: in host.git.repo"),
                     )
                 })
             };
@@ -298,9 +298,10 @@ impl<'p> Checker<'p> {
             }
             _ => false,
         };
+        let whole = |clause: &Clause| self.program.sources.text(clause.span);
         let brings_history = |clause: &Clause| match &clause.kind {
-            ClauseKind::In { at: Some(at), .. } => text(at).contains(".git"),
-            _ => false,
+            ClauseKind::In { at: Some(at), .. } if text(at).contains(".git") => true,
+            _ => whole(clause).contains("host.git.repo"),
         };
         let own = self.stage_tree(scope.item);
         let mut chain = self.chain_of(scope.item).into_iter().map(|item| self.stage_tree(item));

@@ -283,14 +283,6 @@ impl<'p> Checker<'p> {
             self.note(name.span, &fact.ty(), || Meaning::Fact(full));
             return fact.ty();
         }
-        if facts::is_later(&full) {
-            let message = format!("the fact `host.{full}` is not in this version of Kiln");
-            self.report(
-                Diagnostic::error(Code::NOT_IN_THIS_VERSION, name.span, message)
-                    .help("`host.git.commit`, `.short`, `.tag` and `.branch` say what is built"),
-            );
-            return Type::Unknown;
-        }
         let known = facts::members(group);
         let message = match group.strip_suffix('.') {
             Some(group) => format!("`host.{group}` has no fact `{}`", name.text),

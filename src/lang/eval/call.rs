@@ -179,7 +179,10 @@ impl<'p> Evaluator<'p> {
             // Plain texts stay plain; files keep what they are.
             Some(plain)
                 if words.iter().all(|word| {
-                    !matches!(word, Value::File(_) | Value::Folder(_) | Value::Text(_))
+                    !matches!(
+                        word,
+                        Value::File(_) | Value::Folder(_) | Value::History | Value::Text(_)
+                    )
                 }) =>
             {
                 self.spend_text(plain.len(), span)?;

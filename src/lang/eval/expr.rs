@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use super::text::HISTORY;
 use super::{Evaluated, Evaluator, Frame, MAX_ELEMENTS, Stop};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::facts::Finding;
+use crate::facts::{Fact, Finding};
 use crate::files;
 use crate::lang::builtins::{self, Function, facts};
 use crate::lang::ty::{ItemRef, Type};
-use crate::lang::value::{ArtifactValue, RowRef, Value};
+use crate::lang::value::{ArtifactValue, RowRef, Value, path_member};
 use crate::plan::artifact::OutKind;
 use crate::source::Span;
 use crate::syntax::ast::{
@@ -201,6 +202,7 @@ impl<'p> Evaluator<'p> {
                     }
                     thing @ (Value::File(_)
                     | Value::Folder(_)
+                    | Value::History
                     | Value::Artifact(_)
                     | Value::OwnOut(_)) => {
                         push_text(&mut parts, &mut text);
@@ -244,6 +246,7 @@ impl<'p> Evaluator<'p> {
             Value::File(path) | Value::Folder(path) => {
                 Ok(Value::string(path_member(path, &name.text, frame.folder)))
             }
+            Value::History => Ok(Value::string(path_member(HISTORY, &name.text, frame.folder))),
             Value::Artifact(artifact) => self.artifact_member(artifact, name),
             Value::Row(row) => self.artifact(*row, name),
             Value::Service(service) => self.said_by(service, name),
@@ -286,6 +289,7 @@ impl<'p> Evaluator<'p> {
     fn fact(&mut self, name: &str, span: Span) -> Evaluated<Value> {
         let fact = facts::find(name).ok_or(Stop)?.fact;
         match self.facts.find(fact) {
+            Finding::Text(_) if fact == Fact::GitRepo => Ok(Value::History),
             Finding::Text(text) => Ok(Value::string(text)),
             Finding::Number(number) => Ok(Value::Int(number)),
             Finding::Flag(flag) => Ok(Value::Bool(flag)),
@@ -461,6 +465,13 @@ impl<'p> Evaluator<'p> {
             (Op::Add, Value::String(_) | Value::Text(_), Value::String(_) | Value::Text(_)) => {
                 self.concatenate(&first, &second, whole)
             }
+            (Op::Divide, Value::History, _) => {
+                let message = "the history is taken as a whole";
+                self.fail(
+                    Diagnostic::error(Code::NO_RESULT, whole, message)
+                        .help("take it in, in host.git.repo, and let git say what is in it"),
+                )
+            }
             (Op::Divide, Value::Folder(_) | Value::Artifact(_), part) => {
                 let part = self.plain_text(part, right.span, frame.folder)?;
                 self.within(&first, &part, right.span)
@@ -571,19 +582,6 @@ fn number(value: &Value) -> Option<i128> {
         Value::Duration(value) | Value::Size(value) => Some(i128::from(*value)),
         Value::Percent(value) => Some(i128::from(*value)),
         _ => None,
-    }
-}
-
-fn path_member(path: &str, member: &str, folder: &str) -> String {
-    let name = path.rsplit('/').next().unwrap_or_default();
-    match member {
-        "name" => name.to_owned(),
-        "stem" => match name.rsplit_once('.') {
-            Some((stem, _)) if !stem.is_empty() => stem.to_owned(),
-            _ => name.to_owned(),
-        },
-        "parent" => crate::lang::value::relative(folder, files::parent(path)),
-        _ => crate::lang::value::relative(folder, path),
     }
 }
 

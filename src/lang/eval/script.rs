@@ -4,8 +4,10 @@
 use indexmap::IndexMap;
 
 use super::step::Builder;
+use super::text::HISTORY;
 use super::{Evaluated, Evaluator, Frame};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::facts::Fact;
 use crate::files;
 use crate::lang::edit;
 use crate::lang::value::Value;
@@ -112,10 +114,12 @@ impl<'p> Evaluator<'p> {
             if builder.step.outs.iter().any(is_made) || builder.inputs.covers(paths, &path) {
                 continue;
             }
-            found.extend(self.globber.kind(&path).map(|kind| (word, span, kind)));
+            let is_history = files::below(HISTORY, &path).is_some();
+            found.extend(self.globber.kind(&path).map(|kind| (word, span, kind, is_history)));
         }
-        for (word, span, kind) in found {
+        for (word, span, kind, is_history) in found {
             let cure = match kind {
+                _ if is_history => format!("in {}", Fact::GitRepo.full_name()),
                 files::EntryKind::Folder => {
                     format!("in files(\"{}/**\")", word.trim_end_matches('/'))
                 }

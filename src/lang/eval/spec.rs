@@ -8,7 +8,7 @@ use indexmap::{IndexMap, IndexSet};
 
 use super::{Evaluated, Evaluator, Frame, StepIds, Stop};
 use crate::diagnostic::{Code, Diagnostic, Severity};
-use crate::facts::{Facts, Finding};
+use crate::facts::{Fact, Facts, Finding};
 use crate::files::Globber;
 use crate::lang::check::Checked;
 use crate::lang::late::LateData;
@@ -141,6 +141,7 @@ struct Expected {
 struct Taken {
     files: BTreeSet<String>,
     artifacts: BTreeSet<Artifact>,
+    history: bool,
 }
 
 impl Taken {
@@ -155,6 +156,7 @@ impl Taken {
                 Input::Artifact { artifact, .. } => {
                     taken.artifacts.insert(artifact.clone());
                 }
+                Input::History { .. } => taken.history = true,
             }
         }
         taken
@@ -170,7 +172,9 @@ impl Taken {
             }
         };
         let artifacts = self.artifacts.difference(&other.artifacts).map(|it| artifact(&it));
-        artifacts.chain(self.files.difference(&other.files).cloned()).collect()
+        let history = self.history && !other.history;
+        let history = history.then(|| Fact::GitRepo.full_name());
+        artifacts.chain(self.files.difference(&other.files).cloned()).chain(history).collect()
     }
 }
 
@@ -294,6 +298,7 @@ impl<'p> Evaluator<'p> {
     ) -> Evaluated<()> {
         match value {
             Value::None => {}
+            Value::History => taken.history = true,
             Value::File(path) => drop(taken.files.insert(path.to_string())),
             Value::Folder(path) => {
                 let files = self.glob(path, "**", span, false)?;

@@ -432,6 +432,13 @@ impl<'p> Evaluator<'p> {
                             builder.inputs.reasons.push((artifact.row, value.span));
                             builder.tools.push(tool.clone());
                         }
+                        Value::History => {
+                            let message = "the history of the project holds no programs";
+                            return self.fail(
+                                Diagnostic::error(Code::TYPE_MISMATCH, value.span, message)
+                                    .help("take it as an input: in host.git.repo"),
+                            );
+                        }
                         tool => builder.tools.push(tool.clone()),
                     }
                 }

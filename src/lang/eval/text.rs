@@ -18,6 +18,9 @@ use crate::source::Span;
 /// name of the variable and the folder that a path begins with included.
 const MAX_TEXT_BYTES: usize = 127 << 10;
 
+/// Where the history of the project's repository stands, unless a clause says otherwise.
+pub(super) const HISTORY: &str = ".git";
+
 /// What a step takes in, while it is being put together.
 #[derive(Default)]
 pub(super) struct Inputs {
@@ -100,7 +103,7 @@ impl Inputs {
                 Input::Files { set, strip, at } => {
                     sets(*set).iter().any(|own| is_near(&format!("{at}{}", &own[strip.len()..])))
                 }
-                Input::Artifact { at, .. } => is_near(at),
+                Input::Artifact { at, .. } | Input::History { at } => is_near(at),
             })
     }
 }
@@ -147,6 +150,11 @@ impl<'p> Evaluator<'p> {
                     None => (String::new(), String::new()),
                 };
                 inputs.sets.push(Input::Files { set, strip, at });
+                Ok(())
+            }
+            Value::History => {
+                let at = at.unwrap_or(HISTORY).to_owned();
+                inputs.sets.push(Input::History { at });
                 Ok(())
             }
             Value::Artifact(artifact) => self.place_artifact(artifact, at, span, inputs),
@@ -285,6 +293,17 @@ impl<'p> Evaluator<'p> {
                     inputs.sets.push(input);
                 }
                 push_source(text, folder, path);
+            }
+            Value::History => {
+                let at = inputs.sets.iter().find_map(|input| match input {
+                    Input::History { at } => Some(at.clone()),
+                    _ => None,
+                });
+                let at = at.unwrap_or_else(|| {
+                    inputs.sets.push(Input::History { at: HISTORY.to_owned() });
+                    HISTORY.to_owned()
+                });
+                push_source(text, folder, &at);
             }
             Value::OwnOut(path) => text.pieces.push(TextPiece::Path { path: path.to_string() }),
             Value::Artifact(artifact) => {

@@ -125,7 +125,7 @@ fn line(plan: &Plan, step: &Step) -> String {
         .iter()
         .map(|input| match input {
             Input::Files { set, .. } => plan.file_set(*set).paths.len(),
-            Input::Artifact { .. } => 0,
+            Input::Artifact { .. } | Input::History { .. } => 0,
         })
         .sum();
     let mut from: Vec<_> = step.needs().map(|need| plan.step(need).name.as_str()).collect();
