@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::str::FromStr;
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
 
@@ -16,6 +17,13 @@ impl Digest {
     /// Returns the digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
+    }
+
+    /// Returns the digest of `bytes` that only who has `key` can make or check (HMAC, RFC 2104).
+    pub(crate) fn keyed(key: &[u8], bytes: &[u8]) -> Self {
+        let mut hmac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length will do");
+        hmac.update(bytes);
+        Self(hmac.finalize().into_bytes().into())
     }
 
     /// Returns the digest of all that `reader` yields, and how many bytes that was.

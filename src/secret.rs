@@ -2,6 +2,7 @@
 //! does not know steps. Nothing here can be printed.
 
 mod forms;
+mod key;
 mod mask;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use crate::digest::Digest;
 use crate::lang::eval;
 use crate::process;
 
@@ -82,6 +84,9 @@ pub(crate) enum SecretError {
     /// There is nothing in it.
     #[error("the secret `{name}` is empty: {from} gives nothing")]
     Empty { name: String, from: String },
+    /// The project's key cannot be had.
+    #[error("the project's key cannot be had from {from}: {what}")]
+    NoKey { from: String, what: String },
     /// More than a secret may have.
     #[error("the secret `{name}` has more than 64 KiB")]
     TooLarge { name: String },
@@ -99,19 +104,24 @@ pub(crate) struct Vault {
     folder: PathBuf,
     /// Whether the run is trusted: then each secret must be bound.
     pub(crate) is_trusted: bool,
+    /// The file of the project's key.
+    key_file: PathBuf,
+    key: OnceLock<Result<Arc<Value>, SecretError>>,
     values: Mutex<BTreeMap<String, Slot>>,
 }
 
 impl Vault {
     /// Returns the secrets whose sources are given, by name, with their module; one that is not comes
-    /// from a variable of its own ([`variable`]).
+    /// from a variable of its own ([`variable`]). `key_file` is where the project's key is, or comes to be.
     pub(crate) fn new(
         sources: BTreeMap<String, Source>,
         environment: BTreeMap<String, OsString>,
         folder: PathBuf,
         is_trusted: bool,
+        key_file: PathBuf,
     ) -> Self {
-        Self { sources, environment, folder, is_trusted, values: Mutex::default() }
+        let (key, values) = Default::default();
+        Self { sources, environment, folder, is_trusted, key_file, key, values }
     }
 
     /// Returns whether there is something that the value comes from, without a look at it.
@@ -133,6 +143,18 @@ impl Vault {
             Arc::clone(values.entry(name.to_owned()).or_default())
         };
         slot.get_or_init(|| self.read(name).map(Arc::new)).clone()
+    }
+
+    /// Returns what stands for the value of a secret in keys: with the project's key it tells whether
+    /// the value is the same, without it nothing.
+    ///
+    /// # Errors
+    /// If the value or the key cannot be had.
+    pub(crate) fn fingerprint(&self, name: &str) -> Result<Digest, SecretError> {
+        let key = self
+            .key
+            .get_or_init(|| key::of_project(&self.environment, &self.key_file).map(Arc::new));
+        Ok(Digest::keyed(key.clone()?.line(), self.value(name)?.bytes()))
     }
 
     fn source(&self, name: &str) -> Source {
@@ -200,7 +222,7 @@ mod tests {
         let variable = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).into());
         let sources = sources.iter().map(source).collect();
         let environment = environment.iter().map(variable).collect();
-        Vault::new(sources, environment, folder.to_owned(), true)
+        Vault::new(sources, environment, folder.to_owned(), true, folder.join("key"))
     }
 
     #[test]
@@ -220,6 +242,30 @@ mod tests {
             let found = vault.value(name).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(String::from_utf8_lossy(found.line()), value);
         }
+    }
+
+    #[test]
+    fn a_fingerprint_tells_values_apart_and_needs_the_key_of_the_project() {
+        let folder = tempfile::tempdir().unwrap();
+        let print = |value: &str, environment: &[(&str, &str)], at: &Path| {
+            let own = [&[("A", value)], environment].concat();
+            vault(&[("a", "env:A")], &own, at).fingerprint("a")
+        };
+        let first = print("one", &[], folder.path()).unwrap();
+        assert_eq!(print("one", &[], folder.path()).unwrap(), first, "the key stays");
+        assert_ne!(print("two", &[], folder.path()).unwrap(), first);
+        assert_ne!(first, Digest::of(b"one"));
+        let other = tempfile::tempdir().unwrap();
+        assert_ne!(print("one", &[], other.path()).unwrap(), first, "another project");
+        let key = [(key::VARIABLE, "a key that machines share")];
+        let shared = print("one", &key, folder.path()).unwrap();
+        assert_eq!(print("one", &key, other.path()).unwrap(), shared);
+        let error = print("one", &[(key::VARIABLE, "short")], folder.path()).unwrap_err();
+        assert!(error.to_string().contains("at least 16 bytes"), "{error}");
+        let mode = std::fs::metadata(folder.path().join("key")).unwrap().permissions();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600);
+        let gone = print("one", &[], &folder.path().join("key")).unwrap_err();
+        assert!(gone.to_string().contains("Not a directory"), "{gone}");
     }
 
     #[test]

@@ -474,7 +474,7 @@ fn finish(
             format!("what `{}` keeps for its next run could not be stored: {error}", step.name);
         send(say, Event::Warning(Warning { message, help: None, step: Some(step.name.clone()) }));
     }
-    let marks = Marks { warm: is_warm, had_secrets: secrets.is_some() };
+    let marks = Marks { warm: is_warm, had_secrets: secrets.is_some_and(Secrets::may_tell) };
     record(shop, ready, &made, log, marks, &done)?;
     Ok(Done { made, ..done })
 }

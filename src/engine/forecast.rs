@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::inputs::Pantry;
 use super::outs::{self, Made};
 use super::taken::Taken;
-use super::{platform, why};
+use super::{platform, secrets, why};
 use crate::event::Reason;
 use crate::plan::Plan;
 use crate::plan::graph::Graph;
@@ -79,6 +79,10 @@ fn can_be_known(step: &Step, pantry: &Pantry, made: &[Option<Arc<Made>>]) -> boo
             pantry.is_taken(&Taken::Image { path, platform })
         }
     };
+    // No secret is read to look ahead.
+    if secrets::uses(pantry.plan, step).any(|used| used.affects_cache) {
+        return false;
+    }
     let has_inputs = step.needs().all(|need| made[need.index()].is_some());
     has_root && has_inputs && step.tools.iter().all(is_taken)
 }

@@ -13,7 +13,8 @@ use crate::facts::Fact;
 use crate::files;
 use crate::plan::Plan;
 use crate::plan::artifact::{Artifact, Input};
-use crate::plan::step::{Root, Step, StepId, Text, Tool};
+use crate::plan::step::{Root, SecretUse, Step, StepId, Text, Tool};
+use crate::secret::Vault;
 use crate::snapshot::Ingredients;
 use crate::snapshot::memory::{Memory, Seen};
 
@@ -45,6 +46,7 @@ pub(crate) struct Pantry<'a> {
     pub(crate) stores: Stores<'a>,
     pub(crate) host: &'a Host,
     pub(crate) level: Level,
+    vault: &'a Vault,
     sets: Mutex<IndexMap<Placed, Layer>>,
     /// Trees named by `tree(…)`, taken into each store once a run: by the store's folder and theirs.
     pub(super) taken: Mutex<IndexMap<(PathBuf, String), Tree>>,
@@ -61,11 +63,11 @@ impl<'a> Pantry<'a> {
         project: PathBuf,
         memory: &'a Memory,
         stores: Stores<'a>,
-        host: &'a Host,
-        level: Level,
+        (host, level): (&'a Host, Level),
+        vault: &'a Vault,
     ) -> Self {
         let (sets, taken, folders) = Default::default();
-        Self { plan, project, memory, stores, host, level, sets, taken, folders }
+        Self { plan, project, memory, stores, host, level, vault, sets, taken, folders }
     }
 
     /// Returns the step with all its inputs by content, and its key.
@@ -134,8 +136,10 @@ impl<'a> Pantry<'a> {
         let named_services = self.plan.services_of(step).zip(&service_digests);
         let named_services =
             named_services.map(|((name, _), digest)| (What::Service, name.into(), *digest));
+        let fingerprints = self.fingerprints(step)?;
         let ingredients = key::Ingredients {
             line: &line,
+            secrets: &fingerprints,
             inputs: &inputs,
             root: root.as_ref().map_or_else(|| self.host.digest(), |tree| tree.root().digest),
             host_tools: &named,
@@ -150,7 +154,7 @@ impl<'a> Pantry<'a> {
         items.extend(named_services);
         items.push((What::Host, "system".into(), ingredients.root));
         items.extend(named.into_iter().map(|(name, digest)| (What::Tool, name.into(), digest)));
-        let mut ingredients = self.ingredients(step, key, items, &line, &layers);
+        let mut ingredients = self.ingredients(step, key, items, (&line, &layers), &fingerprints);
         ingredients.sets.extend(services.iter().flat_map(|ready| &ready.ingredients.sets));
         Ok(Ready {
             key,
@@ -164,6 +168,15 @@ impl<'a> Pantry<'a> {
             kept,
             services,
         })
+    }
+
+    /// Returns what stands in the key for the value of each secret; `None` where the value is no part of
+    /// it.
+    fn fingerprints(&self, step: &Step) -> Result<Vec<Option<Digest>>, StepError> {
+        let of = |used: &SecretUse| self.vault.fingerprint(&used.secret);
+        let prints =
+            step.secrets.iter().map(|used| used.affects_cache.then(|| of(used)).transpose());
+        Ok(prints.collect::<Result<_, _>>()?)
     }
 
     fn refuse_unsupported(&self, step: &Step) -> Result<(), StepError> {
@@ -187,15 +200,16 @@ impl<'a> Pantry<'a> {
         step: &Step,
         key: Digest,
         mut items: Vec<(What, Box<str>, Digest)>,
-        line: &Line,
-        layers: &[Layer],
+        (line, layers): (&Line, &[Layer]),
+        secrets: &[Option<Digest>],
     ) -> Ingredients {
         let text = |text: &Text| Digest::of(format!("{text:?}").as_bytes());
         items.extend(
             step.env.iter().map(|(name, value)| (What::Env, name.as_str().into(), text(value))),
         );
-        items.extend(step.secrets.iter().map(|used| {
-            let what = format!("secret {} {}", used.is_file, used.secret);
+        items.extend(step.secrets.iter().zip(secrets).map(|(used, fingerprint)| {
+            let mut what = format!("secret {} {}", used.is_file, used.secret);
+            what.extend(fingerprint.map(|value| format!(" {value}")));
             (What::Env, used.variable.as_str().into(), Digest::of(what.as_bytes()))
         }));
         let scripts = line.scripts.iter().map(|(_, text)| Digest::of(text.as_bytes()));

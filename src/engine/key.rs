@@ -52,6 +52,8 @@ pub(crate) struct Ingredients<'a> {
     pub(crate) root: Digest,
     /// Tools of the machine: name and digest.
     pub(crate) host_tools: &'a [(String, Digest)],
+    /// For each of its secrets what stands for the value; `None` if that is no part of the key.
+    pub(crate) secrets: &'a [Option<Digest>],
     /// What is up beside it: see [`of_service`].
     pub(crate) services: &'a [Digest],
     /// How it is walled in.
@@ -155,9 +157,13 @@ fn salt(step: &Step, ingredients: &Ingredients) -> String {
     for service in ingredients.services {
         say("service", service);
     }
-    for secret in &step.secrets {
+    assert_eq!(step.secrets.len(), ingredients.secrets.len(), "each secret is in the key");
+    for (secret, fingerprint) in step.secrets.iter().zip(ingredients.secrets) {
         let form = if secret.is_file { "file" } else { "value" };
         say("secret", &format_args!("{form} {} {}", secret.variable, secret.secret));
+        if let Some(fingerprint) = fingerprint {
+            say("secret value", fingerprint);
+        }
     }
     salt
 }
@@ -283,7 +289,8 @@ mod tests {
     }
 
     fn secret(secret: &str, variable: &str, is_file: bool) -> SecretUse {
-        SecretUse { secret: secret.into(), variable: variable.into(), is_file }
+        let (secret, variable) = (secret.into(), variable.into());
+        SecretUse { secret, variable, is_file, affects_cache: false, is_pure: false }
     }
 
     fn inputs(text: &str) -> Tree {
@@ -296,16 +303,25 @@ mod tests {
     fn made(step: &Step, inputs: &Tree, tools: &[(String, Digest)], level: Level) -> Digest {
         let line = line(step, &[]);
         let root = Digest::of(b"root");
-        let ingredients =
-            Ingredients { line: &line, inputs, root, host_tools: tools, services: &[], level };
+        let ingredients = Ingredients {
+            line: &line,
+            inputs,
+            root,
+            host_tools: tools,
+            secrets: &vec![None; step.secrets.len()],
+            services: &[],
+            level,
+        };
         key(step, &ingredients).unwrap()
     }
 
     fn beside(step: &Step, services: &[Digest]) -> Digest {
         let line = line(step, &[]);
         let (inputs, root, level) = (&inputs("x"), Digest::of(b"root"), Level::Namespaces);
-        key(step, &Ingredients { line: &line, inputs, root, host_tools: &[], services, level })
-            .unwrap()
+        let (host_tools, secrets) = (&[][..], &[][..]);
+        let ingredients =
+            Ingredients { line: &line, inputs, root, host_tools, secrets, services, level };
+        key(step, &ingredients).unwrap()
     }
 
     fn plain(step: &Step) -> Digest {
@@ -336,6 +352,7 @@ mod tests {
             inputs: &inputs,
             root: Digest::of(b"root"),
             host_tools: &[],
+            secrets: &[],
             services: &[],
             level: Level::Namespaces,
         };

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::digest::{Digest, Hasher};
 use crate::event::{Counts, Event, Outcome, RunFinished, RunStarted, StepFinished, WrittenOut};
 use crate::plan::Plan;
-use crate::plan::step::StepId;
+use crate::plan::step::{SecretUse, StepId};
 use crate::snapshot::memory::Stat;
 use crate::snapshot::{Clean, CleanStep, IngredientBook, Learned, Snapshot, StepMemory};
 
@@ -14,6 +14,7 @@ use super::attempt::Done;
 use super::host::Host;
 use super::key::Level;
 use super::run::{Machine, Request};
+use super::secrets::uses;
 use super::taken::takes_of_project;
 use super::why::Sets;
 
@@ -122,7 +123,9 @@ fn clean(
     machine: &Machine<'_>,
     steps: &[(StepId, Done)],
 ) -> Option<Clean> {
-    if takes_of_project(plan) {
+    // What is neither a file of the project nor a fact is not looked at before the next run.
+    let depends = |used: &SecretUse| used.affects_cache;
+    if takes_of_project(plan) || plan.iter().any(|(_, step)| uses(plan, step).any(depends)) {
         return None;
     }
     let mut outs = Vec::new();

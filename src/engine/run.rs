@@ -189,7 +189,7 @@ fn shop<'a>(
     let (memory, host, level) = (machine.snapshot.memory(), machine.host, machine.level);
     Shop {
         plan,
-        pantry: Pantry::new(plan, project, memory, stores, host, level),
+        pantry: Pantry::new(plan, project, memory, stores, (host, level), machine.vault),
         sandbox: machine.sandbox,
         captures: CaptureDirs::default(),
         vault: machine.vault,

@@ -20,6 +20,8 @@ use super::error::StepError;
 pub(crate) struct Secrets {
     values: Vec<(String, Arc<Value>)>,
     mask: Mask,
+    /// Whether a result may depend on one of them.
+    may_tell: bool,
 }
 
 /// Returns the secrets of a step and its services that nothing gives.
@@ -46,16 +48,30 @@ pub(crate) fn open(plan: &Plan, step: &Step, vault: &Vault) -> Result<Option<Sec
         return Ok(None);
     }
     let mask = Mask::new(values.iter().map(|(name, value)| (name.as_str(), &**value)));
-    Ok(Some(Secrets { values, mask }))
+    let may_tell = uses(plan, step).any(|used| !used.is_pure);
+    Ok(Some(Secrets { values, mask, may_tell }))
 }
 
 /// Returns the names of all secrets of a step and its services.
 fn names<'a>(plan: &'a Plan, step: &'a Step) -> impl Iterator<Item = &'a str> {
+    uses(plan, step).map(|used| used.secret.as_str())
+}
+
+/// Returns what a step and its services have of secrets.
+pub(crate) fn uses<'a>(
+    plan: &'a Plan,
+    step: &'a Step,
+) -> impl Iterator<Item = &'a SecretUse> + use<'a> {
     let services = plan.services_of(step).flat_map(|(_, service)| &service.program.secrets);
-    step.secrets.iter().chain(services).map(|used| used.secret.as_str())
+    step.secrets.iter().chain(services)
 }
 
 impl Secrets {
+    /// Returns whether a result may depend on one of them.
+    pub(crate) fn may_tell(&self) -> bool {
+        self.may_tell
+    }
+
     /// Returns what covers them.
     pub(crate) fn mask(&self) -> &Mask {
         &self.mask

@@ -185,7 +185,13 @@ impl Bench {
         let tools = snapshot.tools().clone();
         let host = Host::look(&project, environment, snapshot.memory(), tools);
         let stop = Stop::new().unwrap();
-        let vault = crate::secret::Vault::new(<_>::default(), <_>::default(), self.project(), true);
+        let vault = crate::secret::Vault::new(
+            <_>::default(),
+            <_>::default(),
+            self.project(),
+            true,
+            self.project().join("key"),
+        );
         let machine = Machine {
             vault: &vault,
             project: &project,

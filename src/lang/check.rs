@@ -261,7 +261,7 @@ impl<'p> Checker<'p> {
     fn item(&mut self, item: ItemRef, tree: &'p Item) {
         match &tree.kind {
             ItemKind::Use(_) | ItemKind::Broken(_) => {}
-            ItemKind::Secret(secret) => self.secret_item(&secret.name),
+            ItemKind::Secret(secret) => self.secret_item(secret),
             ItemKind::Param(_) | ItemKind::Let(_) => {
                 self.type_of(item, tree.span);
             }

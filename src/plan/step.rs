@@ -384,6 +384,12 @@ pub struct SecretUse {
     /// Whether the variable holds the path of a file with the secret instead of the secret.
     #[serde(default, skip_serializing_if = "is_false")]
     pub is_file: bool,
+    /// Whether another value means another result.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub affects_cache: bool,
+    /// Whether no result depends on its value, so that results may be shared.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_pure: bool,
 }
 
 /// A service beside a step.

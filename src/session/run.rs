@@ -26,10 +26,14 @@ use crate::sandbox::{Cells, Launcher, Sandbox, SandboxError, Weak};
 use crate::secret::{Source, Vault};
 
 use super::late::{self, Asked, Known, Lists};
+use super::workspace::STATE_FOLDER;
 use super::{Pipeline, Project, Selection, Slice, Workspace};
 
 /// The bytes that a store takes at most after a day's first run: 20 GiB.
 pub const DEFAULT_STORE_BYTES: u64 = 20 << 30;
+
+/// The name of the file with the project's key, in its state folder.
+const PROJECT_KEY: &str = "project-key";
 
 /// How a pipeline is run.
 #[derive(Clone, Debug)]
@@ -151,7 +155,7 @@ pub fn run(
     let sandbox =
         sandbox(&store, options.level).map_err(|error| RunError::Sandbox(error.to_string()))?;
     let host = host(&workspace, options);
-    let vault = vault(options);
+    let vault = vault(options, &workspace.project.package().join(STATE_FOLDER));
     let machine = Machine {
         vault: &vault,
         project: &workspace.project.root,
@@ -188,9 +192,11 @@ pub fn run(
     Ok(Ended::Exit(early.exit(result.exit)))
 }
 
-fn vault(options: &RunOptions) -> Vault {
+/// Returns the secrets that a run gets; the folder `state` has the project's key.
+fn vault(options: &RunOptions, state: &Path) -> Vault {
     let (sources, environment) = (options.secrets.clone(), options.environment.clone());
-    Vault::new(sources, environment, options.folder.clone(), options.is_trusted)
+    let (folder, key_file) = (options.folder.clone(), state.join(PROJECT_KEY));
+    Vault::new(sources, environment, folder, options.is_trusted, key_file)
 }
 
 /// Returns the secrets that the wanted steps and what they need would have, and that nothing gives:
@@ -200,7 +206,8 @@ pub fn unbound(plan: &Plan, graph: &Graph, options: &RunOptions) -> Vec<(String,
     if !options.is_trusted {
         return unbound;
     }
-    let vault = vault(options);
+    // Nothing is asked for its value.
+    let vault = vault(options, Path::new(""));
     let wanted = &options.wanted.steps;
     let wanted = options.slice.map_or_else(|| wanted.clone(), |slice| slice.of(graph, wanted));
     let is_needed = graph.closure(&wanted);
@@ -237,7 +244,11 @@ pub fn forecast(
     let store = store.map_err(super::store::fault)?;
     let host = Host::look(root, environment, memory, snapshot.tools().clone());
     let stores = Stores::new(&store, &spare);
-    let pantry = Pantry::new(plan, root.clone(), memory, stores, &host, Level::Namespaces);
+    // What depends on a secret is not looked at, so that none is read.
+    let folder = PathBuf::new();
+    let vault = Vault::new(BTreeMap::new(), BTreeMap::new(), folder.clone(), true, folder);
+    let host = (&host, Level::Namespaces);
+    let pantry = Pantry::new(plan, root.clone(), memory, stores, host, &vault);
     Ok(engine::forecast::forecast(plan, graph, wanted, &pantry, snapshot))
 }
 

@@ -103,10 +103,25 @@ pub(crate) struct Param {
     pub(crate) default: Option<Expr>,
 }
 
-/// `secret name`
+/// `secret name`, `secret name pure`
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Secret {
     pub(crate) name: Name,
+    /// What is said of it behind its name.
+    pub(crate) marks: Vec<Name>,
+}
+
+impl Secret {
+    /// Says that results depend on the value.
+    pub(crate) const AFFECTS_CACHE: &str = "affects_cache";
+
+    /// Says that no result depends on the value, so that others may have them.
+    pub(crate) const PURE: &str = "pure";
+
+    /// Returns whether this is said of it.
+    pub(crate) fn is(&self, mark: &str) -> bool {
+        self.marks.iter().any(|own| own.text == mark)
+    }
 }
 
 /// One secret of a `secret` clause.

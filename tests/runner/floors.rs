@@ -25,6 +25,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("console", &["src/bin/kiln/ui/live.rs", "src/bin/kiln/ui/screen.rs"]),
     ("flate2", &["src/image/"]),
     ("globset", &["src/files/"]),
+    ("hmac", &["src/digest.rs"]),
     ("ignore", &["src/files/"]),
     ("landlock", &["src/sandbox/"]),
     ("libc", &["src/sandbox/"]),

@@ -8,11 +8,33 @@ use crate::lang::edit;
 use crate::lang::nearest::nearest;
 use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
-use crate::syntax::ast::{ClauseKind, Expr, ExprKind, ItemKind, Name, SecretUse, Stage};
+use crate::syntax::ast::{ClauseKind, Expr, ExprKind, ItemKind, Name, Secret, SecretUse, Stage};
+
+/// What can be said of a secret behind its name.
+const MARKS: [&str; 2] = [Secret::AFFECTS_CACHE, Secret::PURE];
 
 impl<'p> Checker<'p> {
-    pub(super) fn secret_item(&mut self, name: &'p Name) {
-        self.variable_name(name);
+    pub(super) fn secret_item(&mut self, secret: &'p Secret) {
+        self.variable_name(&secret.name);
+        for (at, mark) in secret.marks.iter().enumerate() {
+            let error = |message| Diagnostic::error(Code::SECRET, mark.span, message);
+            let before = secret.marks[..at].last().unwrap_or(&secret.name);
+            let whole = Span { start: before.span.end, ..mark.span };
+            if secret.marks[..at].iter().any(|other| other.text == mark.text) {
+                let problem = error(format!("`{}` is said twice", mark.text));
+                self.report(problem.help("once is enough").edit(whole, ""));
+            } else if !MARKS.contains(&mark.text.as_str()) {
+                let problem = error(format!("`{}` says nothing of a secret", mark.text));
+                self.report(match nearest(&mark.text, MARKS.iter().copied()) {
+                    Some(near) => {
+                        problem.help(format!("did you mean `{near}`?")).edit(mark.span, near)
+                    }
+                    None => problem
+                        .help("`pure` and `affects_cache` do; another secret has a line of its own")
+                        .edit(whole, format!("\nsecret {}", mark.text)),
+                });
+            }
+        }
     }
 
     /// Checks the secrets that a clause gives to its stage.

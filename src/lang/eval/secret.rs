@@ -6,7 +6,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::lang::scope::item_of;
 use crate::lang::ty::ItemRef;
 use crate::plan::step::SecretUse as StepSecret;
-use crate::syntax::ast::{ItemKind, SecretUse};
+use crate::syntax::ast::{ItemKind, Secret, SecretUse};
 
 impl<'p> Evaluator<'p> {
     /// Gives a secret to a step.
@@ -33,6 +33,8 @@ impl<'p> Evaluator<'p> {
             secret: format!("{prefix}{}", secret.name.text),
             variable: used.name.text.clone(),
             is_file,
+            affects_cache: secret.is(Secret::AFFECTS_CACHE),
+            is_pure: secret.is(Secret::PURE),
         });
         Ok(())
     }

@@ -72,8 +72,10 @@ impl<'a> Builder<'a> {
             Rule::use_item => self.use_item(part),
             Rule::param_item => ItemKind::Param(self.param(part)),
             Rule::secret_item => {
-                let name = part.into_inner().find(|part| part.as_rule() == Rule::name);
-                ItemKind::Secret(Secret { name: self.name(&name.expect("a secret has a name")) })
+                let names = part.into_inner().filter(|part| part.as_rule() == Rule::name);
+                let mut names = names.map(|name| self.name(&name));
+                let name = names.next().expect("a secret has a name");
+                ItemKind::Secret(Secret { name, marks: names.collect() })
             }
             Rule::let_item => self.let_item(part),
             Rule::fn_item => self.function(part),

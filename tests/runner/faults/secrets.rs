@@ -369,6 +369,69 @@ test without {
 }
 
 #[test]
+fn a_secret_that_affects_results_is_a_part_of_the_key_and_a_pure_one_does_not_mark_them() {
+    let project = Project::of(
+        r#"
+secret LICENCE affects_cache
+secret TOKEN pure
+
+test licensed {
+  secret LICENCE
+  run sh "test -n \"$LICENCE\""
+}
+
+test open {
+  secret TOKEN
+  run sh "test -n \"$TOKEN\""
+}
+"#,
+    );
+    let run = |licence: &str, key: Option<&str>| {
+        let call = crate::kiln::Kiln::new(project.path()).env("KILN_SECRET_TOKEN", "a-token");
+        let call = call.env("KILN_SECRET_LICENCE", licence).env("KILN_CACHE", "cache");
+        let call = key.into_iter().fold(call, |call, key| call.env("KILN_PROJECT_KEY", key));
+        let told = call.arguments(["run", "--ui", "plain"]).run().exits(0).stderr();
+        let word = |name: &str| {
+            let line = told.lines().find(|line| line.ends_with(name)).unwrap_or_default();
+            line.split(' ').next().unwrap_or_default().to_owned()
+        };
+        (word("licensed"), word("open"))
+    };
+    let words = |one: &str, other: &str| (one.to_owned(), other.to_owned());
+    assert_eq!(run("the-first-licence", None), words("ran", "ran"));
+    assert_eq!(run("the-first-licence", None), words("cached", "cached"));
+    assert_eq!(run("another-licence", None), words("ran", "cached"));
+    project
+        .kiln("why licensed")
+        .exits(0)
+        .says("`licensed` ran, since\n  the variable `LICENCE` changed\n");
+    assert_eq!(run("the-first-licence", None), words("cached", "cached"));
+    // Without the key of the project the digest says nothing, so with another one it is another.
+    let shared = Some("a key that machines share");
+    assert_eq!(run("the-first-licence", shared), words("ran", "cached"));
+    std::fs::remove_file(project.at(".kiln/project-key")).unwrap();
+    assert_eq!(run("the-first-licence", shared), words("cached", "cached"));
+    assert_eq!(run("the-first-licence", None), words("ran", "cached"));
+    let planned = project.kiln("plan").exits(0).stdout();
+    assert!(planned.starts_with("open    test  licensed"), "no secret is read:\n{planned}");
+    for file in
+        files_below(&project.at("cache")).into_iter().chain(files_below(&project.at(".kiln")))
+    {
+        let bytes = std::fs::read(&file).unwrap_or_default();
+        assert!(!bytes.windows(9).any(|part| part == b"r-licence"), "{}", file.display());
+    }
+    let marked = files_below(&project.at("cache")).into_iter().filter(|file| {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        text.starts_with("kiln record") && text.contains(r#""had_secrets":false"#)
+    });
+    assert_eq!(marked.count(), 1, "the results of `open` may be shared");
+    let call = crate::kiln::Kiln::new(project.path()).env("KILN_PROJECT_KEY", "short");
+    let call = call.env("KILN_SECRET_LICENCE", "licence").env("KILN_SECRET_TOKEN", "a-token");
+    let told = call.arguments(["run"]).run().exits(4).stderr();
+    assert!(told.contains("must have at least 16 bytes"), "{told}");
+}
+
+#[test]
 fn git_is_not_given_what_is_for_kiln() {
     let project = Project::of(
         r#"
