@@ -149,7 +149,7 @@ impl<'a> Pantry<'a> {
         let key = key::key(step, &ingredients)?;
         let kept = match step.keep.is_empty() {
             true => key,
-            false => key::of_kept(step, &ingredients, &self.project),
+            false => key::of_kept(step, &ingredients, &tools, &self.project),
         };
         items.extend(named_services);
         items.push((What::Host, "system".into(), ingredients.root));

@@ -94,14 +94,24 @@ pub(crate) fn of_service(service: &Service, program: Digest) -> Digest {
     hasher.finish()
 }
 
-/// Returns what names the kept folder of a step of `project`: all of its key but the inputs, so that
-/// nothing that another command or another compiler left is found.
-pub(crate) fn of_kept(step: &Step, ingredients: &Ingredients, project: &Path) -> Digest {
-    let mut hasher = Hasher::tagged("kiln kept 1");
+/// Returns what names the kept folder of a step of `project`: all of its key but the inputs, `tools`
+/// that stand among them included, so that nothing that another command or another compiler left is found.
+pub(crate) fn of_kept(
+    step: &Step,
+    ingredients: &Ingredients,
+    tools: &[(String, Tree)],
+    project: &Path,
+) -> Digest {
+    let mut hasher = Hasher::tagged("kiln kept 2");
     hasher.field(project.as_os_str().as_encoded_bytes());
     hasher.field(step.name.as_bytes());
     for path in &step.keep {
         hasher.field(path.as_bytes());
+    }
+    hasher.field(b"\0");
+    for (at, tree) in tools {
+        hasher.field(at.as_bytes());
+        hasher.field(tree.root().digest.as_bytes());
     }
     hasher.field(b"\0");
     hasher.field(&command(step, ingredients.line));

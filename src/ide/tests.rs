@@ -155,6 +155,9 @@ fn names_are_completed_by_where_they_stand() {
         // Words behind a finished part.
         ("use \"./ci/box.pipe\" $0\n", "as"),
         ("build x {\n  in sources $0\n}\n", "at"),
+        ("secret TOKEN $0\n", "affects_cache pure"),
+        ("pub secret TOKEN pure $0\n", "affects_cache pure"),
+        ("secret $0\n", ""),
         // Nothing.
         ("let x = 1 # $0\n", ""),
     ] {

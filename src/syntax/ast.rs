@@ -118,6 +118,9 @@ impl Secret {
     /// Says that no result depends on the value, so that others may have them.
     pub(crate) const PURE: &str = "pure";
 
+    /// All that can be said.
+    pub(crate) const MARKS: [&str; 2] = [Self::AFFECTS_CACHE, Self::PURE];
+
     /// Returns whether this is said of it.
     pub(crate) fn is(&self, mark: &str) -> bool {
         self.marks.iter().any(|own| own.text == mark)

@@ -123,9 +123,13 @@ fn body(cursor: &Cursor<'_>) -> Option<Body> {
 /// Returns the words that fit behind a finished part of a line.
 pub(super) fn within(cursor: &Cursor<'_>) -> Option<Vec<Completion>> {
     let before = cursor.line_before();
-    let first = before.split_whitespace().next()?;
+    let first = before.split_whitespace().find(|word| *word != "pub")?;
     let forms: &[_] = match (cursor.open.as_slice(), first) {
         ([], "use") => &[("as", "name", "The name of the module in this file.")],
+        ([], "secret") => &[
+            ("affects_cache", "", "Another value is another result."),
+            ("pure", "", "No result depends on the value, so that others may have them."),
+        ],
         ([], "build" | "test") => &[
             ("for", "(x in …)", "A matrix: a step for each value."),
             ("when", "condition", "What must hold for it to run."),

@@ -11,7 +11,7 @@ use crate::lang::builtins::{self, fields};
 use crate::lang::check::type_names;
 use crate::lang::spec::Word;
 use crate::source::SourceId;
-use crate::syntax::ast::{ExprKind, Piece};
+use crate::syntax::ast::{ExprKind, Piece, Secret};
 use crate::syntax::outline::ITEM_WORDS;
 use crate::syntax::parse::parse;
 use crate::syntax::scan::{TokenKind, lex};
@@ -216,6 +216,7 @@ fn the_grammar_names_the_words_of_the_language_and_no_others() {
     let mut keywords = set(rules.iter().map(String::as_str));
     keywords.extend(set(ITEM_WORDS));
     keywords.extend(set(["kiln", "sh", "bash", "python", "node"]));
+    keywords.extend(set(Secret::MARKS));
     // The one that is a type, too.
     assert!(keywords.remove("file") && part("clause").contains("file"));
     let named: BTreeSet<_> = ["item", "clause", "keyword", "key", "script"]

@@ -10,9 +10,6 @@ use crate::lang::ty::{ItemRef, Type};
 use crate::source::Span;
 use crate::syntax::ast::{ClauseKind, Expr, ExprKind, ItemKind, Name, Secret, SecretUse, Stage};
 
-/// What can be said of a secret behind its name.
-const MARKS: [&str; 2] = [Secret::AFFECTS_CACHE, Secret::PURE];
-
 impl<'p> Checker<'p> {
     pub(super) fn secret_item(&mut self, secret: &'p Secret) {
         self.variable_name(&secret.name);
@@ -23,9 +20,9 @@ impl<'p> Checker<'p> {
             if secret.marks[..at].iter().any(|other| other.text == mark.text) {
                 let problem = error(format!("`{}` is said twice", mark.text));
                 self.report(problem.help("once is enough").edit(whole, ""));
-            } else if !MARKS.contains(&mark.text.as_str()) {
+            } else if !Secret::MARKS.contains(&mark.text.as_str()) {
                 let problem = error(format!("`{}` says nothing of a secret", mark.text));
-                self.report(match nearest(&mark.text, MARKS.iter().copied()) {
+                self.report(match nearest(&mark.text, Secret::MARKS.iter().copied()) {
                     Some(near) => {
                         problem.help(format!("did you mean `{near}`?")).edit(mark.span, near)
                     }

@@ -98,6 +98,41 @@ build app {
 }
 
 #[test]
+fn what_another_tool_left_is_not_found() {
+    let project = Project::of(
+        r#"
+build tool {
+  in file("version")
+  run sh "mkdir {{out.folder}}/bin; cp version {{out.folder}}/bin/data"
+  out folder: dir
+}
+
+build made {
+  tools = [tool.folder, tree("own")]
+  keep  = ["kept"]
+  run sh """
+    mkdir -p kept
+    cat kept/runs 2>/dev/null || echo none
+    echo ran >>kept/runs
+  """
+}
+"#,
+    )
+    .with("version", "1")
+    .with("own/bin/tool", "1");
+    let said = || {
+        project.kiln("run --rerun made").exits(0);
+        project.kiln("log made").exits(0).stdout()
+    };
+    assert_eq!((said(), said()), ("none\n".to_owned(), "ran\n".to_owned()));
+    project.write("version", "2");
+    assert_eq!(said(), "none\n", "a tool that a step made is another one");
+    project.write("own/bin/tool", "2");
+    assert_eq!(said(), "none\n", "a tool of the project is another one");
+    assert_eq!(said(), "ran\n");
+}
+
+#[test]
 fn two_runs_at_once_do_not_share_what_is_kept() {
     let text = r#"
 build app {
