@@ -35,7 +35,7 @@ pub(crate) fn type_names() -> Vec<&'static str> {
 }
 
 /// The types that later versions have.
-const LATER: &[&str] = &["float", "secret", "service", "target"];
+const LATER: &[&str] = &["secret", "service", "target"];
 
 impl<'p> Checker<'p> {
     /// Returns the type that is written.
@@ -77,6 +77,13 @@ impl<'p> Checker<'p> {
         if LATER.contains(&name) {
             let message = format!("the type `{name}` is not in this version of Kiln");
             self.report(Diagnostic::error(Code::NOT_IN_THIS_VERSION, span, message));
+            return Type::Unknown;
+        }
+        if ["float", "double", "f64"].contains(&name) {
+            let message = format!("there is no type `{name}`: numbers are whole");
+            let help = "what has a fraction is a text for the program that reads it: string";
+            let problem = Diagnostic::error(Code::UNKNOWN_NAME, span, message).help(help);
+            self.report(problem.edit(span, "string"));
             return Type::Unknown;
         }
         let known = type_names().into_iter();

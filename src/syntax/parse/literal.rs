@@ -3,7 +3,7 @@
 
 use super::build::Builder;
 use super::{Pair, Rule};
-use crate::diagnostic::Code;
+use crate::diagnostic::{Code, Diagnostic};
 use crate::source::Span;
 use crate::syntax::ast::{ExprKind, Name, Piece, StringForm, StringLiteral};
 
@@ -32,7 +32,11 @@ impl Builder<'_> {
     pub(super) fn number(&mut self, span: Span) -> ExprKind {
         let text = self.written(span);
         parse_number(text).unwrap_or_else(|(message, help)| {
-            self.report(Code::BAD_LITERAL, span, message, &help);
+            let problem = Diagnostic::error(Code::BAD_LITERAL, span, message);
+            self.diagnostics.push(match whole_instead(text) {
+                Some(instead) => problem.help(format!("write: {instead}")).edit(span, instead),
+                None => problem.help(help),
+            });
             ExprKind::Broken
         })
     }
@@ -268,6 +272,26 @@ pub(super) fn parse_number(text: &str) -> Result<ExprKind, Fault> {
     parse_duration(text).map(ExprKind::Duration)
 }
 
+/// Returns what to write for a number with a fraction: the same in a smaller unit; without a unit, as
+/// of a version, a text.
+fn whole_instead(text: &str) -> Option<String> {
+    let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.');
+    let (number, unit) = text.split_at(unit_at.unwrap_or(text.len()));
+    let (whole, fraction) = number.split_once('.')?;
+    if unit.is_empty() {
+        return Some(format!("{number:?}"));
+    }
+    let of_unit = |table: &&[(&str, u64)]| table.iter().any(|(name, _)| *name == unit);
+    let table = [&SIZES[..], &DURATIONS].into_iter().find(of_unit)?;
+    let (_, factor) = *table.iter().find(|(name, _)| *name == unit)?;
+    let tenths = 10u64.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    let part = fraction.parse::<u64>().ok()?.checked_mul(factor)?;
+    let whole = whole.parse::<u64>().ok()?.checked_mul(factor)?.checked_add(part / tenths)?;
+    let fits = |(_, factor): &&(&str, u64)| part % tenths == 0 && whole % factor == 0;
+    let (name, factor) = table.iter().filter(fits).max_by_key(|(_, factor)| *factor)?;
+    Some(format!("{}{name}", whole / factor))
+}
+
 fn parse_duration(text: &str) -> Result<u64, Fault> {
     let mut rest = text;
     let mut units = DURATIONS.iter();
@@ -347,6 +371,23 @@ fn too_large(text: &str, most: &str) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fraction_is_whole_in_a_smaller_unit() {
+        for (text, instead) in [
+            ("3.10", Some("\"3.10\"")),
+            ("1.5h", Some("90m")),
+            ("0.25s", Some("250ms")),
+            ("1.5GB", Some("1500MB")),
+            ("1.5GiB", Some("1536MiB")),
+            ("1.5ms", None),
+            ("0.1KiB", None),
+            ("12.5%", None),
+            ("9.9999999999999999999999GB", None),
+        ] {
+            assert_eq!(whole_instead(text).as_deref(), instead, "{text}");
+        }
+    }
 
     #[test]
     fn units_become_milliseconds_and_bytes() {
