@@ -42,7 +42,7 @@ pub enum Fact {
     GitCommit,
     /// `host.git.dirty`
     GitDirty,
-    /// `host.git.repo`: the commit, its branch and the tags before it, as [`history`] reads them.
+    /// `host.git.repo`: a line for the commit, its branch and each tag before it.
     GitRepo,
     /// `host.git.short`
     GitShort,

@@ -356,6 +356,21 @@ mod tests {
     }
 
     #[test]
+    fn a_history_may_be_of_commits_with_64_digits() {
+        let repository = Repository::new();
+        repository.git("init --quiet --object-format=sha256");
+        repository.git("commit --quiet --allow-empty --message=first");
+        let Finding::Text(text) = repository.asked().history(None) else { panic!("no history") };
+        let at = tempfile::tempdir().unwrap();
+        let history = History::parse(&text);
+        history.write(repository.folder.path(), &repository.environment, at.path()).unwrap();
+        let environment = environment_of_git(&repository.environment);
+        let log = ["--git-dir=.", "log", "--format=%s"];
+        let said = process::run(Path::new("git"), &log, at.path(), &environment, PATIENCE).unwrap();
+        assert_eq!(String::from_utf8_lossy(&said.stdout), "first\n");
+    }
+
+    #[test]
     fn a_history_that_is_gone_is_an_error_with_what_git_says() {
         let repository = Repository::new();
         repository.git("init --quiet");

@@ -18,7 +18,11 @@ use crate::process;
 const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// The settings of the repository, as `git init` writes them, but for times and the user's own.
-const CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n";
+const CONFIG: &str = "[core]\n\tfilemode = true\n\tbare = false\n\trepositoryformatversion = ";
+
+/// What follows in one of either kind, by the length of its digests.
+const SHA_1: &str = "0\n";
+const SHA_256: (usize, &str) = (64, "1\n[extensions]\n\tobjectformat = sha256\n");
 
 /// What a history is of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,7 +83,9 @@ impl History {
         for folder in ["info", "objects/info", "objects/pack", "refs/heads", "refs/tags"] {
             fs::create_dir_all(at.join(folder))?;
         }
-        fs::write(at.join("config"), CONFIG)?;
+        let (digits, sha_256) = SHA_256;
+        let kind = if self.commit.len() == digits { sha_256 } else { SHA_1 };
+        fs::write(at.join("config"), format!("{CONFIG}{kind}"))?;
         fs::write(at.join("info/exclude"), "/.kiln/\n")?;
         let mut refs: Vec<_> =
             self.tags.iter().map(|(name, id)| format!("{id} {name}\n")).collect();
