@@ -133,7 +133,9 @@ fn cure(error: &SandboxError) -> Option<String> {
         SandboxError::Exec { program, .. } => Some(match program.to_str() {
             // A system without a shell is rare; an `env PATH` that hides it is not.
             Some("sh" | "bash") => {
-                "see whether the step sets `PATH`; `tools` adds to it".to_owned()
+                "see whether its root has it, if the stage has an `image`, and whether the step sets `PATH`; \
+                 `tools` adds to it"
+                    .to_owned()
             }
             Some(name) if !name.contains(['/', '"']) => {
                 format!("check its spelling, or add it: tools = [host.tool(\"{name}\")]")

@@ -138,8 +138,10 @@ impl<'p> Checker<'p> {
             return;
         }
         let outs = Arc::clone(&scope.outs);
+        // A type that is none was reported.
+        let needs_none = |ty: &Type| matches!(ty.certain(), Type::Image | Type::Unknown);
         let is_written = |name: &String, out: &OutInfo| {
-            out.has_path || *out.ty.certain() == Type::Image || scope.written.contains(name)
+            out.has_path || needs_none(&out.ty) || scope.written.contains(name)
         };
         let unwritten = outs.iter().filter(|(name, out)| !is_written(name, out)).count();
         for (name, out) in outs.iter().filter(|(name, out)| !is_written(name, out)) {

@@ -59,7 +59,7 @@ impl Evaluator<'_> {
             return Ok(());
         };
         let message = format!(
-            "the out `{}` would be this machine's own root, since `{}` has no `image`",
+            "the out `{}` would be this machine's own root, since `{}` begins with no other",
             out.name, step.stage
         );
         let span = builder.root_span.expect("an out that is a root has its place");
