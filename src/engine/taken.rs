@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::cache::{Blob, Tree};
+use crate::cache::{Blob, Store, Tree};
 use crate::digest::Digest;
 use crate::facts::Fact;
 use crate::facts::history::History;
@@ -56,9 +56,26 @@ impl Pantry<'_> {
 
     /// Returns the tree of a folder, archive or image, which is taken into the store once.
     pub(super) fn taken(&self, what: &Taken<'_>) -> Result<Tree, StepError> {
+        let (name, stat) = self.state(what)?;
+        self.once(name, stat, |store| {
+            let (path, called) = (self.project.join(what.path()), Path::new(what.path()));
+            Ok(match what {
+                Taken::Folder { .. } => tool_tree::take(store, &path)?,
+                Taken::Archive { .. } => image::of_archive(store, &path, called)?,
+                Taken::Image { platform, .. } => image::of_layout(store, &path, called, platform)?,
+            })
+        })
+    }
+
+    /// Returns the tree that `name` and `stat` name, and makes it unless the store has it.
+    fn once(
+        &self,
+        name: String,
+        stat: Stat,
+        make: impl FnOnce(&Store) -> Result<Tree, StepError>,
+    ) -> Result<Tree, StepError> {
         let mut taken = locked(&self.taken);
         let store = self.store();
-        let (name, stat) = self.state(what)?;
         let place = (store.path().to_owned(), name.clone());
         if let Some(tree) = taken.get(&place) {
             return Ok(tree.clone());
@@ -66,16 +83,7 @@ impl Pantry<'_> {
         let before = self.memory.taken(&name, &stat).map(|(digest, size)| Blob { digest, size });
         let tree = match before.and_then(|root| store.tree(root).ok()) {
             Some(tree) if store.missing(&tree).is_empty() => tree,
-            _ => {
-                let (path, called) = (self.project.join(what.path()), Path::new(what.path()));
-                match what {
-                    Taken::Folder { .. } => tool_tree::take(store, &path)?,
-                    Taken::Archive { .. } => image::of_archive(store, &path, called)?,
-                    Taken::Image { platform, .. } => {
-                        image::of_layout(store, &path, called, platform)?
-                    }
-                }
-            }
+            _ => make(store)?,
         };
         let root = store.put_tree(&tree)?;
         self.memory.note_taken(&name, stat, (root.digest, root.size));
@@ -98,31 +106,17 @@ impl Pantry<'_> {
 
     /// Returns the project's history, which is made once for each description.
     fn history(&self) -> Result<Tree, StepError> {
-        let mut taken = locked(&self.taken);
-        let store = self.store();
         // It is all that decides, so that there is no state to look at.
         let (description, stat) = (self.description(), Stat::default());
         let name = format!("history {} .git", Digest::of(description.as_bytes()));
-        let place = (store.path().to_owned(), name.clone());
-        if let Some(tree) = taken.get(&place) {
-            return Ok(tree.clone());
-        }
-        let before = self.memory.taken(&name, &stat).map(|(digest, size)| Blob { digest, size });
-        let tree = match before.and_then(|root| store.tree(root).ok()) {
-            Some(tree) if store.missing(&tree).is_empty() => tree,
-            _ => {
-                let failed = |source| StepError::History { source };
-                let folder = tempfile::tempdir_in(store.scratch()).map_err(failed)?;
-                History::parse(description)
-                    .write(&self.project, self.host.environment(), folder.path())
-                    .map_err(failed)?;
-                tool_tree::take(store, folder.path())?
-            }
-        };
-        let root = store.put_tree(&tree)?;
-        self.memory.note_taken(&name, stat, (root.digest, root.size));
-        taken.insert(place, tree.clone());
-        Ok(tree)
+        self.once(name, stat, |store| {
+            let failed = |source| StepError::History { source };
+            let folder = tempfile::tempdir_in(store.scratch()).map_err(failed)?;
+            History::parse(description)
+                .write(&self.project, self.host.environment(), folder.path())
+                .map_err(failed)?;
+            tool_tree::take(store, folder.path())
+        })
     }
 
     /// Returns what names something in the state that it is in, and the stat data of what tells that
