@@ -2,7 +2,7 @@
 //! formats; does not know who asks for one.
 //!
 //! JSON is that of RFC 8259, TOML that of <https://toml.io/en/v1.0.0>. A number that is no whole one of 64 bits, and a
-//! date, is the text that stands there.
+//! date, is a text: of a fraction the shortest that means the same, so that 1.50 is `1.5`.
 
 use std::sync::Arc;
 

@@ -190,6 +190,21 @@ fn params_come_from_the_command_line_then_the_environment_then_the_default() {
     kiln().env("KILN_PARAM_NONE", "1").arguments(["plan"]).run().exits(0);
     project.kiln("plan -p nothing=1").exits(3).tells("nothing");
     project.kiln("plan -p jobs=8 --json").exits(0);
+    // Below all of these stand files.
+    project.write("ci.params", "# for the CI\n\n  profile=release\njobs=3\n");
+    let listed = |call: Kiln| {
+        let said = call.arguments(["plan", "--json", "--params", "ci.params"]).run().exits(0);
+        let plan: serde_json::Value = serde_json::from_str(&said.stdout()).unwrap();
+        let param = |name: &str| plan["params"][name].as_str().unwrap().to_owned();
+        (param("profile"), param("jobs"))
+    };
+    let of = |profile: &str, jobs: &str| (profile.to_owned(), jobs.to_owned());
+    assert_eq!(listed(kiln()), of("release", "3"));
+    assert_eq!(listed(kiln().env("KILN_PARAM_JOBS", "5")), of("release", "5"));
+    project.kiln("plan --params ci.params -p jobs=99").exits(3).tells("K0304");
+    project.kiln("plan --params nowhere").exits(2).tells("`nowhere` cannot be read");
+    project.write("ci.params", "jobs=3\nprofile: release\n");
+    project.kiln("plan --params ci.params").exits(2).tells("ci.params:2: expected NAME=VALUE");
 }
 
 #[test]

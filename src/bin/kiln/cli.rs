@@ -74,6 +74,9 @@ pub(crate) struct PipelineArgs {
     /// Set a param; the variable KILN_PARAM_NAME does the same.
     #[arg(short, long = "param", value_name = "NAME=VALUE", value_parser = name_and_value)]
     pub(crate) params: Vec<(String, String)>,
+    /// Set the params that a file has, NAME=VALUE on each line; what is set otherwise wins.
+    #[arg(long = "params", value_name = "FILE")]
+    pub(crate) param_files: Vec<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -266,7 +269,8 @@ pub(crate) struct LspArgs {
     pub(crate) stdio: bool,
 }
 
-fn name_and_value(text: &str) -> Result<(String, String), String> {
+/// Reads `NAME=VALUE`.
+pub(crate) fn name_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("expected NAME=VALUE".to_owned()),

@@ -17,7 +17,8 @@ mod why;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -25,7 +26,7 @@ use indexmap::IndexMap;
 use kiln::plan::Plan;
 use kiln::session::{self, Depth, Facts, FindError, Pipeline, Project, Selection};
 
-use crate::cli::{CacheArgs, Cli, Command, PipelineArgs, Ui};
+use crate::cli::{CacheArgs, Cli, Command, PipelineArgs, Ui, name_and_value};
 use crate::exit::Exit;
 use crate::lsp;
 use crate::ui;
@@ -151,14 +152,42 @@ fn environment() -> BTreeMap<String, OsString> {
         .collect()
 }
 
+/// The params that the lines of a file set.
+fn params_of(file: &Path) -> Result<Vec<(String, String)>, Exit> {
+    const MAX_BYTES: u64 = 4 << 20;
+    let refuse = |what: String, help: Option<&str>| {
+        ui::complain(&what, help);
+        Exit::Usage
+    };
+    let read = || -> io::Result<String> {
+        let mut text = String::new();
+        File::open(file)?.take(MAX_BYTES).read_to_string(&mut text)?;
+        Ok(text)
+    };
+    let name = file.display();
+    let text = read().map_err(|error| refuse(format!("`{name}` cannot be read: {error}"), None))?;
+    let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
+    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let param = |(at, line): (usize, &str)| {
+        name_and_value(line).map_err(|what| {
+            let help = "a line sets one param, jobs=8; one that begins with # is left out";
+            refuse(format!("{name}:{at}: {what}"), Some(help))
+        })
+    };
+    lines.map(param).collect()
+}
+
 /// Returns the facts that pipelines of the project at `root` may ask for.
 pub(crate) fn facts(root: &Path) -> Facts {
     Facts::of_machine(root, environment(), SystemTime::now())
 }
 
-/// The params of the command line, and below them those of the environment.
+/// The params of the command line, and below them those of the environment, and of files.
 fn params(project: &Project, arguments: &PipelineArgs) -> Result<IndexMap<String, String>, Exit> {
     let mut params = IndexMap::new();
+    for file in &arguments.param_files {
+        params.extend(params_of(file)?);
+    }
     let set: Vec<_> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(name, _)| name.starts_with("KILN_PARAM_"))
