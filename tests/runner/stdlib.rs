@@ -95,13 +95,20 @@ fn each_export_is_documented_and_in_an_example() {
 /// Asks the Python that a step is given for a module: the one that links and environments lead to.
 const OF_PYTHON: &str = "import os, sys; os.execv(os.path.realpath(sys.executable), ['python3', '-m', sys.argv[1], '--version'])";
 
-/// Returns a program that an example needs and the machine does not have.
+/// Returns a program that an example needs and the machine does not have, or a host that it does not
+/// reach.
 pub(crate) fn missing(needs: &str) -> Option<&str> {
     let is_there = |need: &&str| {
         let words = match *need {
             "pip" | "pytest" => vec!["python3", "-c", OF_PYTHON, need],
             "clippy" => vec!["cargo", "clippy", "--version"],
             "go" => vec!["go", "version"],
+            host if host.contains('.') => {
+                let address = format!("https://{host}/");
+                let curl = ["curl", "--silent", "--show-error", "--max-time", "30"];
+                let asked = Command::new(curl[0]).args(&curl[1..]).arg(address).output();
+                return asked.is_ok_and(|said| said.status.success());
+            }
             "postgres" => vec!["sh", "-c", "ls /usr/lib/postgresql/*/bin/postgres"],
             program => vec![program, "--version"],
         };
