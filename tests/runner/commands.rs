@@ -205,6 +205,8 @@ fn params_come_from_the_command_line_then_the_environment_then_the_default() {
     project.kiln("plan --params nowhere").exits(2).tells("`nowhere` cannot be read");
     project.write("ci.params", "jobs=3\nprofile: release\n");
     project.kiln("plan --params ci.params").exits(2).tells("ci.params:2: expected NAME=VALUE");
+    project.write("ci.params", "# long\n".repeat(1 << 20));
+    project.kiln("plan --params ci.params").exits(2).tells("it has more than 4 MiB");
 }
 
 #[test]

@@ -155,14 +155,15 @@ fn environment() -> BTreeMap<String, OsString> {
 /// The params that the lines of a file set.
 fn params_of(file: &Path) -> Result<Vec<(String, String)>, Exit> {
     const MAX_BYTES: u64 = 4 << 20;
+    let too_large = || io::Error::other(format!("it has more than {} MiB", MAX_BYTES >> 20));
     let refuse = |what: String, help: Option<&str>| {
         ui::complain(&what, help);
         Exit::Usage
     };
     let read = || -> io::Result<String> {
         let mut text = String::new();
-        File::open(file)?.take(MAX_BYTES).read_to_string(&mut text)?;
-        Ok(text)
+        let read = File::open(file)?.take(MAX_BYTES + 1).read_to_string(&mut text)? as u64;
+        if read > MAX_BYTES { Err(too_large()) } else { Ok(text) }
     };
     let name = file.display();
     let text = read().map_err(|error| refuse(format!("`{name}` cannot be read: {error}"), None))?;
