@@ -395,6 +395,7 @@ pub(super) mod tests {
     use proptest::prelude::{Strategy, any, prop, proptest};
 
     use super::*;
+    use crate::cache::Writer;
 
     impl Tree {
         /// Returns the directory at `path`; the empty path is the root.
@@ -407,7 +408,6 @@ pub(super) mod tests {
             }
         }
     }
-    use crate::cache::Writer;
 
     pub(in crate::cache) fn file(text: &str) -> Node {
         Node::File { blob: Blob::of(text.as_bytes()), executable: false }

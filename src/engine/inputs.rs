@@ -279,9 +279,8 @@ impl<'a> Pantry<'a> {
             self.store().put(script)?;
         }
         let mut layers = Vec::with_capacity(ready.layers.len());
-        let layers_in_full: Vec<_> =
-            ready.layers.iter().map(|layer| self.in_full(layer)).collect::<Result<_, _>>()?;
-        for layer in self.few_layers(&layers_in_full)? {
+        let all = ready.layers.iter().map(|layer| self.in_full(layer));
+        for layer in self.few_layers(all.collect::<Result<_, _>>()?)? {
             if !layer.tree.is_empty() {
                 layers.push(self.folder(&layer)?);
             }
@@ -299,13 +298,13 @@ impl<'a> Pantry<'a> {
     }
 
     /// Merges layers of other steps into one if there are more than a mount can hold.
-    fn few_layers(&self, layers: &[Layer]) -> Result<Vec<Layer>, Unlaid> {
+    fn few_layers(&self, layers: Vec<Layer>) -> Result<Vec<Layer>, Unlaid> {
         // What a step keeps takes two more.
         if layers.len() + 2 <= crate::sandbox::MAX_LOWERS {
-            return Ok(layers.to_vec());
+            return Ok(layers);
         }
         let mut merged = Layer::made(Tree::default());
-        for layer in layers {
+        for layer in &layers {
             if layer.source.is_some() {
                 self.folder(layer)?;
             }

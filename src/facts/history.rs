@@ -115,7 +115,7 @@ impl History {
         fs::write(at.join("info/sparse-checkout"), "")?;
         let (repository, files) =
             (format!("--git-dir={}", text(at)?), format!("--work-tree={}", text(nothing.path())?));
-        let sparse = ["-c", "core.sparseCheckout=true", "-c", "advice.sparseIndexExpanded=false"];
+        let sparse = ["-c", "core.sparseCheckout=true"];
         let read = ["read-tree", "-m", "-u", &self.commit];
         let read: Vec<_> = [&*repository, &*files].into_iter().chain(sparse).chain(read).collect();
         git(&read, nothing.path(), &environment, Vec::new())?;

@@ -92,7 +92,7 @@ fn xml(text: &str) -> [String; 5] {
     [single("&apos;"), single("&#39;"), single("&#x27;"), double.clone(), least]
 }
 
-fn hex(value: &[u8], digits: &[u8; 16]) -> Vec<u8> {
+pub(super) fn hex(value: &[u8], digits: &[u8; 16]) -> Vec<u8> {
     let digit = |value: u8| digits[usize::from(value)];
     value.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use super::{SecretError, Value};
+use super::{SecretError, Value, forms};
 
 /// The variable that holds the key where several machines are to have the same.
 pub(super) const VARIABLE: &str = "KILN_PROJECT_KEY";
@@ -50,11 +50,11 @@ fn of_file(file: &Path) -> io::Result<Value> {
     let mut bytes = [0; BYTES];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     // As text, so that it can be copied into the variable.
-    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = forms::hex(&bytes, b"0123456789abcdef");
     let mut new = tempfile::NamedTempFile::new_in(folder)?;
-    new.write_all(format!("{text}\n").as_bytes())?;
+    new.write_all(&[&text, &b"\n"[..]].concat())?;
     match new.persist_noclobber(file) {
-        Ok(_) => Ok(Value(text.into_bytes())),
+        Ok(_) => Ok(Value(text)),
         // Another run was faster.
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
             fs::read(file).map(Value)
