@@ -1,23 +1,21 @@
 //! The snapshot: the workspace as the last run left it. Knows the project's files, the compiled
 //! plan and what each step came to; does not know the language that made the plan, nor the store.
 //!
-//! It is one file, read in one go and replaced as a whole. A snapshot that is torn, or of another
-//! version of Kiln, is as good as none: it only ever saves work. Layout: a line with the version,
-//! a table of the parts' lengths and digests, the parts. A part is read when it is first needed, so
-//! a run that finds nothing to do never reads the plan.
+//! It is one file, replaced as a whole, or added to where little has changed. A snapshot that is
+//! torn, or of another version of Kiln, is as good as none: it only ever saves work. A part of it is
+//! read when it is first needed, so a run that finds nothing to do never reads the plan.
 
+mod delta;
 pub(crate) mod memory;
+mod parts;
 pub(crate) mod watched;
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -27,22 +25,13 @@ use crate::files::Files;
 use crate::plan::Plan;
 use crate::plan::step::{Place, SkippedStep, StepKind};
 
+use delta::Delta;
 use memory::{Clock, Memory, Record, Stat, Taken};
+use parts::{CLEAN, INGREDIENTS, PLAN, Parts, STATE, STEPS};
 use watched::Notes;
-
-/// Grows when the layout changes.
-const VERSION: &str = "kiln snapshot 3";
 
 /// How many runs that ended well are remembered, each for another set of stages.
 const MAX_CLEAN: usize = 8;
-
-/// The parts of the file, in order.
-const PARTS: usize = 5;
-const STATE: usize = 0;
-const CLEAN: usize = 1;
-const STEPS: usize = 2;
-const PLAN: usize = 3;
-const INGREDIENTS: usize = 4;
 
 /// The workspace as last seen.
 pub(crate) struct Snapshot {
@@ -51,17 +40,10 @@ pub(crate) struct Snapshot {
     memory: Memory,
     state: State,
     parts: Parts,
-}
-
-/// The parts of the file.
-#[derive(Default)]
-struct Parts {
-    /// The file, which another Kiln may have replaced meanwhile; `None` where there was none.
-    file: Option<File>,
-    /// Where each part lies in it, and its digest, which is looked at when the part is.
-    places: [(u64, usize, [u8; 32]); PARTS],
-    /// New parts that take the place of those in the file.
-    new: [Option<Vec<u8>>; PARTS],
+    /// What was added to the file, in order.
+    deltas: Vec<Delta>,
+    /// What was found when it was last looked whether there is anything to do.
+    look: Mutex<Option<Look>>,
 }
 
 /// What is looked at in every run.
@@ -72,6 +54,15 @@ struct State {
     /// What the plan was made from; `None` if there is no plan.
     made_from: Option<MadeFrom>,
     tools: BTreeMap<String, ToolMemory>,
+}
+
+/// A [`State`] that is written.
+#[derive(Serialize)]
+struct StateNow<'a> {
+    files: BTreeMap<Box<str>, Record>,
+    taken: BTreeMap<Box<str>, Taken>,
+    made_from: Option<MadeFrom>,
+    tools: &'a BTreeMap<String, ToolMemory>,
 }
 
 /// What a plan was made from.
@@ -107,11 +98,14 @@ pub(crate) struct ToolMemory {
     pub(crate) digest: Digest,
 }
 
-/// A run of which nothing was left to do, and nothing failed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// The steps of a run that passed: as long as all they depend on is as it was, nothing is to be done
+/// for them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Clean {
     /// What was asked for: stages, folder for outs, sandbox.
     pub(crate) request: Digest,
+    /// Whether these are all steps of the run.
+    pub(crate) is_whole: bool,
     /// The machine's system directories.
     pub(crate) host: Digest,
     /// The tools of the machine that its steps use.
@@ -120,8 +114,32 @@ pub(crate) struct Clean {
     pub(crate) steps: Vec<CleanStep>,
     /// What is no step of it, since a condition does not hold.
     pub(crate) skipped: Vec<SkippedStep>,
-    /// The paths that it wrote in the project, whatever bytes their names have.
+    /// The paths that its steps wrote in the project, whatever bytes their names have, in the order of
+    /// the steps.
     pub(crate) outs: Vec<(OsString, Stat)>,
+}
+
+/// What a run did to the [`Clean`] that it found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CleanChange {
+    /// What was asked for.
+    pub(crate) request: Digest,
+    /// Whether all steps of the run passed.
+    pub(crate) is_whole: bool,
+    /// The names of the steps that were not left alone.
+    pub(crate) gone: Vec<String>,
+    /// Those of them that passed.
+    pub(crate) steps: Vec<CleanStep>,
+    /// The paths that these wrote, in their order.
+    pub(crate) outs: Vec<(OsString, Stat)>,
+}
+
+/// What is left to do for a [`Clean`].
+#[derive(Debug)]
+pub(crate) struct Look {
+    pub(crate) clean: Clean,
+    /// The places in [`Clean::outs`] of what is not as it was written.
+    pub(crate) changed_outs: Vec<usize>,
 }
 
 /// A step of a clean run.
@@ -141,6 +159,8 @@ pub(crate) struct CleanStep {
     pub(crate) log: Option<(Digest, u64)>,
     /// Its outs in the project: name and path.
     pub(crate) written: Vec<(String, String)>,
+    /// How many of [`Clean::outs`] are its.
+    pub(crate) paths: u32,
 }
 
 /// What is remembered of a step.
@@ -179,12 +199,44 @@ pub(crate) struct Learned {
     pub(crate) plan: Option<NewPlan>,
     /// What became of steps, by name.
     pub(crate) steps: BTreeMap<String, StepMemory>,
-    /// The run, if it ended with nothing left to do.
-    pub(crate) clean: Option<Clean>,
+    /// The steps that passed.
+    pub(crate) clean: Cleaned,
     /// What went into keys.
     pub(crate) ingredients: IngredientBook,
     /// The tools of the machine that were looked for.
     pub(crate) tools: BTreeMap<String, ToolMemory>,
+}
+
+/// What a run found out about which steps have nothing left to do.
+#[derive(Debug, Default)]
+pub(crate) enum Cleaned {
+    /// Nothing to rely on.
+    #[default]
+    Nothing,
+    /// This is all.
+    All(Clean),
+    /// This, beside what was known.
+    Change(CleanChange),
+}
+
+impl Clean {
+    /// Makes the change of a later run.
+    fn change(&mut self, change: CleanChange) {
+        let gone: HashSet<_> = change.gone.into_iter().collect();
+        let mut old_outs = std::mem::take(&mut self.outs).into_iter();
+        for step in std::mem::take(&mut self.steps) {
+            let outs = old_outs.by_ref().take(step.paths as usize);
+            if gone.contains(&step.name) {
+                outs.for_each(drop);
+            } else {
+                self.outs.extend(outs);
+                self.steps.push(step);
+            }
+        }
+        self.steps.extend(change.steps);
+        self.outs.extend(change.outs);
+        self.is_whole = change.is_whole;
+    }
 }
 
 impl Snapshot {
@@ -193,10 +245,18 @@ impl Snapshot {
     pub(crate) fn load(file: &Path, root: &Path) -> Self {
         let parts = Parts::open(file).unwrap_or_default();
         let mut state: State = parts.decode(STATE).unwrap_or_default();
-        let (files, taken) = (std::mem::take(&mut state.files), std::mem::take(&mut state.taken));
-        let memory = Memory::new(root, Clock::unknown(), files, taken);
+        let deltas: Vec<Delta> = parts.added();
+        let mut files = std::mem::take(&mut state.files);
+        for delta in &deltas {
+            delta.change_files(&mut files);
+            if let Some(made_from) = &mut state.made_from {
+                made_from.notes.note(delta.folders.clone());
+            }
+        }
+        let memory = Memory::new(root, Clock::unknown(), files, std::mem::take(&mut state.taken));
         let memory = memory.with_clock_of(file.parent().unwrap_or(root));
-        Self { file: file.to_owned(), root: root.to_owned(), memory, state, parts }
+        let (file, root, look) = (file.to_owned(), root.to_owned(), Mutex::default());
+        Self { file, root, memory, state, parts, deltas, look }
     }
 
     /// Returns what is known of the project's files.
@@ -223,27 +283,48 @@ impl Snapshot {
         self.parts.get(PLAN).is_some_and(|kept| *kept == *plan)
     }
 
-    /// Returns the last run that was asked for the same and ended well, if all files of the
-    /// project, and all files that it wrote, are as they were.
-    pub(crate) fn clean(&self, request: Digest) -> Option<Clean> {
-        let all: Vec<Clean> = self.parts.decode(CLEAN)?;
-        let clean = all.into_iter().find(|clean| clean.request == request)?;
-        let root = memory::open_folder(&self.root).ok()?;
-        let is_same = |(path, stat): &(OsString, Stat)| {
-            Stat::below(&root, Path::new(path)).is_ok_and(|now| now == *stat)
-        };
-        let are_same = memory::in_halves(&clean.outs, |part| part.iter().all(is_same));
-        (are_same && self.memory.is_all_unchanged()).then_some(clean)
+    /// Returns the steps that passed when the same was last asked for, and which of what they wrote is
+    /// not as it was; [`Memory::changed`] has the same of what they read. What was looked at earlier in
+    /// this run is not looked at again.
+    pub(crate) fn look(&self, request: Digest) -> Option<Look> {
+        let known = memory::lock(&self.look).take().filter(|look| look.clean.request == request);
+        known.or_else(|| {
+            let clean = self.cleans().into_iter().find(|clean| clean.request == request)?;
+            let root = memory::open_folder(&self.root).ok()?;
+            let places: Vec<_> = clean.outs.iter().enumerate().collect();
+            let is_changed = |(_, (path, stat)): &&(usize, &(OsString, Stat))| {
+                Stat::below(&root, Path::new(path)).map_or(true, |now| now != *stat)
+            };
+            let changed_outs = memory::in_halves(&places, |part| {
+                part.iter().filter(is_changed).map(|(place, _)| *place).collect()
+            });
+            Some(Look { clean, changed_outs })
+        })
+    }
+
+    /// Keeps what was found for those who look later in this run.
+    pub(crate) fn keep_look(&self, look: Look) {
+        *memory::lock(&self.look) = Some(look);
+    }
+
+    /// Returns the runs that are remembered.
+    fn cleans(&self) -> Vec<Clean> {
+        let base: Vec<Clean> = self.parts.decode(CLEAN).unwrap_or_default();
+        self.deltas.iter().fold(base, |cleans, delta| delta.change_cleans(cleans))
     }
 
     /// Returns what is remembered of steps, by name.
     pub(crate) fn steps(&self) -> BTreeMap<String, StepMemory> {
-        self.parts.decode(STEPS).unwrap_or_default()
+        let mut steps: BTreeMap<_, _> = self.parts.decode(STEPS).unwrap_or_default();
+        steps.extend(self.deltas.iter().flat_map(|delta| delta.steps.clone()));
+        steps
     }
 
     /// Returns what went into the keys of steps when they last ran.
     pub(crate) fn ingredients(&self) -> IngredientBook {
-        self.parts.decode(INGREDIENTS).unwrap_or_default()
+        let mut book: IngredientBook = self.parts.decode(INGREDIENTS).unwrap_or_default();
+        self.deltas.iter().for_each(|delta| book.extend(delta.ingredients.clone()));
+        book
     }
 
     /// Returns the tools of the machine as they were found.
@@ -251,41 +332,64 @@ impl Snapshot {
         &self.state.tools
     }
 
-    /// Writes the snapshot with what a run learned.
+    /// Writes the snapshot with what a run learned: adds to the file if little has changed.
     ///
     /// # Errors
-    /// If it cannot be written: then the old one is still there.
-    pub(crate) fn save(mut self, learned: Learned, files: &dyn Files) -> io::Result<()> {
+    /// If it cannot be written: then the old one is still there, or none.
+    pub(crate) fn save(&self, learned: Learned, files: &dyn Files) -> io::Result<()> {
         let folder = self.file.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder)?;
         let clock = Clock::read(folder)?;
-        let has_news = self.memory.has_news();
-        self.state.files = self.memory.records(clock);
-        self.state.taken = self.memory.all_taken();
-        self.state.tools.extend(learned.tools);
-        let mut has_new_plan = false;
-        if let Some(NewPlan { plan, made_from }) = learned.plan {
-            has_new_plan = !self.has_plan(&plan);
-            self.state.made_from = Some(made_from);
-            self.parts.new[PLAN] = Some(plan);
+        let delta = Delta::new(self, learned, files, clock).map_err(|learned| *learned);
+        let learned = match delta {
+            Ok(delta) if delta.is_empty() || self.parts.add(&self.file, &delta) => return Ok(()),
+            Ok(delta) => delta.into_learned(),
+            Err(learned) => learned,
+        };
+        self.write(learned, files, clock)
+    }
+
+    /// Writes down that files of the project which have other times hold what they held.
+    ///
+    /// # Errors
+    /// As of [`Snapshot::save`].
+    pub(crate) fn save_times(&self, files: &dyn Files) -> io::Result<()> {
+        let nothing = CleanChange::nothing();
+        self.save(Learned { clean: Cleaned::Change(nothing), ..Learned::default() }, files)
+    }
+
+    /// Writes the whole snapshot anew.
+    fn write(&self, learned: Learned, files: &dyn Files, clock: Clock) -> io::Result<()> {
+        let has_new_plan =
+            learned.plan.as_ref().is_some_and(|NewPlan { plan, .. }| !self.has_plan(plan));
+        let keeps_cleans = !self.memory.has_news() && !has_new_plan;
+        let mut parts = parts::New::default();
+        let mut made_from = self.state.made_from.clone();
+        if let Some(new) = learned.plan {
+            made_from = Some(new.made_from);
+            parts.put_bytes(PLAN, new.plan);
         }
-        if let Some(made_from) = &mut self.state.made_from {
-            made_from.notes.refresh(files, &self.root, clock);
+        if let Some(made_from) = &mut made_from {
+            let moved = made_from.notes.moved(files, &self.root, clock);
+            made_from.notes.note(moved);
         }
-        self.parts.put(STATE, &self.state);
-        let kept = if has_news || has_new_plan { None } else { self.parts.decode(CLEAN) };
-        self.parts.put(CLEAN, &cleans(kept.unwrap_or_default(), learned.clean));
-        if !learned.steps.is_empty() {
+        let mut tools = self.state.tools.clone();
+        tools.extend(learned.tools);
+        let (files, taken) = (self.memory.records(clock), self.memory.all_taken());
+        parts.put(STATE, &StateNow { files, taken, made_from, tools: &tools });
+        parts.put(CLEAN, &cleans(self.cleans(), learned.clean, keeps_cleans));
+        let has_added = !self.deltas.is_empty();
+        if !learned.steps.is_empty() || has_added {
             let mut steps = self.steps();
             steps.extend(learned.steps);
-            self.parts.put(STEPS, &steps);
+            parts.put(STEPS, &steps);
         }
-        if !learned.ingredients.steps.is_empty() {
+        if !learned.ingredients.steps.is_empty() || has_added {
             let mut book = self.ingredients();
             book.extend(learned.ingredients);
-            self.parts.put(INGREDIENTS, &book);
+            parts.put(INGREDIENTS, &book);
         }
-        self.parts.write(&self.file)
+        self.parts.write(&self.file, parts)
     }
 
     /// Returns a memory as the next run would find it.
@@ -307,76 +411,38 @@ impl IngredientBook {
     }
 }
 
-/// The clean runs to remember: the newest first, one for each request.
-fn cleans(mut kept: Vec<Clean>, new: Option<Clean>) -> Vec<Clean> {
+impl CleanChange {
+    /// Returns the change of a run that had nothing to do.
+    fn nothing() -> Self {
+        let (gone, steps, outs) = Default::default();
+        Self { request: Digest::of(b""), is_whole: true, gone, steps, outs }
+    }
+}
+
+/// The runs to remember: the newest first, one for each request. Those of other requests stay only if
+/// nothing has changed that they may depend on.
+fn cleans(mut kept: Vec<Clean>, cleaned: Cleaned, keeps_others: bool) -> Vec<Clean> {
+    let new = match cleaned {
+        Cleaned::Nothing => None,
+        Cleaned::All(clean) => Some(clean),
+        Cleaned::Change(change) => {
+            let place = kept.iter().position(|clean| clean.request == change.request);
+            place.map(|place| {
+                let mut clean = kept.remove(place);
+                clean.change(change);
+                clean
+            })
+        }
+    };
+    if !keeps_others {
+        kept.clear();
+    }
     if let Some(new) = new {
         kept.retain(|clean| clean.request != new.request);
         kept.insert(0, new);
     }
     kept.truncate(MAX_CLEAN);
     kept
-}
-
-impl Parts {
-    /// Finds the parts of a file; `None` if it is none of this version, or not whole.
-    fn open(path: &Path) -> Option<Self> {
-        let file = File::open(path).ok()?;
-        let header = header();
-        let mut head = vec![0; header.len() + PARTS * 40];
-        file.read_exact_at(&mut head, 0).ok()?;
-        let table = head.strip_prefix(header.as_slice())?;
-        let mut places = <[(u64, usize, [u8; 32]); PARTS]>::default();
-        let len = file.metadata().ok()?.len();
-        let mut start = head.len() as u64;
-        for (entry, place) in table.chunks_exact(40).zip(&mut places) {
-            let (part, digest) = entry.split_first_chunk::<8>()?;
-            let part = u64::from_le_bytes(*part);
-            *place = (start, usize::try_from(part).ok()?, digest.try_into().ok()?);
-            start = start.checked_add(part).filter(|end| *end <= len)?;
-        }
-        (start == len).then(|| Self { file: Some(file), places, new: Default::default() })
-    }
-
-    /// Returns a part; `None` if any byte of it is not what was written.
-    fn get(&self, part: usize) -> Option<Cow<'_, [u8]>> {
-        if let Some(new) = &self.new[part] {
-            return Some(Cow::Borrowed(new));
-        }
-        let (start, len, digest) = &self.places[part];
-        let mut bytes = vec![0; *len];
-        self.file.as_ref()?.read_exact_at(&mut bytes, *start).ok()?;
-        (Digest::of(&bytes).as_bytes() == digest).then_some(Cow::Owned(bytes))
-    }
-
-    fn decode<T: DeserializeOwned>(&self, part: usize) -> Option<T> {
-        postcard::from_bytes(&self.get(part)?).ok()
-    }
-
-    fn put<T: Serialize>(&mut self, part: usize, value: &T) {
-        self.new[part] = Some(postcard::to_stdvec(value).expect("the parts are plain data"));
-    }
-
-    /// Writes the parts to a new file and lets it take the place of the old one.
-    fn write(&self, file: &Path) -> io::Result<()> {
-        let parts: Vec<_> = (0..PARTS).map(|part| self.get(part).unwrap_or_default()).collect();
-        let mut head = header();
-        for part in &parts {
-            head.extend_from_slice(&(part.len() as u64).to_le_bytes());
-            head.extend_from_slice(Digest::of(part).as_bytes());
-        }
-        let folder = file.parent().unwrap_or(Path::new("."));
-        let mut new = tempfile::NamedTempFile::new_in(folder)?;
-        new.write_all(&head)?;
-        for part in parts {
-            new.write_all(&part)?;
-        }
-        new.persist(file)?;
-        Ok(())
-    }
-}
-
-fn header() -> Vec<u8> {
-    format!("{VERSION} {}\n", env!("CARGO_PKG_VERSION")).into_bytes()
 }
 
 #[cfg(test)]
@@ -448,8 +514,87 @@ mod tests {
             bad[at] ^= 1;
             left(&bad);
         }
-        let other = [b"kiln snapshot 2 99.0.0\n".as_slice(), &good[header().len()..]].concat();
+        let other =
+            [b"kiln snapshot 2 99.0.0\n".as_slice(), &good[parts::header().len()..]].concat();
         assert_eq!(left(&other), 0, "another version");
-        assert_eq!(left(&[good.as_slice(), b"x"].concat()), 0);
+        assert_eq!(left(&[good.as_slice(), b"x"].concat()), 3, "an addition that is torn");
+    }
+
+    /// Adds to a snapshot what a run learned that spared all steps; returns whether the file grew.
+    fn add(root: &Path, file: &Path, millis: u64) -> bool {
+        let snapshot = Snapshot::load(file, root);
+        snapshot.memory().look("a").unwrap();
+        let memory = StepMemory { run_millis: millis, has_failed: false };
+        let learned = Learned {
+            steps: [("s".to_owned(), memory)].into(),
+            clean: Cleaned::Change(CleanChange::nothing()),
+            ..Learned::default()
+        };
+        let inode = |file: &Path| std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap());
+        let before = inode(file);
+        snapshot.save(learned, &Disk::new(root)).unwrap();
+        inode(file) == before
+    }
+
+    #[test]
+    fn what_is_added_counts_as_far_as_it_is_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = saved(dir.path());
+        // As small as it is, the file would be written anew.
+        let base = Snapshot::load(&file, dir.path());
+        let learned = Learned {
+            steps: (0..1000).map(|at| (format!("step {at}"), StepMemory::default())).collect(),
+            ..Learned::default()
+        };
+        base.save(learned, &Disk::new(dir.path())).unwrap();
+        let millis = || Snapshot::load(&file, dir.path()).steps()["s"].run_millis;
+        std::fs::write(dir.path().join("a"), "y").unwrap();
+        assert!(add(dir.path(), &file, 8));
+        assert_eq!(millis(), 8);
+        let one = std::fs::read(&file).unwrap();
+        assert!(add(dir.path(), &file, 9));
+        assert_eq!(millis(), 9);
+        let two = std::fs::read(&file).unwrap();
+        for len in one.len()..two.len() {
+            std::fs::write(&file, &two[..len]).unwrap();
+            assert_eq!(millis(), 8, "{len}");
+        }
+        for at in one.len()..two.len() {
+            let mut bad = two.clone();
+            bad[at] ^= 1;
+            std::fs::write(&file, bad).unwrap();
+            assert_eq!(millis(), 8, "{at}");
+        }
+        // What comes after a torn addition would be lost, so all is written anew.
+        std::fs::write(&file, &two[..two.len() - 1]).unwrap();
+        assert!(!add(dir.path(), &file, 10));
+        assert_eq!(millis(), 10);
+        assert_eq!(Snapshot::load(&file, dir.path()).steps().len(), 1001);
+    }
+
+    #[test]
+    fn additions_do_not_grow_without_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = saved(dir.path());
+        let grown = (0..200).filter(|millis| add(dir.path(), &file, *millis)).count();
+        assert!(grown < 200);
+        assert_eq!(Snapshot::load(&file, dir.path()).steps()["s"].run_millis, 199);
+    }
+
+    #[test]
+    fn a_snapshot_that_another_run_replaced_is_not_added_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = saved(dir.path());
+        let late = Snapshot::load(&file, dir.path());
+        saved(dir.path());
+        let there = std::fs::read(&file).unwrap();
+        let delta = Delta::new(
+            &late,
+            Learned { clean: Cleaned::Change(CleanChange::nothing()), ..Learned::default() },
+            &Disk::new(dir.path()),
+            Clock::unknown(),
+        );
+        assert!(!late.parts.add(&file, &delta.ok().unwrap()));
+        assert_eq!(std::fs::read(&file).unwrap(), there);
     }
 }

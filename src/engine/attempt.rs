@@ -6,7 +6,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::cache::{self, Blob, Hit, Node};
+use crate::cache::{self, Blob, Hit};
 use crate::digest::Digest;
 use crate::event::{
     Cause, Change, Event, Failure, Outcome, Reason, StepRetried, StepStarted, Tests, Warning, What,
@@ -31,14 +31,16 @@ use super::outs::{self, Made};
 use super::platform;
 use super::ready::{Laid, Ready, Unlaid};
 use super::reports;
+use super::revival;
 use super::run::Message;
 use super::secrets::{self, Secrets};
+use super::spared::Spared;
 use super::spec::spec;
 use super::stop::Stop;
 use super::why;
 
 /// How often a step is made ready again because what it is made of changed or was lost.
-const MAX_ROUNDS: usize = 8;
+pub(super) const MAX_ROUNDS: usize = 8;
 
 /// What all attempts of one run share.
 pub(crate) struct Shop<'a> {
@@ -54,8 +56,10 @@ pub(crate) struct Shop<'a> {
     pub(crate) out_folders: Vec<Option<PathBuf>>,
     /// Whether hits say again what they said.
     pub(crate) replays: bool,
-    /// What the steps made that are done.
-    pub(crate) made: Vec<Mutex<Arc<Made>>>,
+    /// What the steps made that are done; of a step that is spared, if another needs it.
+    pub(crate) made: Vec<Mutex<Option<Arc<Made>>>>,
+    /// The steps that need no look.
+    pub(crate) spared: &'a Spared,
     /// The secrets that steps may have.
     pub(crate) vault: &'a Vault,
     /// Held while a lost result is made again: by one thread at a time.
@@ -90,6 +94,18 @@ pub(crate) struct Done {
     pub(crate) tests: Option<Tests>,
     /// What went into the key; `None` where it was never known.
     pub(crate) ingredients: Option<Ingredients>,
+}
+
+impl Shop<'_> {
+    /// Returns whether it is known what a step made.
+    pub(super) fn has_looked_at(&self, id: StepId) -> bool {
+        locked(&self.made[id.index()]).is_some()
+    }
+
+    /// Returns what a step made; nothing for one that is not done, or was not supplied.
+    pub(super) fn made_by(&self, id: StepId) -> Arc<Made> {
+        locked(&self.made[id.index()]).clone().unwrap_or_default()
+    }
 }
 
 impl Done {
@@ -194,7 +210,7 @@ fn bring(
     let store = shop.pantry.store();
     let mut lost = None;
     for _ in 0..MAX_ROUNDS {
-        let ready = shop.pantry.ready(step, &|id| Arc::clone(&locked(&shop.made[id.index()])))?;
+        let ready = shop.pantry.ready(step, &|id| shop.made_by(id))?;
         if let Some(done) = served(shop, step, &ready, may_hit, say) {
             return Ok(done);
         }
@@ -216,7 +232,7 @@ fn bring(
                 // A thread that waits for a lock must hold no other.
                 drop(only_one);
                 shop.pantry.take_again();
-                revive(shop, step, digest, say)?;
+                revival::revive(shop, step, digest, say)?;
                 lost = Some(digest);
             }
         }
@@ -254,74 +270,8 @@ fn served(
     })
 }
 
-/// Runs the steps again that made what `step` needs and the store has lost. One thread at a time:
-/// the others then find it there.
-fn revive(
-    shop: &Shop,
-    step: &Step,
-    digest: Digest,
-    say: &SyncSender<Message>,
-) -> Result<(), StepError> {
-    let _one = locked(&shop.revival);
-    mend(shop, step, digest, say)
-}
-
-fn mend(
-    shop: &Shop,
-    step: &Step,
-    digest: Digest,
-    say: &SyncSender<Message>,
-) -> Result<(), StepError> {
-    let mut producers: Vec<_> = step.needs().collect();
-    producers.sort_unstable();
-    producers.dedup();
-    for producer in producers {
-        let made = Arc::clone(&locked(&shop.made[producer.index()]));
-        if made.values().all(|node| is_there(shop, node)) {
-            continue;
-        }
-        let name = &shop.plan.step(producer).name;
-        if !shop.pantry.stores.have_moved() {
-            let message = format!("the cache lost what `{name}` made; it runs again");
-            send(say, Event::Warning(Warning { message, help: None, step: Some(name.clone()) }));
-        }
-        let done = make_again(shop, producer, say)?;
-        if !done.has_passed() {
-            return Err(StepError::Lost { digest });
-        }
-        *locked(&shop.made[producer.index()]) = Arc::new(done.made);
-    }
-    Ok(())
-}
-
-/// Runs a step whose result is lost, without a look at the cache.
-fn make_again(shop: &Shop, id: StepId, say: &SyncSender<Message>) -> Result<Done, StepError> {
-    let step = shop.plan.step(id);
-    for _ in 0..MAX_ROUNDS {
-        let ready = shop.pantry.ready(step, &|id| Arc::clone(&locked(&shop.made[id.index()])))?;
-        match shop.pantry.lay_out(&ready) {
-            Ok(laid) => return execute(shop, id, &ready, &laid, say),
-            Err(Unlaid::Failed(error)) => return Err(error),
-            Err(Unlaid::Stale) => {}
-            Err(Unlaid::Lost(digest)) => {
-                shop.pantry.take_again();
-                mend(shop, step, digest, say)?;
-            }
-        }
-    }
-    Err(StepError::Restless { path: step.name.clone() })
-}
-
-fn is_there(shop: &Shop, node: &Node) -> bool {
-    match node {
-        Node::File { blob, .. } => shop.pantry.store().has(*blob),
-        Node::Link { .. } => true,
-        Node::Directory(tree) => shop.pantry.store().missing(tree).is_empty(),
-    }
-}
-
 /// Runs the commands, as often as the step may try.
-fn execute(
+pub(super) fn execute(
     shop: &Shop,
     id: StepId,
     ready: &Ready,

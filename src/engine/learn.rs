@@ -6,15 +6,18 @@ use std::path::Path;
 use crate::digest::{Digest, Hasher};
 use crate::event::{Counts, Event, Outcome, RunFinished, RunStarted, StepFinished, WrittenOut};
 use crate::plan::Plan;
-use crate::plan::step::{SecretUse, StepId};
+use crate::plan::step::{SecretUse, Step, StepId};
 use crate::snapshot::memory::Stat;
-use crate::snapshot::{Clean, CleanStep, IngredientBook, Learned, Snapshot, StepMemory};
+use crate::snapshot::{
+    Clean, CleanChange, CleanStep, Cleaned, IngredientBook, Learned, Snapshot, StepMemory,
+};
 
 use super::attempt::Done;
 use super::host::Host;
 use super::key::Level;
 use super::run::{Machine, Request};
 use super::secrets::uses;
+use super::spared::{Spared, is_same_machine};
 use super::taken::takes_of_project;
 use super::why::Sets;
 
@@ -49,13 +52,18 @@ pub(crate) fn serve(
     if !request.rerun.is_empty() {
         return None;
     }
-    let clean = snapshot.clean(request.digest(level)).filter(|clean| {
-        let is_same = |(name, digest): &(String, Digest)| {
-            host.tool(name).is_ok_and(|tool| tool.digest == *digest)
-        };
-        // That there is nothing to run is worth a word each time, for which the plan is needed.
-        !clean.steps.is_empty() && clean.host == host.digest() && clean.tools.iter().all(is_same)
-    })?;
+    let look = snapshot.look(request.digest(level))?;
+    // That there is nothing to run is worth a word each time, for which the plan is needed.
+    let is_clean = look.clean.is_whole
+        && !look.clean.steps.is_empty()
+        && look.changed_outs.is_empty()
+        && snapshot.memory().changed().is_empty()
+        && is_same_machine(&look, host);
+    if !is_clean {
+        snapshot.keep_look(look);
+        return None;
+    }
+    let clean = look.clean;
     if request.replays && clean.steps.iter().any(|step| step.log.is_some()) {
         return None;
     }
@@ -78,8 +86,9 @@ pub(crate) fn serve(
     Some(counts)
 }
 
-fn finished(step: CleanStep) -> StepFinished {
-    let CleanStep { name, stage, kind, place, key, log, written } = step;
+/// Returns the end of a step that passed before.
+pub(super) fn finished(step: CleanStep) -> StepFinished {
+    let CleanStep { name, stage, kind, place, key, log, written, paths: _ } = step;
     let written = written.into_iter().map(|(name, path)| WrittenOut { name, path });
     StepFinished {
         key: Some(key),
@@ -90,12 +99,13 @@ fn finished(step: CleanStep) -> StepFinished {
     }
 }
 
-/// Returns what is worth knowing of a run in the next one.
+/// Returns what is worth knowing of a run in the next one: of the steps that were looked at, and those
+/// that were not.
 pub(super) fn learned(
     plan: &Plan,
     request: &Request,
     machine: &Machine<'_>,
-    steps: &[(StepId, Done)],
+    (steps, spared): (&[(StepId, Done)], &Spared),
     sets: Sets,
 ) -> Learned {
     let mut learned = Learned { tools: machine.host.found(), ..Learned::default() };
@@ -112,50 +122,75 @@ pub(super) fn learned(
         }
     }
     learned.ingredients = book;
-    learned.clean = clean(plan, request, machine, steps);
+    learned.clean = cleaned(plan, request, machine, steps, spared);
     learned
 }
 
-/// Returns the run as one that left nothing to do; `None` if it left something.
-fn clean(
+/// Returns for which steps nothing is left to do.
+fn cleaned(
     plan: &Plan,
     request: &Request,
     machine: &Machine<'_>,
     steps: &[(StepId, Done)],
-) -> Option<Clean> {
+    spared: &Spared,
+) -> Cleaned {
     // What is neither a file of the project nor a fact is not looked at before the next run.
     let depends = |used: &SecretUse| used.affects_cache;
-    if takes_of_project(plan) || plan.iter().any(|(_, step)| uses(plan, step).any(depends)) {
-        return None;
+    if takes_of_project(plan)
+        || plan.iter().any(|(_, step)| uses(plan, step).any(depends))
+        // Steps before and after such an edit may have had one file with two contents.
+        || machine.snapshot.memory().is_unsteady()
+    {
+        return Cleaned::Nothing;
     }
-    let mut outs = Vec::new();
-    let mut clean_steps = Vec::with_capacity(steps.len());
+    let (mut clean_steps, mut outs) = (Vec::with_capacity(steps.len()), Vec::new());
     for (id, done) in steps {
-        let step = plan.step(*id);
-        let key = done.key.filter(|_| done.has_passed())?;
-        for out in &done.written {
-            stat_all(machine.project, Path::new(&out.path), &mut outs)?;
+        if let Some((step, mut paths)) = clean_step(plan.step(*id), done, machine.project) {
+            clean_steps.push(step);
+            outs.append(&mut paths);
         }
-        let written = done.written.iter().map(|out| (out.name.clone(), out.path.clone()));
-        clean_steps.push(CleanStep {
-            name: step.name.clone(),
-            stage: step.stage.clone(),
-            kind: step.kind,
-            place: step.place.clone(),
-            key,
-            log: done.log.map(|blob| (blob.digest, blob.size)),
-            written: written.collect(),
-        });
+    }
+    let is_whole = clean_steps.len() == steps.len();
+    if let Some((request, gone)) = &spared.base {
+        let (request, gone) = (*request, gone.clone());
+        return Cleaned::Change(CleanChange { request, is_whole, gone, steps: clean_steps, outs });
     }
     let tools = machine.host.found().into_iter().map(|(name, tool)| (name, tool.digest));
-    Some(Clean {
+    Cleaned::All(Clean {
         request: request.digest(machine.level),
+        is_whole,
         host: machine.host.digest(),
         tools: tools.collect(),
         steps: clean_steps,
         skipped: request.skipped.clone(),
         outs,
     })
+}
+
+/// Returns a step that passed, with the stat data of what it wrote; `None` for one that did not, or if
+/// what it wrote is gone already.
+fn clean_step(
+    step: &Step,
+    done: &Done,
+    project: &Path,
+) -> Option<(CleanStep, Vec<(OsString, Stat)>)> {
+    let key = done.key.filter(|_| done.has_passed())?;
+    let mut paths = Vec::new();
+    for out in &done.written {
+        stat_all(project, Path::new(&out.path), &mut paths)?;
+    }
+    let written = done.written.iter().map(|out| (out.name.clone(), out.path.clone()));
+    let clean = CleanStep {
+        name: step.name.clone(),
+        stage: step.stage.clone(),
+        kind: step.kind,
+        place: step.place.clone(),
+        key,
+        log: done.log.map(|blob| (blob.digest, blob.size)),
+        written: written.collect(),
+        paths: u32::try_from(paths.len()).ok()?,
+    };
+    Some((clean, paths))
 }
 
 /// Notes the stat data of all that is at `path`, relative to the project.

@@ -24,9 +24,10 @@ use super::captures::CaptureDirs;
 use super::host::Host;
 use super::inputs::Pantry;
 use super::key::Level;
-use super::learn::learned;
+use super::learn::{finished, learned};
 use super::locked;
 use super::schedule::{Cost, Room, Schedule, Verdict, Weight};
+use super::spared::{Spared, spared};
 use super::stop::Stop;
 use super::stores::Stores;
 
@@ -88,6 +89,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) stop: &'a Stop,
     /// Bytes of memory for steps together.
     pub(crate) memory_bytes: u64,
+    /// Whether the plan is the one that the snapshot has, and all it was made from is as it was.
+    pub(crate) is_plan_kept: bool,
 }
 
 /// What came of a run.
@@ -131,8 +134,10 @@ pub(crate) fn run(
         time: remembered(id).run_millis,
         is_urgent: remembered(id).has_failed && plan.step(id).kind == StepKind::Test,
     };
-    let wanted = &request.wanted;
-    let schedule = Schedule::new(graph, wanted, room, request.keep_going, weight, cost);
+    let spared = spared(plan, graph, request, machine);
+    let has_passed = |id: StepId| spared.key(id).is_some();
+    let (wanted, keep_going) = (&request.wanted, request.keep_going);
+    let schedule = Schedule::new(graph, wanted, has_passed, room, keep_going, weight, cost);
     emit(Event::RunStarted(RunStarted {
         run: request.run.clone(),
         kiln: env!("CARGO_PKG_VERSION").to_owned(),
@@ -142,7 +147,7 @@ pub(crate) fn run(
         stages: request.stages.clone(),
     }));
     let has_failed = plan.iter().map(|(id, _)| remembered(id).has_failed).collect();
-    let shop = shop(plan, request, machine, has_failed);
+    let shop = shop(plan, request, machine, has_failed, &spared);
     let mut course = Course {
         shop: &shop,
         schedule,
@@ -156,6 +161,7 @@ pub(crate) fn run(
         has_said_stop: false,
     };
     course.skip(&request.skipped);
+    course.spare(&spared);
     course.drive();
     for warning in machine.store.take_warnings() {
         course.warn(warning.to_string());
@@ -163,7 +169,7 @@ pub(crate) fn run(
     let exit = course.exit();
     let counts = course.counts;
     let steps = course.steps;
-    let learned = learned(plan, request, machine, &steps, shop.pantry.set_files());
+    let learned = learned(plan, request, machine, (&steps, &spared), shop.pantry.set_files());
     emit(Event::RunFinished(RunFinished { exit, counts, millis: millis_since(start) }));
     RunResult { exit, learned, steps }
 }
@@ -173,6 +179,7 @@ fn shop<'a>(
     request: &Request,
     machine: &Machine<'a>,
     has_failed: Vec<bool>,
+    spared: &'a Spared,
 ) -> Shop<'a> {
     let mut rerun = vec![false; plan.steps.len()];
     for id in &request.rerun {
@@ -197,7 +204,8 @@ fn shop<'a>(
         rerun,
         out_folders,
         replays: request.replays,
-        made: plan.steps.iter().map(|_| Mutex::default()).collect(),
+        made: plan.iter().map(|(id, _)| Mutex::new(spared.made(id))).collect(),
+        spared,
         revival: Mutex::default(),
         snapshot: machine.snapshot,
         book: OnceLock::new(),
@@ -235,13 +243,22 @@ impl Course<'_, '_> {
         }
     }
 
+    /// Says which steps passed before and need no look now.
+    fn spare(&mut self, spared: &Spared) {
+        for (_, step) in &spared.steps {
+            let finished = finished(step.clone());
+            self.counts.add(&finished);
+            (self.emit)(Event::StepFinished(Box::new(finished)));
+        }
+    }
+
     fn drive(&mut self) {
         let (say, hear) = mpsc::sync_channel(MAX_WAITING);
         let (ask, asked) = mpsc::channel();
         let work = Work::default();
         let shop = self.shop;
         // While the commands of some run, the results of as many others are filed.
-        let threads = self.schedule.len().min(self.schedule.free_cpus() * 2);
+        let threads = self.schedule.left().min(self.schedule.free_cpus() * 2);
         std::thread::scope(|scope| {
             for _ in 0..threads {
                 let say = say.clone();
@@ -285,7 +302,7 @@ impl Course<'_, '_> {
     /// Takes the end of a step: others may start at once, the listener hears of a success when it
     /// is safe on disk.
     fn take(&mut self, id: StepId, done: Done, time: Duration, ask: &Sender<Wish>) {
-        *locked(&self.shop.made[id.index()]) = std::sync::Arc::new(done.made.clone());
+        *locked(&self.shop.made[id.index()]) = Some(std::sync::Arc::new(done.made.clone()));
         let is_tolerated = done.outcome == Outcome::Failed && self.tolerates(id, &done);
         let has_passed = done.has_passed() || is_tolerated;
         let verdict = if has_passed { Verdict::Passed } else { Verdict::Failed };

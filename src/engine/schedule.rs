@@ -84,11 +84,13 @@ pub(crate) struct Schedule<'a> {
 }
 
 impl<'a> Schedule<'a> {
-    /// Returns the schedule of `wanted` and all they need. `keep_going`: whether a failure lets
+    /// Returns the schedule of `wanted` and all they need, without those of which `has_passed` says
+    /// that they passed already, and with them all that they need. `keep_going`: whether a failure lets
     /// steps start that do not wait for it.
     pub(crate) fn new(
         graph: &'a Graph,
         wanted: &[StepId],
+        has_passed: impl Fn(StepId) -> bool,
         room: Room,
         keep_going: bool,
         weight: impl Fn(StepId) -> Weight,
@@ -107,7 +109,12 @@ impl<'a> Schedule<'a> {
             is_stopped: false,
         };
         for &id in graph.order().iter().filter(|id| is_wanted[id.index()]) {
-            schedule.states[id.index()] = State::Waiting(graph.needs(id).len() as u32);
+            if has_passed(id) {
+                schedule.states[id.index()] = State::Done;
+                continue;
+            }
+            let needs = graph.needs(id).into_iter().filter(|need| !has_passed(*need)).count();
+            schedule.states[id.index()] = State::Waiting(needs as u32);
             schedule.make_ready(id);
         }
         schedule
@@ -116,6 +123,12 @@ impl<'a> Schedule<'a> {
     /// Returns how many steps are part of the run.
     pub(crate) fn len(&self) -> usize {
         self.states.iter().filter(|state| **state != State::Unwanted).count()
+    }
+
+    /// Returns how many steps have not come to their end.
+    pub(crate) fn left(&self) -> usize {
+        let is_over = |state: &State| matches!(state, State::Unwanted | State::Done);
+        self.states.iter().filter(|state| !is_over(state)).count()
     }
 
     /// Returns how many steps are handed out.
@@ -254,6 +267,22 @@ mod tests {
 
     const ONE: Cost = Cost { cpus: 1, memory: 0 };
 
+    const NONE: fn(StepId) -> bool = |_| false;
+
+    #[test]
+    fn steps_that_passed_before_are_not_handed_out_and_not_waited_for() {
+        let graph = graph(&[&[], &[0], &[0, 1], &[]]);
+        let has_passed = |id: StepId| id.index() < 2;
+        let weight = |_| Weight::default();
+        let mut schedule =
+            Schedule::new(&graph, graph.order(), has_passed, room(4), false, weight, |_| ONE);
+        assert_eq!((schedule.len(), schedule.left()), (4, 2));
+        assert_eq!(
+            [schedule.next(), schedule.next(), schedule.next()],
+            [Some(id(2)), Some(id(3)), None]
+        );
+    }
+
     fn id(at: usize) -> StepId {
         StepId::new(at)
     }
@@ -268,7 +297,7 @@ mod tests {
 
     fn plain(graph: &Graph, cpus: u32, keep_going: bool) -> Schedule<'_> {
         let all: Vec<_> = graph.order().to_vec();
-        Schedule::new(graph, &all, room(cpus), keep_going, |_| Weight::default(), |_| ONE)
+        Schedule::new(graph, &all, NONE, room(cpus), keep_going, |_| Weight::default(), |_| ONE)
     }
 
     fn take(schedule: &mut Schedule) -> Vec<usize> {
@@ -279,7 +308,8 @@ mod tests {
     fn the_longest_way_to_the_end_goes_first() {
         let graph = graph(&[&[], &[], &[1], &[]]);
         let time = |id: StepId| Weight { time: [3, 1, 9, 4][id.index()], is_urgent: false };
-        let mut schedule = Schedule::new(&graph, graph.order(), room(1), false, time, |_| ONE);
+        let mut schedule =
+            Schedule::new(&graph, graph.order(), NONE, room(1), false, time, |_| ONE);
         let mut order = Vec::new();
         while let Some(next) = schedule.next() {
             order.push(next.index());
@@ -293,7 +323,8 @@ mod tests {
         let graph = graph(&[&[], &[], &[1], &[]]);
         let weight =
             |id: StepId| Weight { time: 1000 - id.index() as u64, is_urgent: id.index() == 2 };
-        let mut schedule = Schedule::new(&graph, graph.order(), room(1), false, weight, |_| ONE);
+        let mut schedule =
+            Schedule::new(&graph, graph.order(), NONE, room(1), false, weight, |_| ONE);
         assert_eq!(take(&mut schedule), [1]);
         schedule.finish(id(1), Verdict::Passed);
         assert_eq!(take(&mut schedule), [2]);
@@ -303,7 +334,7 @@ mod tests {
     fn only_what_is_wanted_runs_with_all_it_needs() {
         let graph = graph(&[&[], &[0], &[]]);
         let mut schedule =
-            Schedule::new(&graph, &[id(1)], room(4), false, |_| Weight::default(), |_| ONE);
+            Schedule::new(&graph, &[id(1)], NONE, room(4), false, |_| Weight::default(), |_| ONE);
         assert_eq!(schedule.len(), 2);
         assert_eq!(take(&mut schedule), [0]);
         schedule.finish(id(0), Verdict::Passed);
@@ -344,7 +375,7 @@ mod tests {
             _ => Cost { cpus: 1, memory: 300 },
         };
         let mut schedule =
-            Schedule::new(&graph, graph.order(), room(4), false, |_| Weight::default(), cost);
+            Schedule::new(&graph, graph.order(), NONE, room(4), false, |_| Weight::default(), cost);
         assert_eq!(take(&mut schedule), [0], "one that needs all is not passed by");
         schedule.finish(id(0), Verdict::Passed);
         assert_eq!(take(&mut schedule), [1], "asks for more than there is");

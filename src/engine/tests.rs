@@ -3,6 +3,7 @@
 mod caching;
 mod failing;
 mod faults;
+mod sparing;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -14,6 +15,7 @@ use super::key::Level;
 use super::run::{Machine, Request, RunResult, run};
 use super::stop::Stop;
 use crate::cache::Store;
+use crate::digest::Digest;
 use crate::event::{Counts, Event, Outcome, StepFinished};
 use crate::files::Disk;
 use crate::plan::artifact::{Artifact, FileSet, FileSetId, Input, Out, OutKind};
@@ -21,7 +23,7 @@ use crate::plan::graph::Graph;
 use crate::plan::step::{Command, Language, Place, Step, StepId, StepKind, Text, testing};
 use crate::plan::{Plan, VERSION};
 use crate::sandbox::{Cells, Launcher};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{MadeFrom, NewPlan, Snapshot};
 
 /// A project with a store.
 struct Bench {
@@ -132,6 +134,11 @@ impl Bench {
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"))
     }
 
+    /// Removes all that was written into the project.
+    fn remove_outs(&self) {
+        std::fs::remove_dir_all(self.project().join("out")).unwrap();
+    }
+
     /// Adds files of the project to the inputs of a step.
     fn sources(&mut self, step: usize, paths: &[&str]) {
         let mut paths: Vec<_> = paths.iter().map(|path| (*path).to_owned()).collect();
@@ -165,6 +172,13 @@ impl Bench {
             out: Some("out".into()),
             replays: false,
         }
+    }
+
+    /// The plan as the snapshot takes it: made from nothing.
+    fn new_plan(&self) -> NewPlan {
+        let (facts, notes) = Default::default();
+        let made_from = MadeFrom { settings: Digest::of(b""), facts, notes };
+        NewPlan { plan: serde_json::to_vec(&self.plan).unwrap(), made_from }
     }
 
     fn run(&self) -> Ran {
@@ -203,6 +217,7 @@ impl Bench {
             host: &host,
             stop: &stop,
             memory_bytes: 1 << 40,
+            is_plan_kept: snapshot.has_plan(&serde_json::to_vec(&self.plan).unwrap()),
         };
         let mut request = self.request();
         change(&mut request);
@@ -212,7 +227,9 @@ impl Bench {
             events.push(event);
         });
         let disk = Disk::new(&project);
-        snapshot.save(std::mem::take(&mut result.learned), &disk).unwrap();
+        let mut learned = std::mem::take(&mut result.learned);
+        learned.plan = (!machine.is_plan_kept).then(|| self.new_plan());
+        snapshot.save(learned, &disk).unwrap();
         Ran { result, events }
     }
 }

@@ -24,6 +24,7 @@ use crate::plan::graph::Graph;
 use crate::plan::step::StepId;
 use crate::sandbox::{Cells, Launcher, Sandbox, SandboxError, Weak};
 use crate::secret::{Source, Vault};
+use crate::snapshot::Cleaned;
 
 use super::late::{self, Asked, Known, Lists};
 use super::workspace::STATE_FOLDER;
@@ -123,7 +124,12 @@ pub fn served(workspace: &Workspace, options: &RunOptions, emit: &mut dyn FnMut(
     }
     let host = host(workspace, options);
     let request = request(&workspace.project, options);
-    serve(&workspace.snapshot, &request, options.level, &host, emit).is_some()
+    let is_served = serve(&workspace.snapshot, &request, options.level, &host, emit).is_some();
+    if is_served {
+        // Should it fail, the next run reads the files once more.
+        let _ = workspace.save_times();
+    }
+    is_served
 }
 
 /// How a run ended.
@@ -167,6 +173,7 @@ pub fn run(
         host: &host,
         stop: &interrupt.0,
         memory_bytes: u64::MAX,
+        is_plan_kept: workspace.is_plan_kept(),
     };
     let request = request(&workspace.project, options);
     let asked = Asked { request: &request, rerun: &options.rerun, slice: options.slice };
@@ -183,7 +190,7 @@ pub fn run(
     let mut result = crate::engine::run::run(&plan, &graph, &request, &machine, &mut emit);
     if early.exit(0) != 0 {
         // The rest was done, and not all.
-        result.learned.clean = None;
+        result.learned.clean = Cleaned::Nothing;
     }
     collect_garbage(&store);
     super::workspace::keep_from_git(&workspace.project.package().join(super::OUT_FOLDER));

@@ -34,6 +34,8 @@ pub struct Workspace {
     settings: Digest,
     /// What a new plan was made from.
     made_from: Option<Notes>,
+    /// Whether the plan is that of the last run.
+    is_plan_kept: bool,
 }
 
 /// Where a plan came from.
@@ -62,7 +64,16 @@ impl Workspace {
         let disk = Disk::new(&project.root);
         let settings = settings(project, params);
         let (project, params) = (project.clone(), params.clone());
-        Self { project, disk, snapshot, facts, params, settings, made_from: None }
+        Self {
+            project,
+            disk,
+            snapshot,
+            facts,
+            params,
+            settings,
+            made_from: None,
+            is_plan_kept: false,
+        }
     }
 
     /// Begins the record of a new run.
@@ -102,12 +113,26 @@ impl Workspace {
             let kept = self.snapshot.plan().and_then(|plan| Some((Graph::new(&plan).ok()?, plan)));
             // Rows that came from a step's out may be others when the step has run again.
             if let Some((graph, plan)) = kept.filter(|(_, plan)| plan.late_stages.is_empty()) {
+                self.is_plan_kept = true;
                 return Ok(Planned::Kept(Box::new((plan, graph))));
             }
         }
         let (pipeline, notes) = self.make(&LateData::default())?;
         self.made_from = notes;
         Ok(Planned::Made(Box::new(pipeline)))
+    }
+
+    /// Returns whether the plan that was last asked for is that of the last run.
+    pub(super) fn is_plan_kept(&self) -> bool {
+        self.is_plan_kept
+    }
+
+    /// Remembers the times of files that were read once more and held what they held.
+    pub(super) fn save_times(&self) -> io::Result<()> {
+        match self.snapshot.memory().has_looked() {
+            true => self.snapshot.save_times(&self.disk),
+            false => Ok(()),
+        }
     }
 
     /// Makes the plan from the pipeline's files, with the lists that are known by now, and returns what

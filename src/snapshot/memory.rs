@@ -8,8 +8,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
+use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::fd::{AsFd, OwnedFd};
@@ -25,6 +27,10 @@ const TICK_NANOS: i64 = 20_000_000;
 
 /// The same for filesystems that are not the project's own, whose clock we do not know.
 const FOREIGN_TICK_NANOS: i64 = 3_000_000_000;
+
+/// How files are opened to be read: no link is followed, and no pipe waited for.
+const FILE_FLAGS: OFlags =
+    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 /// How often a file that is edited while it is read is read again.
 const MAX_READS: usize = 5;
@@ -109,7 +115,7 @@ pub(crate) enum Seen {
 }
 
 /// A file as it was when it was read.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     stat: Stat,
     seen: Seen,
@@ -166,6 +172,12 @@ pub(crate) struct Memory {
     now: Mutex<HashMap<Box<str>, Slot>>,
     /// Folders that were looked at as a whole.
     taken: Mutex<BTreeMap<Box<str>, Taken>>,
+    /// The files that are not as earlier runs left them, once they were looked for.
+    changed: OnceLock<Vec<Box<str>>>,
+    /// Whether a file became another one after it was looked at.
+    is_unsteady: AtomicBool,
+    /// Whether a folder was looked at as a whole, and was not as before.
+    has_taken: AtomicBool,
 }
 
 /// What stands at a path, once it was looked at; locked while someone looks.
@@ -173,7 +185,7 @@ type Slot = Arc<Mutex<Option<Record>>>;
 
 /// A folder that was looked at as a whole: never looked into again as long as the folder itself is
 /// the same.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Taken {
     stat: Stat,
     digest: Digest,
@@ -194,8 +206,10 @@ impl Memory {
         taken: BTreeMap<Box<str>, Taken>,
     ) -> Self {
         let taken = Mutex::new(taken);
-        let (root, now) = (root.to_owned(), Mutex::default());
-        Self { root, clock: clock.into(), clock_folder: None, old, now, taken }
+        let (root, now, changed) = (root.to_owned(), Mutex::default(), OnceLock::new());
+        let (is_unsteady, has_taken) = Default::default();
+        let (clock, clock_folder) = (clock.into(), None);
+        Self { root, clock, clock_folder, old, now, taken, changed, is_unsteady, has_taken }
     }
 
     /// Returns the memory with the clock of the filesystem that `folder` is on, instead of its own.
@@ -240,9 +254,18 @@ impl Memory {
     pub(crate) fn read_again(&self, path: &str) -> io::Result<Seen> {
         let slot = self.slot(path);
         let mut slot = lock(&slot);
-        *slot = None;
+        let before = slot.take();
         let record = read(&self.root.join(path), self.clock())?;
+        if before.is_some_and(|before| before.seen != record.seen) {
+            self.is_unsteady.store(true, Ordering::Relaxed);
+        }
         Ok(slot.insert(record).seen.clone())
+    }
+
+    /// Returns whether a file became another one after it was looked at in this run: then some of what
+    /// the run did may be of the one, and some of the other.
+    pub(crate) fn is_unsteady(&self) -> bool {
+        self.is_unsteady.load(Ordering::Relaxed)
     }
 
     /// Returns the clock that tells what is too young to be believed.
@@ -284,6 +307,12 @@ impl Memory {
         let place = |name: &str| name.rsplit(' ').next().map(str::to_owned);
         taken.retain(|name, _| place(name) != place(path));
         taken.insert(path.into(), Taken { stat, digest, size });
+        self.has_taken.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether [`Memory::note_taken`] noted anything in this run.
+    pub(super) fn has_newly_taken(&self) -> bool {
+        self.has_taken.load(Ordering::Relaxed)
     }
 
     /// Returns all that [`Memory::note_taken`] noted.
@@ -312,60 +341,113 @@ impl Memory {
     /// were. Files that are too young to tell are read.
     pub(crate) fn is_unchanged<'a>(&self, paths: impl Iterator<Item = &'a str>) -> bool {
         let records: Option<Vec<_>> = paths.map(|path| Some((path, self.old.get(path)?))).collect();
-        records.is_some_and(|records| self.are_as_before(&records))
+        records.is_some_and(|records| self.changed_of(&records).is_empty())
     }
 
-    /// Returns whether all files that earlier runs looked at are as they were.
-    pub(crate) fn is_all_unchanged(&self) -> bool {
-        let records = self.old.iter().map(|(path, record)| (&**path, record));
-        self.are_as_before(&records.collect::<Vec<_>>())
+    /// Returns the files that are not as earlier runs left them, sorted by path. They are looked for
+    /// once; what is edited later is the next run's affair.
+    pub(crate) fn changed(&self) -> &[Box<str>] {
+        self.changed.get_or_init(|| {
+            let records: Vec<_> = self.old.iter().map(|(path, record)| (&**path, record)).collect();
+            in_halves(&records, |part| self.changed_of(part))
+        })
     }
 
-    fn are_as_before(&self, records: &[(&str, &Record)]) -> bool {
-        in_halves(records, |part| self.part_is_as_before(part))
+    /// Returns whether a file had to be read in this run, or was looked at by name.
+    pub(crate) fn has_looked(&self) -> bool {
+        !lock(&self.now).is_empty()
     }
 
-    /// Sorted paths stand together by folder, so a folder is opened once for all in it.
-    fn part_is_as_before(&self, records: &[(&str, &Record)]) -> bool {
-        let mut open: Option<(&str, OwnedFd)> = None;
-        records.iter().all(|(path, record)| {
-            let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-            if open.as_ref().is_none_or(|(opened, _)| *opened != folder) {
-                let Ok(handle) = open_folder(&self.root.join(folder)) else { return false };
-                open = Some((folder, handle));
-            }
-            let Some((_, handle)) = &open else { return false };
-            let Ok(stat) = Stat::below(handle, Path::new(name)) else { return false };
-            match (stat == record.stat, record.is_racy) {
-                (true, false) => true,
-                _ => self.look(path).is_ok_and(|seen| seen == record.seen),
+    /// Returns whether earlier runs looked at all of these paths, which are sorted.
+    pub(crate) fn knows_all(&self, paths: &[String]) -> bool {
+        let Some(first) = paths.first() else { return true };
+        let from = |path: &String| {
+            let path = Bound::Included(path.as_str());
+            self.old.range::<str, _>((path, Bound::Unbounded))
+        };
+        // Most stand beside each other.
+        let mut known = from(first);
+        paths.iter().all(|path| {
+            known.next().is_some_and(|(found, _)| **found == **path) || {
+                known = from(path);
+                known.next().is_some_and(|(found, _)| **found == **path)
             }
         })
     }
 
-    /// Returns the records to keep: those of this run over those of earlier ones. What was too
-    /// young is read once more if it no longer is, so that the next run need not.
+    /// Sorted paths stand together by folder, so a folder is opened once for all in it.
+    fn changed_of(&self, records: &[(&str, &Record)]) -> Vec<Box<str>> {
+        let mut open: Option<(&str, Option<OwnedFd>)> = None;
+        let mut changed = Vec::new();
+        for (path, record) in records {
+            let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+            if open.as_ref().is_none_or(|(opened, _)| *opened != folder) {
+                open = Some((folder, open_folder(&self.root.join(folder)).ok()));
+            }
+            let handle = open.as_ref().and_then(|(_, handle)| handle.as_ref());
+            let is_same = handle.is_some_and(|handle| self.is_same(path, (handle, name), record));
+            if !is_same {
+                changed.push((*path).into());
+            }
+        }
+        changed
+    }
+
+    /// Returns whether the file `name` in an open folder holds what its record says.
+    fn is_same(&self, path: &str, (folder, name): (&OwnedFd, &str), record: &Record) -> bool {
+        let Ok(stat) = Stat::below(folder, Path::new(name)) else { return false };
+        if stat == record.stat && !record.is_racy {
+            return true;
+        }
+        let slot = self.slot(path);
+        let mut slot = lock(&slot);
+        if slot.is_none() {
+            *slot = read_below(folder, name, stat, self.clock());
+        }
+        match &*slot {
+            Some(again) => again.seen == record.seen,
+            None => {
+                drop(slot);
+                self.look(path).is_ok_and(|seen| seen == record.seen)
+            }
+        }
+    }
+
+    /// Returns the records to keep: those of this run over those of earlier ones.
     pub(super) fn records(&self, clock: Clock) -> BTreeMap<Box<str>, Record> {
         let mut records = self.old.clone();
-        let mut seen: Vec<_> =
-            lock(&self.now).iter().map(|(path, slot)| (path.clone(), Arc::clone(slot))).collect();
-        seen.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        for (path, slot) in seen {
-            let Some(record) = lock(&slot).clone() else {
-                records.remove(&path);
-                continue;
-            };
-            if !record.is_racy || clock.is_racy(&record.stat) {
-                records.insert(path, record);
-                continue;
-            }
-            match read(&self.root.join(&*path), clock) {
-                // Another content is the next run's affair: it must see the change.
-                Ok(again) if again.seen == record.seen => records.insert(path, again),
-                _ => records.insert(path, record),
+        for (path, record) in self.news(clock) {
+            match record {
+                Some(record) => records.insert(path, record),
+                None => records.remove(&path),
             };
         }
         records
+    }
+
+    /// Returns the records of this run that differ from those of earlier ones; `None` for files of
+    /// which nothing is known any more. What was too young is read once more if it no longer is, so
+    /// that the next run need not.
+    pub(super) fn news(&self, clock: Clock) -> BTreeMap<Box<str>, Option<Record>> {
+        let slots: Vec<_> =
+            lock(&self.now).iter().map(|(path, slot)| (path.clone(), Arc::clone(slot))).collect();
+        let mut news = BTreeMap::new();
+        for (path, slot) in slots {
+            let record = lock(&slot).clone();
+            let record =
+                record.map(|record| match record.is_racy && !clock.is_racy(&record.stat) {
+                    // Another content is the next run's affair: it must see the change.
+                    true => read(&self.root.join(&*path), clock)
+                        .ok()
+                        .filter(|again| again.seen == record.seen)
+                        .unwrap_or(record),
+                    false => record,
+                });
+            if record.as_ref() != self.old.get(&path) {
+                news.insert(path, record);
+            }
+        }
+        news
     }
 }
 
@@ -388,31 +470,52 @@ fn read(path: &Path, clock: Clock) -> io::Result<Record> {
     Err(io::Error::new(io::ErrorKind::ResourceBusy, "it is edited all the time"))
 }
 
+/// Reads a regular file in an open folder; `None` if it is none, or no longer the one with that stat
+/// data.
+fn read_below(folder: &OwnedFd, name: &str, stat: Stat, clock: Clock) -> Option<Record> {
+    if FileType::from_raw_mode(stat.mode) != FileType::RegularFile {
+        return None;
+    }
+    let file = rustix::fs::openat(folder, name, FILE_FLAGS, Mode::empty()).ok()?;
+    let (seen, before) = read_open(&File::from(file)).ok()??;
+    (before == stat).then(|| Record { stat, seen, is_racy: clock.is_racy(&stat) })
+}
+
 /// Returns `None` for a file that was edited while it was read.
 fn read_file(path: &Path) -> io::Result<Option<Seen>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    let before = Stat::from(&rustix::fs::fstat(&file)?);
+    let file = rustix::fs::open(path, FILE_FLAGS, Mode::empty())?;
+    Ok(read_open(&File::from(file))?.map(|(seen, _)| seen))
+}
+
+/// Returns what an open file holds, with its stat data; `None` if it is no regular file, or was edited
+/// while it was read.
+fn read_open(file: &File) -> io::Result<Option<(Seen, Stat)>> {
+    let before = Stat::from(&rustix::fs::fstat(file)?);
     if FileType::from_raw_mode(before.mode) != FileType::RegularFile {
         return Ok(None);
     }
-    let (digest, size) = Digest::of_reader(&file)?;
-    let after = Stat::from(&rustix::fs::fstat(&file)?);
+    let (digest, size) = Digest::of_reader(file)?;
+    let after = Stat::from(&rustix::fs::fstat(file)?);
     let executable = before.mode & 0o100 != 0;
     let is_whole = before == after && size == after.size;
-    Ok(is_whole.then_some(Seen::File { digest, size, executable }))
+    Ok(is_whole.then_some((Seen::File { digest, size, executable }, before)))
 }
 
-/// Returns whether all of `list` is as `is_so` says of its parts; asks two threads if it is long.
-pub(super) fn in_halves<T: Sync>(list: &[T], is_so: impl Fn(&[T]) -> bool + Sync) -> bool {
+/// Returns what `look` finds in `list`, in order; two threads look if it is long.
+pub(super) fn in_halves<T: Sync, R: Send>(
+    list: &[T],
+    look: impl Fn(&[T]) -> Vec<R> + Sync,
+) -> Vec<R> {
     const WORTH_IT: usize = 256;
     if list.len() < WORTH_IT {
-        return is_so(list);
+        return look(list);
     }
     let (front, back) = list.split_at(list.len() / 2);
     std::thread::scope(|scope| {
-        let other = scope.spawn(|| is_so(back));
-        is_so(front) && other.join().unwrap_or(false)
+        let other = scope.spawn(|| look(back));
+        let mut found = look(front);
+        found.extend(other.join().expect("to look does not panic"));
+        found
     })
 }
 
@@ -449,7 +552,7 @@ mod tests {
             let records = first.records(Clock::read(folder.path()).unwrap());
             std::fs::write(&path, [round + 100]).unwrap();
             let second = memory(folder.path(), records);
-            assert!(!second.is_all_unchanged());
+            assert!(!second.changed().is_empty());
             assert_eq!(second.look("a").unwrap(), file(&[round + 100]));
         }
     }
@@ -471,7 +574,7 @@ mod tests {
         assert!(!record.is_racy);
         record.seen = file(b"planted");
         let second = memory(folder.path(), records);
-        assert!(second.is_all_unchanged());
+        assert!(second.changed().is_empty());
         assert_eq!(second.look("d/a").unwrap(), file(b"planted"), "believed, not read");
     }
 
@@ -491,7 +594,7 @@ mod tests {
         std::fs::write(&path, "y").unwrap();
         let past = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
         File::options().write(true).open(&path).unwrap().set_modified(past).unwrap();
-        assert!(!memory(folder.path(), records).is_all_unchanged());
+        assert!(!memory(folder.path(), records).changed().is_empty());
     }
 
     #[test]
@@ -504,7 +607,7 @@ mod tests {
         let records = first.records(Clock::far_ahead(folder.path()));
         let past = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
         File::options().write(true).open(&path).unwrap().set_modified(past).unwrap();
-        assert!(memory(folder.path(), records).is_all_unchanged());
+        assert!(memory(folder.path(), records).changed().is_empty());
     }
 
     #[test]
@@ -517,7 +620,7 @@ mod tests {
         let records = first.records(Clock::far_ahead(folder.path()));
         std::fs::remove_file(&path).unwrap();
         let second = memory(folder.path(), records);
-        assert!(!second.is_all_unchanged());
+        assert!(!second.changed().is_empty());
         assert!(second.look("a").is_err());
         assert!(second.records(Clock::far_ahead(folder.path())).is_empty());
     }

@@ -31,14 +31,17 @@ pub(crate) struct Notes {
     /// Files that were read. What they held is in the memory of files.
     reads: BTreeSet<Box<str>>,
     /// Folders that were listed.
-    folders: BTreeMap<Box<str>, Folder>,
+    folders: Folders,
     /// What stood at other paths: 0 nothing, then a file, a folder, a link, something odd.
     kinds: BTreeMap<Box<str>, u8>,
 }
 
+/// Folders by path.
+pub(super) type Folders = BTreeMap<Box<str>, Folder>;
+
 /// A folder as it was when it was listed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Folder {
+pub(super) struct Folder {
     stat: Stat,
     /// Whether it was so young that a new name might not have changed its times.
     is_racy: bool,
@@ -117,9 +120,10 @@ impl Notes {
             && self.kinds.iter().all(|(path, kind)| number(files.kind(path)) == *kind)
     }
 
-    /// Takes note of the folders' times as they are now, if their names still are the same.
-    pub(super) fn refresh(&mut self, files: &dyn Files, root: &Path, clock: Clock) {
-        for (path, folder) in &mut self.folders {
+    /// Returns the folders whose times are others now, if their names still are the same.
+    pub(super) fn moved(&self, files: &dyn Files, root: &Path, clock: Clock) -> Folders {
+        let mut moved = Folders::new();
+        for (path, folder) in &self.folders {
             let Ok(stat) = Stat::of(&root.join(&**path)) else { continue };
             if (stat == folder.stat && !folder.is_racy) || clock.is_racy(&stat) {
                 continue;
@@ -127,9 +131,15 @@ impl Notes {
             let same =
                 |entries: Vec<Entry>| digest(path, &entries, &self.ignored) == folder.entries;
             if files.list(path).is_ok_and(same) {
-                *folder = Folder { stat, is_racy: false, ..*folder };
+                moved.insert(path.clone(), Folder { stat, is_racy: false, ..*folder });
             }
         }
+        moved
+    }
+
+    /// Takes note of folders as they are now.
+    pub(super) fn note(&mut self, folders: Folders) {
+        self.folders.extend(folders);
     }
 }
 

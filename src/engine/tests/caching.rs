@@ -22,7 +22,7 @@ fn a_second_run_does_nothing() {
     let cold = bench.run();
     cold.expect(0, &[("lib", Ran), ("app", Ran), ("check", Ran)]);
     assert_eq!(bench.out("app/app.bin"), "int main;\nint main;\n");
-    std::fs::remove_dir_all(bench.project().join("out")).unwrap();
+    bench.remove_outs();
     let warm = bench.run();
     warm.expect(0, &[("lib", Cached), ("app", Cached), ("check", Cached)]);
     assert_eq!(bench.out("app/app.bin"), "int main;\nint main;\n", "restored");

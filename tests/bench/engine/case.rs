@@ -87,7 +87,11 @@ impl Phase {
             Self::Touched => case.rewrite(folder, &case.sources, ""),
             Self::Leaf => case.rewrite(folder, &case.sources[..1], "// leaf\n"),
             Self::Root => case.rewrite(folder, case.root.as_slice(), "// root\n"),
-            Self::Switch => case.rewrite(folder, &case.sources, "static const int branch __attribute__((used)) = 1;\n"),
+            Self::Switch => case.rewrite(
+                folder,
+                &case.sources,
+                "static const int branch __attribute__((used)) = 1;\n",
+            ),
             Self::SwitchBack => case.rewrite(folder, &case.sources, ""),
             Self::Clone => case.fetch_anew(folder),
         }

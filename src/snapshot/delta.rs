@@ -1,0 +1,88 @@
+//! Deltas: what a run learned, as a change of what was known before it. Knows when a snapshot need not be
+//! written anew; does not know the file.
+//!
+//! Each is sound on its own, whatever other runs add at the same time: a record of a file says which
+//! stat data go with which bytes, and a step is clean together with the records of its files.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::files::Files;
+
+use super::memory::{Clock, Record};
+use super::watched::Folders;
+use super::{Clean, CleanChange, Cleaned, IngredientBook, Learned, Snapshot, StepMemory, cleans};
+
+/// A change of a [`Snapshot`].
+#[derive(Serialize, Deserialize)]
+pub(super) struct Delta {
+    files: BTreeMap<Box<str>, Option<Record>>,
+    /// Whether files hold something else than before: then other runs have something to do.
+    has_news: bool,
+    pub(super) folders: Folders,
+    pub(super) steps: BTreeMap<String, StepMemory>,
+    pub(super) ingredients: IngredientBook,
+    clean: CleanChange,
+}
+
+impl Delta {
+    /// Returns what a run learned as a change of the snapshot it had; if it is none, what it learned.
+    pub(super) fn new(
+        snapshot: &Snapshot,
+        learned: Learned,
+        files: &dyn Files,
+        clock: Clock,
+    ) -> Result<Self, Box<Learned>> {
+        let is_known = |(name, tool): (&String, _)| snapshot.state.tools.get(name) == Some(tool);
+        let is_change = learned.plan.is_none()
+            && matches!(learned.clean, Cleaned::Change(_))
+            && learned.tools.iter().all(is_known)
+            && !snapshot.memory.has_newly_taken();
+        let Learned { steps, ingredients, clean: Cleaned::Change(clean), .. } = learned else {
+            return Err(Box::new(learned));
+        };
+        if !is_change {
+            let clean = Cleaned::Change(clean);
+            return Err(Box::new(Learned { steps, ingredients, clean, ..learned }));
+        }
+        let moved = |notes: &super::Notes| notes.moved(files, &snapshot.root, clock);
+        let made_from = snapshot.state.made_from.as_ref();
+        Ok(Self {
+            files: snapshot.memory.news(clock),
+            has_news: snapshot.memory.has_news(),
+            folders: made_from.map(|made_from| moved(&made_from.notes)).unwrap_or_default(),
+            steps,
+            ingredients,
+            clean,
+        })
+    }
+
+    /// Returns what the run learned.
+    pub(super) fn into_learned(self) -> Learned {
+        let Self { steps, ingredients, clean, .. } = self;
+        Learned { steps, ingredients, clean: Cleaned::Change(clean), ..Learned::default() }
+    }
+
+    /// Returns whether it changes nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        let changes_steps = !self.steps.is_empty() || !self.ingredients.steps.is_empty();
+        self.files.is_empty()
+            && self.folders.is_empty()
+            && !changes_steps
+            && self.clean == CleanChange::nothing()
+    }
+
+    pub(super) fn change_files(&self, files: &mut BTreeMap<Box<str>, Record>) {
+        for (path, record) in &self.files {
+            match record {
+                Some(record) => files.insert(path.clone(), record.clone()),
+                None => files.remove(path),
+            };
+        }
+    }
+
+    pub(super) fn change_cleans(&self, kept: Vec<Clean>) -> Vec<Clean> {
+        cleans(kept, Cleaned::Change(self.clean.clone()), !self.has_news)
+    }
+}
