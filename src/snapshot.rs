@@ -5,9 +5,11 @@
 //! torn, or of another version of Kiln, is as good as none: it only ever saves work. A part of it is
 //! read when it is first needed, so a run that finds nothing to do never reads the plan.
 
+mod book;
 mod delta;
 pub(crate) mod memory;
 mod parts;
+pub(crate) mod stat;
 pub(crate) mod watched;
 
 use std::collections::{BTreeMap, HashSet};
@@ -19,15 +21,17 @@ use std::sync::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::event::What;
 use crate::facts::{Fact, Facts, Finding};
 use crate::files::Files;
 use crate::plan::Plan;
 use crate::plan::step::{Place, SkippedStep, StepKind};
 
+pub(crate) use book::{FileSet, IngredientBook, Ingredients};
+
 use delta::Delta;
-use memory::{Clock, Memory, Record, Stat, Taken};
+use memory::{Files as FileRecords, Memory, Record, Taken};
 use parts::{CLEAN, INGREDIENTS, PLAN, Parts, STATE, STEPS};
+use stat::{Clock, Stat};
 use watched::Notes;
 
 /// How many runs that ended well are remembered, each for another set of stages.
@@ -49,7 +53,7 @@ pub(crate) struct Snapshot {
 /// What is looked at in every run.
 #[derive(Default, Serialize, Deserialize)]
 struct State {
-    files: BTreeMap<Box<str>, Record>,
+    files: FileRecords,
     taken: BTreeMap<Box<str>, Taken>,
     /// What the plan was made from; `None` if there is no plan.
     made_from: Option<MadeFrom>,
@@ -59,7 +63,7 @@ struct State {
 /// A [`State`] that is written.
 #[derive(Serialize)]
 struct StateNow<'a> {
-    files: BTreeMap<Box<str>, Record>,
+    files: Vec<(&'a str, &'a Record)>,
     taken: BTreeMap<Box<str>, Taken>,
     made_from: Option<MadeFrom>,
     tools: &'a BTreeMap<String, ToolMemory>,
@@ -172,26 +176,6 @@ pub(crate) struct StepMemory {
     pub(crate) has_failed: bool,
 }
 
-/// What went into the key of a step, by name, when it last ran.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Ingredients {
-    /// The key.
-    pub(crate) key: Option<Digest>,
-    /// Kind, name and digest of each thing.
-    pub(crate) items: Vec<(What, Box<str>, Digest)>,
-    /// The digests of file sets, sorted; their files are in [`IngredientBook::sets`].
-    pub(crate) sets: Vec<Digest>,
-}
-
-/// What went into the keys of all steps.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct IngredientBook {
-    /// By the step's name.
-    pub(crate) steps: BTreeMap<Box<str>, Ingredients>,
-    /// Files and what they held, by the digest of the set.
-    pub(crate) sets: BTreeMap<Digest, Vec<(Box<str>, Digest)>>,
-}
-
 /// What a run learned, to be remembered.
 #[derive(Debug, Default)]
 pub(crate) struct Learned {
@@ -248,7 +232,7 @@ impl Snapshot {
         let deltas: Vec<Delta> = parts.added();
         let mut files = std::mem::take(&mut state.files);
         for delta in &deltas {
-            delta.change_files(&mut files);
+            memory::change(&mut files, &delta.files);
             if let Some(made_from) = &mut state.made_from {
                 made_from.notes.note(delta.folders.clone());
             }
@@ -362,7 +346,8 @@ impl Snapshot {
     fn write(&self, learned: Learned, files: &dyn Files, clock: Clock) -> io::Result<()> {
         let has_new_plan =
             learned.plan.as_ref().is_some_and(|NewPlan { plan, .. }| !self.has_plan(plan));
-        let keeps_cleans = !self.memory.has_news() && !has_new_plan;
+        let (news, has_news) = self.memory.news(clock);
+        let keeps_cleans = !has_news && !has_new_plan;
         let mut parts = parts::New::default();
         let mut made_from = self.state.made_from.clone();
         if let Some(new) = learned.plan {
@@ -375,7 +360,7 @@ impl Snapshot {
         }
         let mut tools = self.state.tools.clone();
         tools.extend(learned.tools);
-        let (files, taken) = (self.memory.records(clock), self.memory.all_taken());
+        let (files, taken) = (self.memory.with(&news), self.memory.all_taken());
         parts.put(STATE, &StateNow { files, taken, made_from, tools: &tools });
         parts.put(CLEAN, &cleans(self.cleans(), learned.clean, keeps_cleans));
         let has_added = !self.deltas.is_empty();
@@ -395,19 +380,10 @@ impl Snapshot {
     /// Returns a memory as the next run would find it.
     #[cfg(test)]
     fn remembered(root: &Path, memory: &Memory) -> Memory {
-        let files = memory.records(Clock::unknown());
+        let (news, _) = memory.news(Clock::unknown());
+        let files = memory.with(&news).into_iter();
+        let files = files.map(|(path, record)| (path.into(), record.clone())).collect();
         Memory::new(root, Clock::unknown(), files, BTreeMap::new())
-    }
-}
-
-impl IngredientBook {
-    /// Takes over what is newer, and drops sets that no step names any more.
-    fn extend(&mut self, newer: Self) {
-        self.steps.extend(newer.steps);
-        self.sets.extend(newer.sets);
-        let named: std::collections::BTreeSet<_> =
-            self.steps.values().flat_map(|step| step.sets.iter().copied()).collect();
-        self.sets.retain(|digest, _| named.contains(digest));
     }
 }
 

@@ -15,7 +15,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use crate::digest::{Digest, Hasher};
 use crate::process;
 use crate::snapshot::ToolMemory;
-use crate::snapshot::memory::{Memory, Seen, Stat};
+use crate::snapshot::memory::{Memory, Seen};
+use crate::snapshot::stat::Stat;
 
 use super::error::StepError;
 use super::locked;
@@ -361,7 +362,7 @@ fn tool_digest(name: &str, program: &Path, root: Option<&Path>) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::memory::Clock;
+    use crate::snapshot::stat::Clock;
 
     fn host(folder: &Path, path: &str) -> Host {
         let memory = Memory::empty(folder, Clock::unknown());

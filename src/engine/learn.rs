@@ -7,7 +7,7 @@ use crate::digest::{Digest, Hasher};
 use crate::event::{Counts, Event, Outcome, RunFinished, RunStarted, StepFinished, WrittenOut};
 use crate::plan::Plan;
 use crate::plan::step::{SecretUse, Step, StepId};
-use crate::snapshot::memory::Stat;
+use crate::snapshot::stat::Stat;
 use crate::snapshot::{
     Clean, CleanChange, CleanStep, Cleaned, IngredientBook, Learned, Snapshot, StepMemory,
 };
@@ -109,7 +109,8 @@ pub(super) fn learned(
     sets: Sets,
 ) -> Learned {
     let mut learned = Learned { tools: machine.host.found(), ..Learned::default() };
-    let mut book = IngredientBook { sets, ..IngredientBook::default() };
+    let mut book = IngredientBook::default();
+    sets.iter().for_each(|(digest, files)| book.put_set(*digest, files));
     for (id, done) in steps {
         let name = &plan.step(*id).name;
         if let Some(ingredients) = &done.ingredients {

@@ -10,7 +10,8 @@ use crate::facts::history::History;
 use crate::image;
 use crate::plan::Plan;
 use crate::plan::step::{Root, Step, Tool};
-use crate::snapshot::memory::{Seen, Stat};
+use crate::snapshot::memory::Seen;
+use crate::snapshot::stat::Stat;
 
 use super::error::StepError;
 use super::inputs::Pantry;

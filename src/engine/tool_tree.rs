@@ -8,7 +8,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::cache::{CacheError, Node, Store, Tree};
 use crate::digest::{Digest, Hasher};
-use crate::snapshot::memory::Stat;
+use crate::snapshot::stat::Stat;
 
 use super::error::StepError;
 

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use crate::digest::Digest;
 use crate::event::{Change, Reason, What};
-use crate::snapshot::{IngredientBook, Ingredients};
+use crate::snapshot::{FileSet, IngredientBook, Ingredients};
 
 /// The files of file sets, by the digest of the set.
-pub(crate) type Sets = BTreeMap<Digest, Vec<(Box<str>, Digest)>>;
+pub(crate) type Sets = BTreeMap<Digest, FileSet>;
 
 /// Returns why a step has to run: what differs from `book`, which knows how it was when it last
 /// ran. `sets` knows the files of the sets that the step takes now.
@@ -31,12 +31,13 @@ pub(crate) fn reasons(
     compare(&table(&before.items), &table(&now.items), |(what, name), change| {
         reasons.push(Reason { what: *what, name: name.to_string(), change });
     });
-    let files = |list: &[Digest], known: &Sets, other: &[Digest]| -> BTreeMap<_, _> {
+    let only = |list: &[Digest], other: &[Digest], files: &dyn Fn(&Digest) -> Option<FileSet>| {
         let own = list.iter().filter(|digest| !other.contains(digest));
-        own.flat_map(|digest| known.get(digest).into_iter().flatten().cloned()).collect()
+        own.filter_map(files).flatten().collect::<BTreeMap<_, _>>()
     };
-    let old = files(&before.sets, &book.sets, &now.sets);
-    compare(&old, &files(&now.sets, sets, &before.sets), |name, change| {
+    let old = only(&before.sets, &now.sets, &|digest| book.set(digest));
+    let new = only(&now.sets, &before.sets, &|digest| sets.get(digest).cloned());
+    compare(&old, &new, |name, change| {
         reasons.push(Reason { what: What::Input, name: name.to_string(), change });
     });
     if reasons.is_empty() { result(Change::Unknown) } else { reasons }
@@ -85,8 +86,8 @@ mod tests {
         let mut book = IngredientBook::default();
         let old = [(What::Env, "CC", "gcc"), (What::Env, "GONE", "1"), (What::Tool, "cargo", "1")];
         book.steps.insert("a".into(), ingredients("old", &old, &["headers", "one"]));
-        book.sets.insert(digest("headers"), set(&[("h.h", "h")]));
-        book.sets.insert(digest("one"), set(&[("a.c", "1"), ("b.c", "b"), ("old.c", "x")]));
+        book.put_set(digest("headers"), &set(&[("h.h", "h")]));
+        book.put_set(digest("one"), &set(&[("a.c", "1"), ("b.c", "b"), ("old.c", "x")]));
         let new = [(What::Env, "CC", "clang"), (What::Tool, "cargo", "1"), (What::Env, "NEW", "")];
         let now = ingredients("new", &new, &["headers", "two"]);
         let sets = [(digest("two"), set(&[("a.c", "2"), ("b.c", "b"), ("new.c", "y")]))].into();

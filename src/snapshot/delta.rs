@@ -10,14 +10,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::Files;
 
-use super::memory::{Clock, Record};
+use super::memory::FileChanges;
+use super::stat::Clock;
 use super::watched::Folders;
 use super::{Clean, CleanChange, Cleaned, IngredientBook, Learned, Snapshot, StepMemory, cleans};
 
 /// A change of a [`Snapshot`].
 #[derive(Serialize, Deserialize)]
 pub(super) struct Delta {
-    files: BTreeMap<Box<str>, Option<Record>>,
+    pub(super) files: FileChanges,
     /// Whether files hold something else than before: then other runs have something to do.
     has_news: bool,
     pub(super) folders: Folders,
@@ -38,7 +39,8 @@ impl Delta {
         let is_change = learned.plan.is_none()
             && matches!(learned.clean, Cleaned::Change(_))
             && learned.tools.iter().all(is_known)
-            && !snapshot.memory.has_newly_taken();
+            && !snapshot.memory.has_newly_taken()
+            && !snapshot.memory.has_much_news();
         let Learned { steps, ingredients, clean: Cleaned::Change(clean), .. } = learned else {
             return Err(Box::new(learned));
         };
@@ -48,9 +50,10 @@ impl Delta {
         }
         let moved = |notes: &super::Notes| notes.moved(files, &snapshot.root, clock);
         let made_from = snapshot.state.made_from.as_ref();
+        let (news, has_news) = snapshot.memory.news(clock);
         Ok(Self {
-            files: snapshot.memory.news(clock),
-            has_news: snapshot.memory.has_news(),
+            files: news,
+            has_news,
             folders: made_from.map(|made_from| moved(&made_from.notes)).unwrap_or_default(),
             steps,
             ingredients,
@@ -71,15 +74,6 @@ impl Delta {
             && self.folders.is_empty()
             && !changes_steps
             && self.clean == CleanChange::nothing()
-    }
-
-    pub(super) fn change_files(&self, files: &mut BTreeMap<Box<str>, Record>) {
-        for (path, record) in &self.files {
-            match record {
-                Some(record) => files.insert(path.clone(), record.clone()),
-                None => files.remove(path),
-            };
-        }
     }
 
     pub(super) fn change_cleans(&self, kept: Vec<Clean>) -> Vec<Clean> {

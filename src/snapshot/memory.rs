@@ -8,93 +8,28 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
-use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fd::OwnedFd;
+use rustix::fs::{FileType, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::planted::{Bug, is_planted};
 
-/// Two times of one filesystem closer than this may be equal on disk: Linux stamps files with the
-/// time of the last timer tick, at most 10 ms ago.
-const TICK_NANOS: i64 = 20_000_000;
-
-/// The same for filesystems that are not the project's own, whose clock we do not know.
-const FOREIGN_TICK_NANOS: i64 = 3_000_000_000;
+use super::stat::{Clock, Stat};
 
 /// How files are opened to be read: no link is followed, and no pipe waited for.
 const FILE_FLAGS: OFlags =
     OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
+/// So many files are never a large part of a project.
+const MUCH_NEWS: usize = 1000;
+
 /// How often a file that is edited while it is read is read again.
 const MAX_READS: usize = 5;
-
-/// What the filesystem says of a file without reading it; by default of no file at all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Stat {
-    dev: u64,
-    ino: u64,
-    size: u64,
-    mode: u32,
-    /// Nanoseconds since 1970.
-    mtime: i64,
-    /// Nanoseconds since 1970.
-    ctime: i64,
-}
-
-impl Stat {
-    /// Returns the stat data of what is at `path`, links not followed.
-    ///
-    /// # Errors
-    /// What the file system says.
-    pub(crate) fn of(path: &Path) -> io::Result<Self> {
-        Ok(Self::from(&rustix::fs::lstat(path)?))
-    }
-
-    fn from(stat: &rustix::fs::Stat) -> Self {
-        let nanos =
-            |secs: i64, nanos: u64| secs.saturating_mul(1_000_000_000).saturating_add(nanos as i64);
-        Self {
-            dev: stat.st_dev,
-            ino: stat.st_ino,
-            size: stat.st_size as u64,
-            mode: stat.st_mode,
-            mtime: nanos(stat.st_mtime, stat.st_mtime_nsec),
-            ctime: match is_planted(Bug::IgnoreChangeTimes) {
-                true => 0,
-                false => nanos(stat.st_ctime, stat.st_ctime_nsec),
-            },
-        }
-    }
-
-    /// Returns the stat data of what is at `path` below the open folder `root`, links not followed.
-    ///
-    /// # Errors
-    /// What the file system says.
-    pub(super) fn below(root: impl AsFd, path: &Path) -> io::Result<Self> {
-        Ok(Self::from(&rustix::fs::statat(root, path, AtFlags::SYMLINK_NOFOLLOW)?))
-    }
-
-    /// Returns when it was last changed in any way, in nanoseconds since 1970.
-    pub(crate) fn changed(&self) -> i64 {
-        self.ctime
-    }
-
-    /// Returns whether it is of a directory.
-    pub(crate) fn is_dir(&self) -> bool {
-        FileType::from_raw_mode(self.mode) == FileType::Directory
-    }
-
-    fn last_change(&self) -> i64 {
-        self.mtime.max(self.ctime)
-    }
-}
 
 /// What stands at a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,42 +58,6 @@ pub(super) struct Record {
     is_racy: bool,
 }
 
-/// The clock of the project's filesystem at one moment.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock {
-    dev: u64,
-    nanos: i64,
-}
-
-impl Clock {
-    /// Reads the clock of the filesystem that `folder` is on, by making a file there.
-    ///
-    /// # Errors
-    /// If no file can be made there.
-    pub(crate) fn read(folder: &Path) -> io::Result<Self> {
-        let stat = Stat::from(&rustix::fs::fstat(&tempfile::tempfile_in(folder)?)?);
-        Ok(Self { dev: stat.dev, nanos: stat.mtime })
-    }
-
-    /// Returns a clock before all times: with it nothing is believed.
-    pub(crate) fn unknown() -> Self {
-        Self { dev: 0, nanos: i64::MIN }
-    }
-
-    /// Returns a clock for which everything in `folder` is long ago.
-    #[cfg(test)]
-    pub(crate) fn far_ahead(folder: &Path) -> Self {
-        let clock = Self::read(folder).unwrap();
-        Self { nanos: clock.nanos + 10_000_000_000, ..clock }
-    }
-
-    /// Returns whether a file with these times, read now, may be edited without a change of them.
-    pub(crate) fn is_racy(&self, stat: &Stat) -> bool {
-        let tick = if stat.dev == self.dev { TICK_NANOS } else { FOREIGN_TICK_NANOS };
-        stat.last_change() >= self.nanos.saturating_sub(tick)
-    }
-}
-
 /// What is known of the project's files. Shared by threads.
 pub(crate) struct Memory {
     root: PathBuf,
@@ -166,18 +65,33 @@ pub(crate) struct Memory {
     clock: OnceLock<Clock>,
     /// Where the clock is read; `None` where it is known or cannot be.
     clock_folder: Option<PathBuf>,
-    /// As earlier runs left it, by project path.
-    old: BTreeMap<Box<str>, Record>,
+    /// As earlier runs left it, sorted by project path.
+    old: Files,
     /// Looked at in this run: each path once, so that all steps of a run agree.
     now: Mutex<HashMap<Box<str>, Slot>>,
     /// Folders that were looked at as a whole.
     taken: Mutex<BTreeMap<Box<str>, Taken>>,
-    /// The files that are not as earlier runs left them, once they were looked for.
-    changed: OnceLock<Vec<Box<str>>>,
+    /// What became of all files of earlier runs, once that was looked for.
+    scan: OnceLock<Scan>,
     /// Whether a file became another one after it was looked at.
     is_unsteady: AtomicBool,
     /// Whether a folder was looked at as a whole, and was not as before.
     has_taken: AtomicBool,
+}
+
+/// Records of files, sorted by project path.
+pub(super) type Files = Vec<(Box<str>, Record)>;
+
+/// Changes of [`Files`], sorted; `None` for files of which nothing is known any more.
+pub(super) type FileChanges = Vec<(Box<str>, Option<Record>)>;
+
+/// What became of the files of earlier runs.
+#[derive(Default)]
+struct Scan {
+    /// The paths of those that are not as they were, sorted.
+    changed: Vec<Box<str>>,
+    /// Those that had to be read, by their places, ascending.
+    again: Vec<(usize, Record)>,
 }
 
 /// What stands at a path, once it was looked at; locked while someone looks.
@@ -196,20 +110,20 @@ impl Memory {
     /// Returns a memory that knows nothing yet.
     #[cfg(test)]
     pub(crate) fn empty(root: &Path, clock: Clock) -> Self {
-        Self::new(root, clock, BTreeMap::new(), BTreeMap::new())
+        Self::new(root, clock, Files::new(), BTreeMap::new())
     }
 
     pub(super) fn new(
         root: &Path,
         clock: Clock,
-        old: BTreeMap<Box<str>, Record>,
+        old: Files,
         taken: BTreeMap<Box<str>, Taken>,
     ) -> Self {
         let taken = Mutex::new(taken);
-        let (root, now, changed) = (root.to_owned(), Mutex::default(), OnceLock::new());
+        let (root, now, scan) = (root.to_owned(), Mutex::default(), OnceLock::new());
         let (is_unsteady, has_taken) = Default::default();
         let (clock, clock_folder) = (clock.into(), None);
-        Self { root, clock, clock_folder, old, now, taken, changed, is_unsteady, has_taken }
+        Self { root, clock, clock_folder, old, now, taken, scan, is_unsteady, has_taken }
     }
 
     /// Returns the memory with the clock of the filesystem that `folder` is on, instead of its own.
@@ -230,13 +144,31 @@ impl Memory {
         }
         let place = self.root.join(path);
         let stat = Stat::of(&place)?;
-        let record = match self.old.get(path) {
+        let known = self.read_in_scan(path).or_else(|| self.old(path));
+        let record = match known {
             Some(record) if record.stat == stat && !record.is_racy => record.clone(),
             _ => read(&place, self.clock())?,
         };
         let seen = record.seen.clone();
         *slot = Some(record);
         Ok(seen)
+    }
+
+    /// Returns what earlier runs found at a project path.
+    fn old(&self, path: &str) -> Option<&Record> {
+        Some(&self.old[self.place(path)?].1)
+    }
+
+    fn place(&self, path: &str) -> Option<usize> {
+        self.old.binary_search_by(|(other, _)| (**other).cmp(path)).ok()
+    }
+
+    /// Returns what was read at a project path when all files were looked at.
+    fn read_in_scan(&self, path: &str) -> Option<&Record> {
+        let again = &self.scan.get()?.again;
+        let place = self.place(path)?;
+        let found = again.binary_search_by_key(&place, |(place, _)| *place).ok()?;
+        Some(&again[found].1)
     }
 
     fn slot(&self, path: &str) -> Slot {
@@ -323,117 +255,132 @@ impl Memory {
     /// Returns what stood at a project path when an earlier run looked.
     #[cfg(test)]
     pub(crate) fn before(&self, path: &str) -> Option<&Seen> {
-        self.old.get(path).map(|record| &record.seen)
-    }
-
-    /// Returns whether a file that was looked at in this run is another one than before.
-    pub(super) fn has_news(&self) -> bool {
-        let now = lock(&self.now);
-        let mut slots = now.iter().map(|(path, slot)| (path, lock(slot)));
-        slots.any(|(path, slot)| match (&*slot, self.old.get(path)) {
-            (Some(record), Some(old)) => record.seen != old.seen,
-            (None, old) => old.is_some(),
-            (Some(_), None) => false,
-        })
+        self.old(path).map(|record| &record.seen)
     }
 
     /// Returns whether all files that earlier runs looked at, among them `paths`, are as they
     /// were. Files that are too young to tell are read.
-    pub(crate) fn is_unchanged<'a>(&self, paths: impl Iterator<Item = &'a str>) -> bool {
-        let records: Option<Vec<_>> = paths.map(|path| Some((path, self.old.get(path)?))).collect();
-        records.is_some_and(|records| self.changed_of(&records).is_empty())
+    pub(crate) fn is_unchanged<'a>(&self, mut paths: impl Iterator<Item = &'a str>) -> bool {
+        paths.all(|path| {
+            self.old(path).is_some_and(|record| match Stat::of(&self.root.join(path)) {
+                Ok(stat) if stat == record.stat && !record.is_racy => true,
+                _ => self.look(path).is_ok_and(|seen| seen == record.seen),
+            })
+        })
     }
 
     /// Returns the files that are not as earlier runs left them, sorted by path. They are looked for
     /// once; what is edited later is the next run's affair.
     pub(crate) fn changed(&self) -> &[Box<str>] {
-        self.changed.get_or_init(|| {
-            let records: Vec<_> = self.old.iter().map(|(path, record)| (&**path, record)).collect();
-            in_halves(&records, |part| self.changed_of(part))
-        })
+        let scan = || {
+            let places: Vec<_> = (0..self.old.len()).collect();
+            let scans = in_halves(&places, |part| vec![self.scan(part)]);
+            let mut whole = Scan::default();
+            for mut scan in scans {
+                whole.changed.append(&mut scan.changed);
+                whole.again.append(&mut scan.again);
+            }
+            whole
+        };
+        &self.scan.get_or_init(scan).changed
     }
 
     /// Returns whether a file had to be read in this run, or was looked at by name.
     pub(crate) fn has_looked(&self) -> bool {
-        !lock(&self.now).is_empty()
+        self.scan.get().is_some_and(|scan| !scan.again.is_empty()) || !lock(&self.now).is_empty()
+    }
+
+    /// Returns whether [`Memory::news`] may be about a large part of what is known.
+    pub(super) fn has_much_news(&self) -> bool {
+        let again = self.scan.get().map_or(0, |scan| scan.again.len());
+        again + lock(&self.now).len() > MUCH_NEWS.max(self.old.len() / 4)
     }
 
     /// Returns whether earlier runs looked at all of these paths, which are sorted.
     pub(crate) fn knows_all(&self, paths: &[String]) -> bool {
-        let Some(first) = paths.first() else { return true };
-        let from = |path: &String| {
-            let path = Bound::Included(path.as_str());
-            self.old.range::<str, _>((path, Bound::Unbounded))
-        };
-        // Most stand beside each other.
-        let mut known = from(first);
+        let mut next = 0;
         paths.iter().all(|path| {
-            known.next().is_some_and(|(found, _)| **found == **path) || {
-                known = from(path);
-                known.next().is_some_and(|(found, _)| **found == **path)
-            }
+            // Most stand beside each other.
+            let is_next = self.old.get(next).is_some_and(|(known, _)| **known == **path);
+            let place = if is_next { Some(next) } else { self.place(path) };
+            next = place.map_or(next, |place| place + 1);
+            place.is_some()
         })
     }
 
-    /// Sorted paths stand together by folder, so a folder is opened once for all in it.
-    fn changed_of(&self, records: &[(&str, &Record)]) -> Vec<Box<str>> {
+    /// Looks at files by their places, which are sorted. Paths that stand together by folder have it
+    /// opened once.
+    fn scan(&self, places: &[usize]) -> Scan {
         let mut open: Option<(&str, Option<OwnedFd>)> = None;
-        let mut changed = Vec::new();
-        for (path, record) in records {
+        let mut scan = Scan::default();
+        for &place in places {
+            let (path, record) = &self.old[place];
             let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
             if open.as_ref().is_none_or(|(opened, _)| *opened != folder) {
                 open = Some((folder, open_folder(&self.root.join(folder)).ok()));
             }
             let handle = open.as_ref().and_then(|(_, handle)| handle.as_ref());
-            let is_same = handle.is_some_and(|handle| self.is_same(path, (handle, name), record));
-            if !is_same {
-                changed.push((*path).into());
-            }
-        }
-        changed
-    }
-
-    /// Returns whether the file `name` in an open folder holds what its record says.
-    fn is_same(&self, path: &str, (folder, name): (&OwnedFd, &str), record: &Record) -> bool {
-        let Ok(stat) = Stat::below(folder, Path::new(name)) else { return false };
-        if stat == record.stat && !record.is_racy {
-            return true;
-        }
-        let slot = self.slot(path);
-        let mut slot = lock(&slot);
-        if slot.is_none() {
-            *slot = read_below(folder, name, stat, self.clock());
-        }
-        match &*slot {
-            Some(again) => again.seen == record.seen,
-            None => {
-                drop(slot);
-                self.look(path).is_ok_and(|seen| seen == record.seen)
-            }
-        }
-    }
-
-    /// Returns the records to keep: those of this run over those of earlier ones.
-    pub(super) fn records(&self, clock: Clock) -> BTreeMap<Box<str>, Record> {
-        let mut records = self.old.clone();
-        for (path, record) in self.news(clock) {
-            match record {
-                Some(record) => records.insert(path, record),
-                None => records.remove(&path),
+            let stat = handle.and_then(|handle| Stat::below(handle, Path::new(name)).ok());
+            let is_same = match (handle, stat) {
+                (Some(_), Some(stat)) if stat == record.stat && !record.is_racy => true,
+                (Some(handle), Some(stat)) => match read_below(handle, name, stat, self.clock()) {
+                    Some(again) => {
+                        let is_same = again.seen == record.seen;
+                        scan.again.push((place, again));
+                        is_same
+                    }
+                    None => self.look(path).is_ok_and(|seen| seen == record.seen),
+                },
+                _ => false,
             };
+            if !is_same {
+                scan.changed.push(path.clone());
+            }
         }
-        records
+        scan
     }
 
-    /// Returns the records of this run that differ from those of earlier ones; `None` for files of
-    /// which nothing is known any more. What was too young is read once more if it no longer is, so
-    /// that the next run need not.
-    pub(super) fn news(&self, clock: Clock) -> BTreeMap<Box<str>, Option<Record>> {
-        let slots: Vec<_> =
+    /// Returns what is known with the changes that this run made.
+    pub(super) fn with<'a>(&'a self, news: &'a FileChanges) -> Vec<(&'a str, &'a Record)> {
+        let mut all = Vec::with_capacity(self.old.len() + news.len());
+        let mut news = news.iter().peekable();
+        let mut take = |before: Option<&str>, all: &mut Vec<_>| {
+            let is_due = |(path, _): &&(Box<str>, _)| before.is_none_or(|before| **path <= *before);
+            let mut last = None;
+            while let Some((path, record)) = news.next_if(is_due) {
+                last = Some(&**path);
+                all.extend(record.as_ref().map(|record| (&**path, record)));
+            }
+            last
+        };
+        for (path, record) in &self.old {
+            if take(Some(path), &mut all) != Some(path) {
+                all.push((path, record));
+            }
+        }
+        take(None, &mut all);
+        all
+    }
+
+    /// Returns the records of this run that differ from those of earlier ones, and whether one of them
+    /// has another content. What was too young is read once more if it no longer is, so that the next
+    /// run need not.
+    pub(super) fn news(&self, clock: Clock) -> (FileChanges, bool) {
+        let mut slots: Vec<_> =
             lock(&self.now).iter().map(|(path, slot)| (path.clone(), Arc::clone(slot))).collect();
-        let mut news = BTreeMap::new();
-        for (path, slot) in slots {
-            let record = lock(&slot).clone();
+        slots.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let scanned = self.scan.get().map_or(&[][..], |scan| &scan.again);
+        let is_asked =
+            |path: &str| slots.binary_search_by(|(other, _)| (**other).cmp(path)).is_ok();
+        let scanned = scanned.iter().filter_map(|(place, record)| {
+            let path = &self.old[*place].0;
+            // What was looked at by name later counts.
+            (!is_asked(path)).then(|| (path.clone(), Some(record.clone()), Some(*place)))
+        });
+        let named =
+            slots.iter().map(|(path, slot)| (path.clone(), lock(slot).clone(), self.place(path)));
+        let (mut news, mut has_news) = (FileChanges::new(), false);
+        for (path, record, place) in scanned.chain(named) {
             let record =
                 record.map(|record| match record.is_racy && !clock.is_racy(&record.stat) {
                     // Another content is the next run's affair: it must see the change.
@@ -443,11 +390,31 @@ impl Memory {
                         .unwrap_or(record),
                     false => record,
                 });
-            if record.as_ref() != self.old.get(&path) {
-                news.insert(path, record);
+            let old = place.map(|place| &self.old[place].1);
+            if record.as_ref() != old {
+                // A file that is new is nobody's news: no earlier run has seen it.
+                has_news |= old.is_some_and(|old| {
+                    record.as_ref().is_none_or(|record| record.seen != old.seen)
+                });
+                news.push((path, record));
             }
         }
-        news
+        if !slots.is_empty() {
+            news.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        }
+        (news, has_news)
+    }
+}
+
+/// Makes changes in what is known of files.
+pub(super) fn change(files: &mut Files, changes: &FileChanges) {
+    for (path, record) in changes {
+        match (files.binary_search_by(|(other, _)| other.cmp(path)), record) {
+            (Ok(place), Some(record)) => files[place].1 = record.clone(),
+            (Ok(place), None) => drop(files.remove(place)),
+            (Err(place), Some(record)) => files.insert(place, (path.clone(), record.clone())),
+            (Err(_), None) => {}
+        }
     }
 }
 
@@ -455,7 +422,7 @@ impl Memory {
 fn read(path: &Path, clock: Clock) -> io::Result<Record> {
     for _ in 0..MAX_READS {
         let stat = Stat::of(path)?;
-        let seen = match FileType::from_raw_mode(stat.mode) {
+        let seen = match stat.file_type() {
             FileType::RegularFile => read_file(path)?,
             FileType::Symlink => {
                 let target = std::fs::read_link(path)?;
@@ -473,7 +440,7 @@ fn read(path: &Path, clock: Clock) -> io::Result<Record> {
 /// Reads a regular file in an open folder; `None` if it is none, or no longer the one with that stat
 /// data.
 fn read_below(folder: &OwnedFd, name: &str, stat: Stat, clock: Clock) -> Option<Record> {
-    if FileType::from_raw_mode(stat.mode) != FileType::RegularFile {
+    if stat.file_type() != FileType::RegularFile {
         return None;
     }
     let file = rustix::fs::openat(folder, name, FILE_FLAGS, Mode::empty()).ok()?;
@@ -490,14 +457,14 @@ fn read_file(path: &Path) -> io::Result<Option<Seen>> {
 /// Returns what an open file holds, with its stat data; `None` if it is no regular file, or was edited
 /// while it was read.
 fn read_open(file: &File) -> io::Result<Option<(Seen, Stat)>> {
-    let before = Stat::from(&rustix::fs::fstat(file)?);
-    if FileType::from_raw_mode(before.mode) != FileType::RegularFile {
+    let before = Stat::of_open(file)?;
+    if before.file_type() != FileType::RegularFile {
         return Ok(None);
     }
     let (digest, size) = Digest::of_reader(file)?;
-    let after = Stat::from(&rustix::fs::fstat(file)?);
-    let executable = before.mode & 0o100 != 0;
-    let is_whole = before == after && size == after.size;
+    let after = Stat::of_open(file)?;
+    let is_whole = before == after && size == after.size();
+    let executable = before.is_executable();
     Ok(is_whole.then_some((Seen::File { digest, size, executable }, before)))
 }
 
@@ -533,7 +500,13 @@ pub(super) fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    fn memory(root: &Path, old: BTreeMap<Box<str>, Record>) -> Memory {
+    /// Returns what the next run would know of files.
+    fn kept(memory: &Memory, clock: Clock) -> Files {
+        let (news, _) = memory.news(clock);
+        memory.with(&news).into_iter().map(|(path, record)| (path.into(), record.clone())).collect()
+    }
+
+    fn memory(root: &Path, old: Files) -> Memory {
         Memory::new(root, Clock::read(root).unwrap(), old, BTreeMap::new())
     }
 
@@ -547,9 +520,9 @@ mod tests {
         let path = folder.path().join("a");
         for round in 0..50_u8 {
             std::fs::write(&path, [round]).unwrap();
-            let first = memory(folder.path(), BTreeMap::new());
+            let first = memory(folder.path(), Files::new());
             assert_eq!(first.look("a").unwrap(), file(&[round]));
-            let records = first.records(Clock::read(folder.path()).unwrap());
+            let records = kept(&first, Clock::read(folder.path()).unwrap());
             std::fs::write(&path, [round + 100]).unwrap();
             let second = memory(folder.path(), records);
             assert!(!second.changed().is_empty());
@@ -565,12 +538,12 @@ mod tests {
         let first = Memory::new(
             folder.path(),
             Clock::far_ahead(folder.path()),
-            BTreeMap::new(),
+            Files::new(),
             BTreeMap::new(),
         );
         first.look("d/a").unwrap();
-        let mut records = first.records(Clock::far_ahead(folder.path()));
-        let Some(record) = records.get_mut("d/a") else { panic!("it was looked at") };
+        let mut records = kept(&first, Clock::far_ahead(folder.path()));
+        let record = &mut records[0].1;
         assert!(!record.is_racy);
         record.seen = file(b"planted");
         let second = memory(folder.path(), records);
@@ -586,11 +559,11 @@ mod tests {
         let first = Memory::new(
             folder.path(),
             Clock::far_ahead(folder.path()),
-            BTreeMap::new(),
+            Files::new(),
             BTreeMap::new(),
         );
         first.look("a").unwrap();
-        let records = first.records(Clock::far_ahead(folder.path()));
+        let records = kept(&first, Clock::far_ahead(folder.path()));
         std::fs::write(&path, "y").unwrap();
         let past = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
         File::options().write(true).open(&path).unwrap().set_modified(past).unwrap();
@@ -602,9 +575,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         std::fs::write(&path, "x").unwrap();
-        let first = memory(folder.path(), BTreeMap::new());
+        let first = memory(folder.path(), Files::new());
         first.look("a").unwrap();
-        let records = first.records(Clock::far_ahead(folder.path()));
+        let records = kept(&first, Clock::far_ahead(folder.path()));
         let past = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
         File::options().write(true).open(&path).unwrap().set_modified(past).unwrap();
         assert!(memory(folder.path(), records).changed().is_empty());
@@ -615,21 +588,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         std::fs::write(&path, "x").unwrap();
-        let first = memory(folder.path(), BTreeMap::new());
+        let first = memory(folder.path(), Files::new());
         first.look("a").unwrap();
-        let records = first.records(Clock::far_ahead(folder.path()));
+        let records = kept(&first, Clock::far_ahead(folder.path()));
         std::fs::remove_file(&path).unwrap();
         let second = memory(folder.path(), records);
         assert!(!second.changed().is_empty());
         assert!(second.look("a").is_err());
-        assert!(second.records(Clock::far_ahead(folder.path())).is_empty());
+        assert!(kept(&second, Clock::far_ahead(folder.path())).is_empty());
     }
 
     #[test]
     fn links_are_links() {
         let folder = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("b", folder.path().join("a")).unwrap();
-        let memory = memory(folder.path(), BTreeMap::new());
+        let memory = memory(folder.path(), Files::new());
         assert_eq!(memory.look("a").unwrap(), Seen::Link((*b"b").into()));
         assert_eq!(memory.look("").unwrap(), Seen::Odd);
     }

@@ -141,7 +141,7 @@ impl Parts {
     /// Writes the parts to a new file and lets it take the place of the old one.
     pub(super) fn write(&self, path: &Path, new: New) -> io::Result<()> {
         let old = |(part, new): (usize, Option<Vec<u8>>)| {
-            new.map_or_else(|| self.get(part).unwrap_or_default(), |new| new)
+            new.unwrap_or_else(|| self.get(part).unwrap_or_default())
         };
         let parts: Vec<Vec<u8>> = new.0.into_iter().enumerate().map(old).collect();
         let mut head = header();

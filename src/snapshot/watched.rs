@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, Hasher};
 use crate::files::{Entry, EntryKind, Files, FilesError, join};
 
-use super::memory::{Clock, Memory, Stat, lock};
+use super::memory::{Memory, lock};
+use super::stat::{Clock, Stat};
 
 /// Files whose readers are watched, so that it can be found out later, without reading and
 /// listing again, whether they would see the same.
