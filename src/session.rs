@@ -12,6 +12,7 @@ mod store;
 mod workspace;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 
@@ -130,7 +131,7 @@ pub struct Pipeline {
     pub catalog: Catalog,
     /// The plan and its graph, unless there were errors or only a check was wanted and params have
     /// no value.
-    pub plan: Option<(Plan, Graph)>,
+    pub plan: Option<(Arc<Plan>, Graph)>,
 }
 
 impl Pipeline {

@@ -18,15 +18,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::facts::{Fact, Facts, Finding};
 use crate::files::Files;
 use crate::plan::Plan;
-use crate::plan::step::{Place, SkippedStep, StepKind};
+use crate::plan::artifact::FileSet;
+use crate::plan::step::{LateStage, Place, Service, SkippedStep, Step, StepKind};
 
-pub(crate) use book::{FileSet, IngredientBook, Ingredients};
+pub(crate) use book::{IngredientBook, Ingredients, SetFiles};
 
 use delta::Delta;
 use memory::{Files as FileRecords, Memory, Record, Taken};
@@ -191,6 +193,29 @@ pub(crate) struct Learned {
     pub(crate) tools: BTreeMap<String, ToolMemory>,
 }
 
+/// Returns the bytes of a plan. Most of a large one are the paths of its files, which are quicker to
+/// read in this form than in JSON.
+pub(crate) fn pack(plan: &Plan) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Rest<'a> {
+        version: u32,
+        params: &'a IndexMap<String, String>,
+        facts: &'a IndexMap<String, String>,
+        file_sets: &'a [FileSet],
+        steps: &'a [Step],
+        skipped: &'a [SkippedStep],
+        late_stages: &'a [LateStage],
+        services: &'a [Service],
+    }
+    let Plan { version, params, facts, file_sets, steps, skipped, late_stages, services } = plan;
+    let version = *version;
+    let mut bytes = postcard::to_stdvec(file_sets).expect("it is plain data");
+    let file_sets = &[];
+    let rest = Rest { version, params, facts, file_sets, steps, skipped, late_stages, services };
+    bytes.extend(serde_json::to_vec(&rest).expect("it is plain data"));
+    bytes
+}
+
 /// What a run found out about which steps have nothing left to do.
 #[derive(Debug, Default)]
 pub(crate) enum Cleaned {
@@ -259,7 +284,9 @@ impl Snapshot {
 
     /// Returns the plan in the snapshot. It is to be used only if it is current.
     pub(crate) fn plan(&self) -> Option<Plan> {
-        serde_json::from_slice(&self.parts.get(PLAN)?).ok()
+        let bytes = self.parts.get(PLAN)?;
+        let (file_sets, rest) = postcard::take_from_bytes(&bytes).ok()?;
+        Some(Plan { file_sets, ..serde_json::from_slice(rest).ok()? })
     }
 
     /// Returns whether the plan in the snapshot has these bytes.
@@ -348,11 +375,10 @@ impl Snapshot {
             learned.plan.as_ref().is_some_and(|NewPlan { plan, .. }| !self.has_plan(plan));
         let (news, has_news) = self.memory.news(clock);
         let keeps_cleans = !has_news && !has_new_plan;
-        let mut parts = parts::New::default();
-        let mut made_from = self.state.made_from.clone();
+        let (mut made_from, mut plan) = (self.state.made_from.clone(), None);
         if let Some(new) = learned.plan {
             made_from = Some(new.made_from);
-            parts.put_bytes(PLAN, new.plan);
+            plan = Some(new.plan);
         }
         if let Some(made_from) = &mut made_from {
             let moved = made_from.notes.moved(files, &self.root, clock);
@@ -361,20 +387,24 @@ impl Snapshot {
         let mut tools = self.state.tools.clone();
         tools.extend(learned.tools);
         let (files, taken) = (self.memory.with(&news), self.memory.all_taken());
-        parts.put(STATE, &StateNow { files, taken, made_from, tools: &tools });
-        parts.put(CLEAN, &cleans(self.cleans(), learned.clean, keeps_cleans));
+        let mut new = parts::New::begin(&self.parts, &self.file)?;
+        new.put(STATE, Some(&StateNow { files, taken, made_from, tools: &tools }))?;
+        new.put(CLEAN, Some(&cleans(self.cleans(), learned.clean, keeps_cleans)))?;
         let has_added = !self.deltas.is_empty();
-        if !learned.steps.is_empty() || has_added {
+        let steps = (has_added || !learned.steps.is_empty()).then(|| {
             let mut steps = self.steps();
             steps.extend(learned.steps);
-            parts.put(STEPS, &steps);
-        }
-        if !learned.ingredients.steps.is_empty() || has_added {
+            steps
+        });
+        new.put(STEPS, steps.as_ref())?;
+        new.put_bytes(PLAN, plan)?;
+        let book = (has_added || !learned.ingredients.steps.is_empty()).then(|| {
             let mut book = self.ingredients();
             book.extend(learned.ingredients);
-            parts.put(INGREDIENTS, &book);
-        }
-        self.parts.write(&self.file, parts)
+            book
+        });
+        new.put(INGREDIENTS, book.as_ref())?;
+        new.end(&self.file)
     }
 
     /// Returns a memory as the next run would find it.
@@ -432,7 +462,7 @@ mod tests {
         let file = root.join(".kiln/snapshot");
         let snapshot = Snapshot::load(&file, root);
         snapshot.memory().look("a").unwrap();
-        let plan = serde_json::to_vec(&testing::plan(&[&[], &[0]])).unwrap();
+        let plan = pack(&testing::plan(&[&[], &[0]]));
         let made_from = MadeFrom {
             settings: Digest::of(b"settings"),
             facts: BTreeMap::from([(Fact::GitTag, Finding::Absent)]),

@@ -77,8 +77,8 @@ pub(crate) struct Shop<'a> {
 pub(crate) struct Done {
     pub(crate) outcome: Outcome,
     pub(crate) key: Option<Digest>,
-    pub(crate) made: Made,
-    pub(crate) failure: Option<Failure>,
+    pub(crate) made: Arc<Made>,
+    pub(crate) failure: Option<Box<Failure>>,
     /// The step that did not make what this one needs.
     pub(crate) blocked_by: Option<StepId>,
     /// Why it was left out, of a step that this run may not run.
@@ -113,7 +113,7 @@ impl Done {
         Self {
             outcome,
             key,
-            made: Made::new(),
+            made: Arc::default(),
             failure: None,
             blocked_by: None,
             withheld: None,
@@ -129,7 +129,7 @@ impl Done {
     }
 
     fn failed(failure: Failure, key: Option<Digest>) -> Self {
-        Self { failure: Some(failure), ..Self::new(Outcome::Failed, key) }
+        Self { failure: Some(failure.into()), ..Self::new(Outcome::Failed, key) }
     }
 
     /// Returns the end of a step that never began, since the run stopped before.
@@ -261,7 +261,7 @@ fn served(
         }
     }
     Some(Done {
-        made,
+        made: made.into(),
         log: record.log,
         run_millis: record.elapsed_millis,
         peak_memory_bytes: record.peak_memory_bytes,
@@ -313,7 +313,7 @@ pub(super) fn execute(
         match &done.failure {
             Some(failure) if attempt <= step.retries && failure.cause != Cause::Interrupted => {
                 let (step, failure) = (step.name.clone(), failure.clone());
-                send(say, Event::StepRetried(StepRetried { step, attempt, failure }));
+                send(say, Event::StepRetried(StepRetried { step, attempt, failure: *failure }));
                 attempt += 1;
             }
             _ => return Ok(Done { why, attempts: attempt, ..done }),
@@ -415,8 +415,8 @@ fn finish(
         let kept = |out: &&crate::plan::artifact::Out| out.is_optional;
         let optional = step.outs.iter().filter(kept);
         let made = optional.filter_map(|out| made.get_key_value(&out.name));
-        let made = made.map(|(name, node)| (name.clone(), node.clone())).collect();
-        return Ok(Done { outcome: Outcome::Failed, failure: Some(failure), made, ..done });
+        let made = made.map(|(name, node)| (name.clone(), node.clone())).collect::<Made>().into();
+        return Ok(Done { outcome: Outcome::Failed, failure: Some(failure.into()), made, ..done });
     }
     let is_warm = keeping.as_ref().is_some_and(Keeping::is_warm);
     if let Some(Err(error)) = keeping.map(Keeping::save) {
@@ -426,7 +426,7 @@ fn finish(
     }
     let marks = Marks { warm: is_warm, had_secrets: secrets.is_some_and(Secrets::may_tell) };
     record(shop, ready, &made, log, marks, &done)?;
-    Ok(Done { made, ..done })
+    Ok(Done { made: made.into(), ..done })
 }
 
 /// What keeps a result on this machine.

@@ -233,7 +233,7 @@ impl<'a> Pantry<'a> {
         let sources = layers.iter().filter(|layer| layer.source.is_some());
         let mut sets: Vec<_> = sources.map(|layer| layer.tree.root().digest).collect();
         sets.sort_unstable();
-        Ingredients { key: Some(key), items, sets }
+        Ingredients::new(key, &items, sets)
     }
 
     /// Returns the files of all sets that were used, by the digest of the set.

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
-use std::sync::{Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::cache::Store;
@@ -302,7 +302,7 @@ impl Course<'_, '_> {
     /// Takes the end of a step: others may start at once, the listener hears of a success when it
     /// is safe on disk.
     fn take(&mut self, id: StepId, done: Done, time: Duration, ask: &Sender<Wish>) {
-        *locked(&self.shop.made[id.index()]) = Some(std::sync::Arc::new(done.made.clone()));
+        *locked(&self.shop.made[id.index()]) = Some(Arc::clone(&done.made));
         let is_tolerated = done.outcome == Outcome::Failed && self.tolerates(id, &done);
         let has_passed = done.has_passed() || is_tolerated;
         let verdict = if has_passed { Verdict::Passed } else { Verdict::Failed };
@@ -363,7 +363,7 @@ impl Course<'_, '_> {
             millis: millis(time),
             why: done.why.clone(),
             blocked_by: blocker.into_iter().collect(),
-            failure: done.failure.clone(),
+            failure: done.failure.as_deref().cloned(),
             attempts: (done.attempts > 1).then_some(done.attempts),
             flaky: done.attempts > 1 && done.outcome == Outcome::Ran,
             tolerated,

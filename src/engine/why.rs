@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use crate::digest::Digest;
 use crate::event::{Change, Reason, What};
-use crate::snapshot::{FileSet, IngredientBook, Ingredients};
+use crate::snapshot::{IngredientBook, Ingredients, SetFiles};
 
 /// The files of file sets, by the digest of the set.
-pub(crate) type Sets = BTreeMap<Digest, FileSet>;
+pub(crate) type Sets = BTreeMap<Digest, SetFiles>;
 
 /// Returns why a step has to run: what differs from `book`, which knows how it was when it last
 /// ran. `sets` knows the files of the sets that the step takes now.
@@ -25,13 +25,13 @@ pub(crate) fn reasons(
         return result(if has_failed { Change::Failed } else { Change::Unknown });
     }
     let mut reasons = Vec::new();
-    let table = |items: &[(What, Box<str>, Digest)]| -> BTreeMap<_, _> {
-        items.iter().map(|(what, name, digest)| ((*what, name.clone()), *digest)).collect()
+    let table = |of: &Ingredients| -> BTreeMap<_, _> {
+        of.items().into_iter().map(|(what, name, digest)| ((what, name), digest)).collect()
     };
-    compare(&table(&before.items), &table(&now.items), |(what, name), change| {
+    compare(&table(before), &table(now), |(what, name), change| {
         reasons.push(Reason { what: *what, name: name.to_string(), change });
     });
-    let only = |list: &[Digest], other: &[Digest], files: &dyn Fn(&Digest) -> Option<FileSet>| {
+    let only = |list: &[Digest], other: &[Digest], files: &dyn Fn(&Digest) -> Option<SetFiles>| {
         let own = list.iter().filter(|digest| !other.contains(digest));
         own.filter_map(files).flatten().collect::<BTreeMap<_, _>>()
     };
@@ -70,11 +70,8 @@ mod tests {
 
     fn ingredients(key: &str, items: &[(What, &str, &str)], sets: &[&str]) -> Ingredients {
         let item = |(what, name, text): &(What, &str, &str)| (*what, (*name).into(), digest(text));
-        Ingredients {
-            key: Some(digest(key)),
-            items: items.iter().map(item).collect(),
-            sets: sets.iter().map(|set| digest(set)).collect(),
-        }
+        let items = items.iter().map(item).collect();
+        Ingredients::new(digest(key), &items, sets.iter().map(|set| digest(set)).collect())
     }
 
     fn set(files: &[(&str, &str)]) -> Vec<(Box<str>, Digest)> {

@@ -94,7 +94,7 @@ pub(crate) fn evaluate(
     globber: &Globber<'_>,
     known: (&Facts, &LateData),
     params: &IndexMap<String, String>,
-) -> (Option<(Plan, Graph)>, Vec<Diagnostic>) {
+) -> (Option<(Arc<Plan>, Graph)>, Vec<Diagnostic>) {
     let mut evaluator = Evaluator::new(program, checked, globber, known);
     evaluator.params(params);
     let plan = evaluator.plan();
@@ -455,13 +455,13 @@ impl<'p> Evaluator<'p> {
         is_whole.then_some((steps, reasons))
     }
 
-    fn plan(&mut self) -> Option<(Plan, Graph)> {
+    fn plan(&mut self) -> Option<(Arc<Plan>, Graph)> {
         let steps = self.steps()?;
         self.finish_plan(steps)
     }
 
     /// Makes the plan of all steps, and takes what was noted for it.
-    fn finish_plan(&mut self, steps: Steps) -> Option<(Plan, Graph)> {
+    fn finish_plan(&mut self, steps: Steps) -> Option<(Arc<Plan>, Graph)> {
         let Steps { steps, reasons, late_stages, .. } = steps;
         if self.diagnostics.iter().any(|found| found.severity == Severity::Error) {
             return None;
@@ -482,7 +482,7 @@ impl<'p> Evaluator<'p> {
             services: std::mem::take(&mut self.services).into_values().collect(),
         };
         match Graph::new(&plan) {
-            Ok(graph) => Some((plan, graph)),
+            Ok(graph) => Some((Arc::new(plan), graph)),
             Err(cycles) => {
                 for cycle in cycles {
                     let problem = self.cycle(&plan.steps, &reasons, &cycle);

@@ -1,6 +1,8 @@
 //! A pipeline from its files to its plan: load, check, evaluate. Knows the order of the phases and
 //! which findings of one make those of the next worthless; does not know who asks.
 
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 
 use super::catalog::{Catalog, catalog};
@@ -41,7 +43,7 @@ pub(crate) struct Loaded {
     pub(crate) catalog: Catalog,
     /// The plan and its graph, unless there were errors or only a check was wanted and params have
     /// no value.
-    pub(crate) plan: Option<(Plan, Graph)>,
+    pub(crate) plan: Option<(Arc<Plan>, Graph)>,
 }
 
 /// What a pipeline is given, and how much of it is wanted.

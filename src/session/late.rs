@@ -2,6 +2,7 @@
 //! wanted is known. Knows which steps make the lists; does not know what a list may hold.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::cache::{Node, Store};
@@ -44,7 +45,7 @@ pub(super) enum Lists {
 
 /// A plan with all that is wanted.
 pub(super) struct Known {
-    pub(super) planned: (Plan, Graph),
+    pub(super) planned: (Arc<Plan>, Graph),
     /// What a plan that was made again was made from.
     pub(super) notes: Option<Notes>,
     pub(super) request: Request,
@@ -65,10 +66,10 @@ pub(super) struct Asked<'a> {
 /// If the store does not give what it was given, or the pipeline can no longer be read.
 pub(super) fn lists(
     workspace: &Workspace,
-    planned: (Plan, Graph),
+    planned: (Arc<Plan>, Graph),
     asked: &Asked<'_>,
     machine: &Machine<'_>,
-    known: &mut dyn FnMut(&Plan),
+    known: &mut dyn FnMut(&Arc<Plan>),
     emit: &mut dyn FnMut(Event),
 ) -> Result<(Lists, Early), RunError> {
     let (mut early, mut data) = (Early::default(), LateData::default());

@@ -150,10 +150,10 @@ pub enum Ended {
 /// If the run could not begin.
 pub fn run(
     workspace: Workspace,
-    planned: (Plan, Graph),
+    planned: (Arc<Plan>, Graph),
     options: &RunOptions,
     interrupt: &Interrupt,
-    known: &mut dyn FnMut(&Plan),
+    known: &mut dyn FnMut(&Arc<Plan>),
     emit: &mut dyn FnMut(Event),
 ) -> Result<Ended, RunError> {
     let spare = std::env::temp_dir();
@@ -235,7 +235,7 @@ pub fn unbound(plan: &Plan, graph: &Graph, options: &RunOptions) -> Vec<(String,
 /// If neither that store nor an empty temporary one can be opened.
 pub fn forecast(
     workspace: &Workspace,
-    (plan, graph): &(Plan, Graph),
+    (plan, graph): &(Arc<Plan>, Graph),
     wanted: &[StepId],
     store: Option<&Path>,
     environment: BTreeMap<String, OsString>,

@@ -4,6 +4,7 @@
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use indexmap::IndexMap;
 
@@ -16,7 +17,7 @@ use crate::lang::late::LateData;
 use crate::plan::Plan;
 use crate::plan::graph::Graph;
 use crate::snapshot::watched::{Notes, Watched};
-use crate::snapshot::{Learned, MadeFrom, NewPlan, Snapshot};
+use crate::snapshot::{self, Learned, MadeFrom, NewPlan, Snapshot};
 
 use super::{Depth, LoadError, OUT_FOLDER, Pipeline, Project, load_from, on_large_stack};
 
@@ -34,6 +35,8 @@ pub struct Workspace {
     settings: Digest,
     /// What a new plan was made from.
     made_from: Option<Notes>,
+    /// Whether a plan would be that of the last run.
+    is_current: OnceLock<bool>,
     /// Whether the plan is that of the last run.
     is_plan_kept: bool,
 }
@@ -42,7 +45,7 @@ pub struct Workspace {
 #[derive(Debug)]
 pub enum Planned {
     /// From the last run: all it was made from is as it was.
-    Kept(Box<(Plan, Graph)>),
+    Kept(Box<(Arc<Plan>, Graph)>),
     /// From the pipeline's files, with all that was found in them.
     Made(Box<Pipeline>),
 }
@@ -72,6 +75,7 @@ impl Workspace {
             params,
             settings,
             made_from: None,
+            is_current: OnceLock::new(),
             is_plan_kept: false,
         }
     }
@@ -99,9 +103,11 @@ impl Workspace {
         self.project.package().join(STATE_FOLDER).join("runs")
     }
 
-    /// Returns whether a plan made now would be that of the last run.
+    /// Returns whether a plan made now would be that of the last run. Found out once.
     pub(super) fn is_current(&self) -> bool {
-        self.snapshot.is_current(self.settings, &self.facts, &self.disk)
+        *self
+            .is_current
+            .get_or_init(|| self.snapshot.is_current(self.settings, &self.facts, &self.disk))
     }
 
     /// Returns the plan: that of the last run if it would be the same, else a new one.
@@ -114,7 +120,7 @@ impl Workspace {
             // Rows that came from a step's out may be others when the step has run again.
             if let Some((graph, plan)) = kept.filter(|(_, plan)| plan.late_stages.is_empty()) {
                 self.is_plan_kept = true;
-                return Ok(Planned::Kept(Box::new((plan, graph))));
+                return Ok(Planned::Kept(Box::new((Arc::new(plan), graph))));
             }
         }
         let (pipeline, notes) = self.make(&LateData::default())?;
@@ -158,7 +164,7 @@ impl Workspace {
         mut learned: Learned,
     ) -> io::Result<()> {
         learned.plan = made_from.or(self.made_from).map(|notes| NewPlan {
-            plan: serde_json::to_vec(plan).unwrap_or_default(),
+            plan: snapshot::pack(plan),
             made_from: MadeFrom { settings: self.settings, facts: self.facts.asked(), notes },
         });
         self.snapshot.save(learned, &self.disk)

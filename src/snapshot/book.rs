@@ -14,11 +14,14 @@ use crate::event::What;
 pub(crate) struct Ingredients {
     /// The key.
     pub(crate) key: Option<Digest>,
-    /// Kind, name and digest of each thing.
-    pub(crate) items: Vec<(What, Box<str>, Digest)>,
+    /// The [`Items`].
+    items: Packed,
     /// The digests of file sets, sorted; their files are in the [`IngredientBook`].
     pub(crate) sets: Vec<Digest>,
 }
+
+/// Kind, name and digest of each thing that went into a key.
+pub(crate) type Items = Vec<(What, Box<str>, Digest)>;
 
 /// What went into the keys of all steps.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,26 +29,43 @@ pub(crate) struct IngredientBook {
     /// By the step's name.
     pub(crate) steps: BTreeMap<Box<str>, Ingredients>,
     /// Files and what they held, by the digest of the set.
-    sets: BTreeMap<Digest, PackedSet>,
+    sets: BTreeMap<Digest, Packed>,
 }
 
 /// The files of a set, sorted by path, and what they held.
-pub(crate) type FileSet = Vec<(Box<str>, Digest)>;
+pub(crate) type SetFiles = Vec<(Box<str>, Digest)>;
 
-/// A [`FileSet`] as its bytes: few of those in a book are ever asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct PackedSet(Vec<u8>);
+/// Something as its bytes: of all that is kept, little is ever asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Packed(Box<[u8]>);
+
+impl Packed {
+    fn of<T: Serialize>(value: &T) -> Self {
+        Self(postcard::to_stdvec(value).expect("it is plain data").into())
+    }
+}
+
+impl Ingredients {
+    /// Returns what went into `key`.
+    pub(crate) fn new(key: Digest, items: &Items, sets: Vec<Digest>) -> Self {
+        Self { key: Some(key), items: Packed::of(items), sets }
+    }
+
+    /// Returns kind, name and digest of each thing.
+    pub(crate) fn items(&self) -> Items {
+        postcard::from_bytes(&self.items.0).unwrap_or_default()
+    }
+}
 
 impl IngredientBook {
     /// Returns the files of a set.
-    pub(crate) fn set(&self, digest: &Digest) -> Option<FileSet> {
+    pub(crate) fn set(&self, digest: &Digest) -> Option<SetFiles> {
         postcard::from_bytes(&self.sets.get(digest)?.0).ok()
     }
 
     /// Notes the files of a set.
-    pub(crate) fn put_set(&mut self, digest: Digest, files: &FileSet) {
-        let packed = postcard::to_stdvec(files).expect("it is plain data");
-        self.sets.insert(digest, PackedSet(packed));
+    pub(crate) fn put_set(&mut self, digest: Digest, files: &SetFiles) {
+        self.sets.insert(digest, Packed::of(files));
     }
 
     /// Takes over what is newer, and drops sets that no step names any more.
@@ -58,24 +78,24 @@ impl IngredientBook {
     }
 }
 
-impl Serialize for PackedSet {
+impl Serialize for Packed {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_bytes(&self.0)
     }
 }
 
-impl<'de> Deserialize<'de> for PackedSet {
+impl<'de> Deserialize<'de> for Packed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Bytes;
         impl de::Visitor<'_> for Bytes {
-            type Value = PackedSet;
+            type Value = Packed;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("bytes")
             }
 
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<PackedSet, E> {
-                Ok(PackedSet(bytes.to_vec()))
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Packed, E> {
+                Ok(Packed(bytes.into()))
             }
         }
         deserializer.deserialize_bytes(Bytes)

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +27,9 @@ const FILE_FLAGS: OFlags =
 
 /// So many files are never a large part of a project.
 const MUCH_NEWS: usize = 1000;
+
+/// Files of at most so many bytes are read in one go.
+const SMALL: usize = 16 * 1024;
 
 /// How often a file that is edited while it is read is read again.
 const MAX_READS: usize = 5;
@@ -443,20 +446,29 @@ fn read_below(folder: &OwnedFd, name: &str, stat: Stat, clock: Clock) -> Option<
     if stat.file_type() != FileType::RegularFile {
         return None;
     }
-    let file = rustix::fs::openat(folder, name, FILE_FLAGS, Mode::empty()).ok()?;
-    let (seen, before) = read_open(&File::from(file)).ok()??;
-    (before == stat).then(|| Record { stat, seen, is_racy: clock.is_racy(&stat) })
+    let mut file = File::from(rustix::fs::openat(folder, name, FILE_FLAGS, Mode::empty()).ok()?);
+    let mut buffer = [0; SMALL];
+    let (digest, size) = match usize::try_from(stat.size()) {
+        // One look at the end tells whether this was the file, and all of it.
+        Ok(size) if size <= SMALL => {
+            file.read_exact(&mut buffer[..size]).ok()?;
+            (Digest::of(&buffer[..size]), stat.size())
+        }
+        _ => Digest::of_reader(&file).ok()?,
+    };
+    let is_whole = size == stat.size() && Stat::of_open(&file).is_ok_and(|after| after == stat);
+    let seen = Seen::File { digest, size, executable: stat.is_executable() };
+    is_whole.then(|| Record { stat, seen, is_racy: clock.is_racy(&stat) })
 }
 
 /// Returns `None` for a file that was edited while it was read.
 fn read_file(path: &Path) -> io::Result<Option<Seen>> {
     let file = rustix::fs::open(path, FILE_FLAGS, Mode::empty())?;
-    Ok(read_open(&File::from(file))?.map(|(seen, _)| seen))
+    read_open(&File::from(file))
 }
 
-/// Returns what an open file holds, with its stat data; `None` if it is no regular file, or was edited
-/// while it was read.
-fn read_open(file: &File) -> io::Result<Option<(Seen, Stat)>> {
+/// Returns what an open file holds; `None` if it is no regular file, or was edited while it was read.
+fn read_open(file: &File) -> io::Result<Option<Seen>> {
     let before = Stat::of_open(file)?;
     if before.file_type() != FileType::RegularFile {
         return Ok(None);
@@ -465,7 +477,7 @@ fn read_open(file: &File) -> io::Result<Option<(Seen, Stat)>> {
     let after = Stat::of_open(file)?;
     let is_whole = before == after && size == after.size();
     let executable = before.is_executable();
-    Ok(is_whole.then_some((Seen::File { digest, size, executable }, before)))
+    Ok(is_whole.then_some(Seen::File { digest, size, executable }))
 }
 
 /// Returns what `look` finds in `list`, in order; two threads look if it is long.

@@ -50,17 +50,44 @@ pub(super) struct Parts {
 /// Where a part lies: its first byte, its length, and its digest.
 type Place = (u64, usize, [u8; 32]);
 
-/// New parts that take the place of those in the file.
-#[derive(Default)]
-pub(super) struct New([Option<Vec<u8>>; PARTS]);
+/// A new file that is to take the place of the old one. Its parts are written one by one, in order, so
+/// that no two of them are held in memory.
+pub(super) struct New<'a> {
+    old: &'a Parts,
+    file: tempfile::NamedTempFile,
+    entries: Vec<Vec<u8>>,
+}
 
-impl New {
-    pub(super) fn put<T: Serialize>(&mut self, part: usize, value: &T) {
-        self.put_bytes(part, encode(value));
+impl<'a> New<'a> {
+    /// Begins a file that takes the place of `path`.
+    pub(super) fn begin(old: &'a Parts, path: &Path) -> io::Result<Self> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(&header())?;
+        file.write_all(&[0; PARTS * ENTRY])?;
+        Ok(Self { old, file, entries: Vec::new() })
     }
 
-    pub(super) fn put_bytes(&mut self, part: usize, bytes: Vec<u8>) {
-        self.0[part] = Some(bytes);
+    /// Writes a part; `None` takes it over from the old file.
+    pub(super) fn put<T: Serialize>(&mut self, part: usize, value: Option<&T>) -> io::Result<()> {
+        self.put_bytes(part, value.map(encode))
+    }
+
+    /// As [`New::put`], for a part that is bytes.
+    pub(super) fn put_bytes(&mut self, part: usize, bytes: Option<Vec<u8>>) -> io::Result<()> {
+        debug_assert_eq!(part, self.entries.len(), "the parts have an order");
+        let bytes = bytes.unwrap_or_else(|| self.old.get(part).unwrap_or_default());
+        self.entries.push(entry(&bytes));
+        self.file.write_all(&bytes)
+    }
+
+    /// Lets the file take the place of the one at `path`.
+    pub(super) fn end(self, path: &Path) -> io::Result<()> {
+        self.file.as_file().write_all_at(&self.entries.concat(), header().len() as u64)?;
+        // Where it replaced another, ext4 would write all of it to disk at once.
+        let _ = std::fs::remove_file(path);
+        self.file.persist(path)?;
+        Ok(())
     }
 }
 
@@ -136,26 +163,6 @@ impl Parts {
             Ok::<_, io::Error>(there.write(&whole)? == whole.len())
         };
         add().unwrap_or(false)
-    }
-
-    /// Writes the parts to a new file and lets it take the place of the old one.
-    pub(super) fn write(&self, path: &Path, new: New) -> io::Result<()> {
-        let old = |(part, new): (usize, Option<Vec<u8>>)| {
-            new.unwrap_or_else(|| self.get(part).unwrap_or_default())
-        };
-        let parts: Vec<Vec<u8>> = new.0.into_iter().enumerate().map(old).collect();
-        let mut head = header();
-        parts.iter().for_each(|part| head.extend(entry(part)));
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(&head)?;
-        for part in parts {
-            file.write_all(&part)?;
-        }
-        // Where it replaced another, ext4 would write all of it to disk at once.
-        let _ = std::fs::remove_file(path);
-        file.persist(path)?;
-        Ok(())
     }
 }
 

@@ -1,5 +1,7 @@
 //! `kiln plan`: the steps that would run, in an order that keeps their needs.
 
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 use kiln::event::{Change, What};
 use kiln::plan::Plan;
@@ -66,7 +68,7 @@ pub(crate) fn run(arguments: &PlanArgs, form: Ui) -> Result<Exit, Exit> {
 
 fn forecast(
     arguments: &PlanArgs,
-    planned: &(Plan, Graph),
+    planned: &(Arc<Plan>, Graph),
     wanted: &[StepId],
 ) -> Result<Vec<(StepId, Forecast)>, Exit> {
     let project = super::project(arguments.pipeline.file.as_deref())?;

@@ -44,7 +44,9 @@ pub(crate) fn run(arguments: &RunArgs, form: Ui) -> Result<Exit, Exit> {
     may_rerun(arguments, plan, graph, &options.wanted)?;
     scene.sources = sources;
     let board = Arc::clone(&scene.plan);
-    let known = |plan: &Plan| *board.lock().expect("no holder panics") = Some(plan.clone());
+    let known = |plan: &Arc<Plan>| {
+        *board.lock().expect("no holder panics") = Some(Arc::clone(plan));
+    };
     known(plan);
     all_given(plan, graph, &options)?;
     let fault = |error: std::io::Error| {
@@ -84,7 +86,7 @@ fn usable(
     planned: Planned,
     record: &mut Record,
     form: Ui,
-) -> Result<(Sources, (Plan, Graph)), Exit> {
+) -> Result<(Sources, (Arc<Plan>, Graph)), Exit> {
     match planned {
         Planned::Kept(planned) => Ok((Sources::default(), *planned)),
         Planned::Made(pipeline) => {

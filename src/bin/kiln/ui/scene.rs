@@ -18,7 +18,7 @@ pub(crate) struct Scene {
     /// The texts of the pipeline; those that are not here are read when they are needed.
     pub(crate) sources: Sources,
     /// The plan, as far as it is known by now; `None` where it was not needed, since all is as it was.
-    pub(crate) plan: Arc<Mutex<Option<Plan>>>,
+    pub(crate) plan: Arc<Mutex<Option<Arc<Plan>>>>,
     /// The project's root.
     pub(crate) root: PathBuf,
     /// The folder in which Kiln was called.
