@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -82,10 +82,10 @@ pub(crate) struct MadeFrom {
     pub(crate) notes: Notes,
 }
 
-/// A plan that was made in a run, as its bytes.
+/// A plan that was made in a run.
 #[derive(Debug)]
 pub(crate) struct NewPlan {
-    pub(crate) plan: Vec<u8>,
+    pub(crate) plan: Arc<Plan>,
     pub(crate) made_from: MadeFrom,
 }
 
@@ -195,7 +195,7 @@ pub(crate) struct Learned {
 
 /// Returns the bytes of a plan. Most of a large one are the paths of its files, which are quicker to
 /// read in this form than in JSON.
-pub(crate) fn pack(plan: &Plan) -> Vec<u8> {
+fn pack(plan: &Plan) -> Vec<u8> {
     #[derive(Serialize)]
     struct Rest<'a> {
         version: u32,
@@ -289,9 +289,10 @@ impl Snapshot {
         Some(Plan { file_sets, ..serde_json::from_slice(rest).ok()? })
     }
 
-    /// Returns whether the plan in the snapshot has these bytes.
-    pub(crate) fn has_plan(&self, plan: &[u8]) -> bool {
-        self.parts.get(PLAN).is_some_and(|kept| *kept == *plan)
+    /// Returns whether this is the plan in the snapshot.
+    #[cfg(test)]
+    pub(crate) fn has_plan(&self, plan: &Plan) -> bool {
+        self.parts.has(PLAN, &pack(plan))
     }
 
     /// Returns the steps that passed when the same was last asked for, and which of what they wrote is
@@ -371,15 +372,17 @@ impl Snapshot {
 
     /// Writes the whole snapshot anew.
     fn write(&self, learned: Learned, files: &dyn Files, clock: Clock) -> io::Result<()> {
-        let has_new_plan =
-            learned.plan.as_ref().is_some_and(|NewPlan { plan, .. }| !self.has_plan(plan));
+        let mut new = parts::New::begin(&self.parts, &self.file)?;
+        let (mut made_from, mut has_new_plan) = (self.state.made_from.clone(), false);
+        let plan = learned.plan.map(|NewPlan { plan, made_from: from }| {
+            made_from = Some(from);
+            let plan = pack(&plan);
+            has_new_plan = !self.parts.has(PLAN, &plan);
+            plan
+        });
+        new.put_bytes(PLAN, plan)?;
         let (news, has_news) = self.memory.news(clock);
         let keeps_cleans = !has_news && !has_new_plan;
-        let (mut made_from, mut plan) = (self.state.made_from.clone(), None);
-        if let Some(new) = learned.plan {
-            made_from = Some(new.made_from);
-            plan = Some(new.plan);
-        }
         if let Some(made_from) = &mut made_from {
             let moved = made_from.notes.moved(files, &self.root, clock);
             made_from.notes.note(moved);
@@ -387,7 +390,6 @@ impl Snapshot {
         let mut tools = self.state.tools.clone();
         tools.extend(learned.tools);
         let (files, taken) = (self.memory.with(&news), self.memory.all_taken());
-        let mut new = parts::New::begin(&self.parts, &self.file)?;
         new.put(STATE, Some(&StateNow { files, taken, made_from, tools: &tools }))?;
         new.put(CLEAN, Some(&cleans(self.cleans(), learned.clean, keeps_cleans)))?;
         let has_added = !self.deltas.is_empty();
@@ -397,7 +399,6 @@ impl Snapshot {
             steps
         });
         new.put(STEPS, steps.as_ref())?;
-        new.put_bytes(PLAN, plan)?;
         let book = (has_added || !learned.ingredients.steps.is_empty()).then(|| {
             let mut book = self.ingredients();
             book.extend(learned.ingredients);
@@ -462,7 +463,7 @@ mod tests {
         let file = root.join(".kiln/snapshot");
         let snapshot = Snapshot::load(&file, root);
         snapshot.memory().look("a").unwrap();
-        let plan = pack(&testing::plan(&[&[], &[0]]));
+        let plan = Arc::new(testing::plan(&[&[], &[0]]));
         let made_from = MadeFrom {
             settings: Digest::of(b"settings"),
             facts: BTreeMap::from([(Fact::GitTag, Finding::Absent)]),

@@ -105,16 +105,16 @@ pub(super) fn learned(
     plan: &Plan,
     request: &Request,
     machine: &Machine<'_>,
-    (steps, spared): (&[(StepId, Done)], &Spared),
+    (steps, spared): (&mut [(StepId, Done)], &Spared),
     sets: Sets,
 ) -> Learned {
     let mut learned = Learned { tools: machine.host.found(), ..Learned::default() };
     let mut book = IngredientBook::default();
     sets.iter().for_each(|(digest, files)| book.put_set(*digest, files));
-    for (id, done) in steps {
+    for (id, done) in steps.iter_mut() {
         let name = &plan.step(*id).name;
-        if let Some(ingredients) = &done.ingredients {
-            book.steps.insert(name.as_str().into(), ingredients.clone());
+        if let Some(ingredients) = done.ingredients.take() {
+            book.steps.insert(name.as_str().into(), ingredients);
         }
         let has_failed = done.outcome == Outcome::Failed;
         if done.has_passed() || (has_failed && !done.is_interrupted()) {

@@ -168,8 +168,10 @@ pub(crate) fn run(
     }
     let exit = course.exit();
     let counts = course.counts;
-    let steps = course.steps;
-    let learned = learned(plan, request, machine, (&steps, &spared), shop.pantry.set_files());
+    let mut steps = course.steps;
+    let sets = shop.pantry.set_files();
+    drop(shop);
+    let learned = learned(plan, request, machine, (&mut steps, &spared), sets);
     emit(Event::RunFinished(RunFinished { exit, counts, millis: millis_since(start) }));
     RunResult { exit, learned, steps }
 }

@@ -6,7 +6,7 @@ mod faults;
 mod sparing;
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use indexmap::IndexMap;
 
@@ -23,7 +23,7 @@ use crate::plan::graph::Graph;
 use crate::plan::step::{Command, Language, Place, Step, StepId, StepKind, Text, testing};
 use crate::plan::{Plan, VERSION};
 use crate::sandbox::{Cells, Launcher};
-use crate::snapshot::{MadeFrom, NewPlan, Snapshot, pack};
+use crate::snapshot::{MadeFrom, NewPlan, Snapshot};
 
 /// A project with a store.
 struct Bench {
@@ -178,7 +178,7 @@ impl Bench {
     fn new_plan(&self) -> NewPlan {
         let (facts, notes) = Default::default();
         let made_from = MadeFrom { settings: Digest::of(b""), facts, notes };
-        NewPlan { plan: pack(&self.plan), made_from }
+        NewPlan { plan: Arc::new(self.plan.clone()), made_from }
     }
 
     fn run(&self) -> Ran {
@@ -217,7 +217,7 @@ impl Bench {
             host: &host,
             stop: &stop,
             memory_bytes: 1 << 40,
-            is_plan_kept: snapshot.has_plan(&pack(&self.plan)),
+            is_plan_kept: snapshot.has_plan(&self.plan),
         };
         let mut request = self.request();
         change(&mut request);

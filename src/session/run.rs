@@ -192,6 +192,7 @@ pub fn run(
         // The rest was done, and not all.
         result.learned.clean = Cleaned::Nothing;
     }
+    drop(result.steps);
     collect_garbage(&store);
     super::workspace::keep_from_git(&workspace.project.package().join(super::OUT_FOLDER));
     // A snapshot that cannot be written costs the next run some time, and nothing else.

@@ -17,7 +17,7 @@ use crate::lang::late::LateData;
 use crate::plan::Plan;
 use crate::plan::graph::Graph;
 use crate::snapshot::watched::{Notes, Watched};
-use crate::snapshot::{self, Learned, MadeFrom, NewPlan, Snapshot};
+use crate::snapshot::{Learned, MadeFrom, NewPlan, Snapshot};
 
 use super::{Depth, LoadError, OUT_FOLDER, Pipeline, Project, load_from, on_large_stack};
 
@@ -159,12 +159,12 @@ impl Workspace {
     /// again on the way.
     pub(super) fn save(
         self,
-        plan: &Plan,
+        plan: &Arc<Plan>,
         made_from: Option<Notes>,
         mut learned: Learned,
     ) -> io::Result<()> {
         learned.plan = made_from.or(self.made_from).map(|notes| NewPlan {
-            plan: snapshot::pack(plan),
+            plan: Arc::clone(plan),
             made_from: MadeFrom { settings: self.settings, facts: self.facts.asked(), notes },
         });
         self.snapshot.save(learned, &self.disk)

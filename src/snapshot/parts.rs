@@ -17,10 +17,10 @@ const VERSION: &str = "kiln snapshot 4";
 
 /// The parts of the file, in order.
 const PARTS: usize = 5;
-pub(super) const STATE: usize = 0;
-pub(super) const CLEAN: usize = 1;
-pub(super) const STEPS: usize = 2;
-pub(super) const PLAN: usize = 3;
+pub(super) const PLAN: usize = 0;
+pub(super) const STATE: usize = 1;
+pub(super) const CLEAN: usize = 2;
+pub(super) const STEPS: usize = 3;
 pub(super) const INGREDIENTS: usize = 4;
 
 /// An entry of the table: a length and a digest.
@@ -120,6 +120,11 @@ impl Parts {
     /// Returns a part; `None` if any byte of it is not what was written.
     pub(super) fn get(&self, part: usize) -> Option<Vec<u8>> {
         self.at(&self.places[part])
+    }
+
+    /// Returns whether a part has these bytes, without a look at it.
+    pub(super) fn has(&self, part: usize, bytes: &[u8]) -> bool {
+        self.file.is_some() && self.places[part].2 == *Digest::of(bytes).as_bytes()
     }
 
     pub(super) fn decode<T: DeserializeOwned>(&self, part: usize) -> Option<T> {
