@@ -14,7 +14,7 @@ pub(crate) mod watched;
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -193,9 +193,9 @@ pub(crate) struct Learned {
     pub(crate) tools: BTreeMap<String, ToolMemory>,
 }
 
-/// Returns the bytes of a plan. Most of a large one are the paths of its files, which are quicker to
-/// read in this form than in JSON.
-fn pack(plan: &Plan) -> Vec<u8> {
+/// Writes a plan. Most of a large one are the paths of its files, which are quicker to read in this form
+/// than in JSON.
+fn write_plan(plan: &Plan, writer: &mut dyn Write) -> io::Result<()> {
     #[derive(Serialize)]
     struct Rest<'a> {
         version: u32,
@@ -209,11 +209,10 @@ fn pack(plan: &Plan) -> Vec<u8> {
     }
     let Plan { version, params, facts, file_sets, steps, skipped, late_stages, services } = plan;
     let version = *version;
-    let mut bytes = postcard::to_stdvec(file_sets).expect("it is plain data");
+    parts::encode_into(file_sets, writer)?;
     let file_sets = &[];
     let rest = Rest { version, params, facts, file_sets, steps, skipped, late_stages, services };
-    bytes.extend(serde_json::to_vec(&rest).expect("it is plain data"));
-    bytes
+    Ok(serde_json::to_writer(writer, &rest)?)
 }
 
 /// What a run found out about which steps have nothing left to do.
@@ -292,7 +291,7 @@ impl Snapshot {
     /// Returns whether this is the plan in the snapshot.
     #[cfg(test)]
     pub(crate) fn has_plan(&self, plan: &Plan) -> bool {
-        self.parts.has(PLAN, &pack(plan))
+        self.plan().as_ref() == Some(plan)
     }
 
     /// Returns the steps that passed when the same was last asked for, and which of what they wrote is
@@ -373,14 +372,15 @@ impl Snapshot {
     /// Writes the whole snapshot anew.
     fn write(&self, learned: Learned, files: &dyn Files, clock: Clock) -> io::Result<()> {
         let mut new = parts::New::begin(&self.parts, &self.file)?;
-        let (mut made_from, mut has_new_plan) = (self.state.made_from.clone(), false);
-        let plan = learned.plan.map(|NewPlan { plan, made_from: from }| {
-            made_from = Some(from);
-            let plan = pack(&plan);
-            has_new_plan = !self.parts.has(PLAN, &plan);
-            plan
-        });
-        new.put_bytes(PLAN, plan)?;
+        let mut made_from = self.state.made_from.clone();
+        match learned.plan {
+            Some(NewPlan { plan, made_from: from }) => {
+                made_from = Some(from);
+                new.put_by(PLAN, |writer| write_plan(&plan, writer))?;
+            }
+            None => new.put::<()>(PLAN, None)?,
+        }
+        let has_new_plan = new.has_changed(PLAN);
         let (news, has_news) = self.memory.news(clock);
         let keeps_cleans = !has_news && !has_new_plan;
         if let Some(made_from) = &mut made_from {

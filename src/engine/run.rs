@@ -350,7 +350,7 @@ impl Course<'_, '_> {
     }
 
     /// Says that a step is at its end.
-    fn finish(&mut self, id: StepId, done: Done, time: Duration, blocks: u32) {
+    fn finish(&mut self, id: StepId, mut done: Done, time: Duration, blocks: u32) {
         let step = self.shop.plan.step(id);
         let tolerated = done.outcome == Outcome::Failed && self.tolerates(id, &done);
         if let Some(failure) = &done.failure {
@@ -363,7 +363,7 @@ impl Course<'_, '_> {
         let finished = StepFinished {
             key: done.key,
             millis: millis(time),
-            why: done.why.clone(),
+            why: std::mem::take(&mut done.why),
             blocked_by: blocker.into_iter().collect(),
             failure: done.failure.as_deref().cloned(),
             attempts: (done.attempts > 1).then_some(done.attempts),
@@ -375,7 +375,7 @@ impl Course<'_, '_> {
             blocks,
             condition: done.withheld.clone(),
             outs: done.written.clone(),
-            tests: done.tests.clone(),
+            tests: done.tests.take(),
             ..StepFinished::new(
                 step.name.clone(),
                 step.stage.clone(),

@@ -462,7 +462,8 @@ impl<'p> Evaluator<'p> {
 
     /// Makes the plan of all steps, and takes what was noted for it.
     fn finish_plan(&mut self, steps: Steps) -> Option<(Arc<Plan>, Graph)> {
-        let Steps { steps, reasons, late_stages, .. } = steps;
+        let Steps { mut steps, reasons, late_stages, .. } = steps;
+        steps.shrink_to_fit();
         if self.diagnostics.iter().any(|found| found.severity == Severity::Error) {
             return None;
         }

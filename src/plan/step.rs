@@ -113,6 +113,15 @@ impl Step {
         self.outs.iter().any(|out| out.kind == OutKind::Image)
     }
 
+    /// Gives back the room that its lists have for more: most plans have many steps with short lists.
+    pub(crate) fn shrink(&mut self) {
+        self.inputs.shrink_to_fit();
+        self.tools.shrink_to_fit();
+        self.commands.shrink_to_fit();
+        self.outs.shrink_to_fit();
+        self.require.shrink_to_fit();
+    }
+
     /// Returns the out with that name.
     pub fn out(&self, name: &str) -> Option<&Out> {
         self.outs.iter().find(|out| out.name == name)

@@ -54,6 +54,7 @@ pub(crate) use spec::{
     Keep, Limits, MAX_LOWERS, MAX_SERVICES, Mount, Network, OutKind, OutPath, Piece, Place, Root,
     Scratch, Service, Spec, Word,
 };
+pub(crate) use system::give_back_memory;
 
 pub use weak::WEAK_BREAKS;
 

@@ -22,7 +22,7 @@ use crate::event::{Event, Stream, Warning};
 use crate::plan::Plan;
 use crate::plan::graph::Graph;
 use crate::plan::step::StepId;
-use crate::sandbox::{Cells, Launcher, Sandbox, SandboxError, Weak};
+use crate::sandbox::{Cells, Launcher, Sandbox, SandboxError, Weak, give_back_memory};
 use crate::secret::{Source, Vault};
 use crate::snapshot::Cleaned;
 
@@ -32,6 +32,9 @@ use super::{Pipeline, Project, Selection, Slice, Workspace};
 
 /// The bytes that a store takes at most after a day's first run: 20 GiB.
 pub const DEFAULT_STORE_BYTES: u64 = 20 << 30;
+
+/// From so many steps on, what it took to make the plan is worth giving back before they run.
+const LARGE_PLAN: usize = 1_000;
 
 /// The name of the file with the project's key, in its state folder.
 const PROJECT_KEY: &str = "project-key";
@@ -186,6 +189,10 @@ pub fn run(
             return Ok(Ended::Mistaken(pipeline));
         }
     };
+    let is_large = plan.steps.len() > LARGE_PLAN;
+    if is_large && !workspace.is_plan_kept() {
+        give_back_memory();
+    }
     let mut emit = |event| early.pass_rest(event, emit);
     let mut result = crate::engine::run::run(&plan, &graph, &request, &machine, &mut emit);
     if early.exit(0) != 0 {
@@ -193,6 +200,9 @@ pub fn run(
         result.learned.clean = Cleaned::Nothing;
     }
     drop(result.steps);
+    if is_large {
+        give_back_memory();
+    }
     collect_garbage(&store);
     super::workspace::keep_from_git(&workspace.project.package().join(super::OUT_FOLDER));
     // A snapshot that cannot be written costs the next run some time, and nothing else.

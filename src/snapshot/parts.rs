@@ -3,14 +3,14 @@
 //! bytes and digests; does not know what the parts mean.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, IntoInnerError, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher};
 
 /// Grows when the layout changes.
 const VERSION: &str = "kiln snapshot 4";
@@ -70,15 +70,33 @@ impl<'a> New<'a> {
 
     /// Writes a part; `None` takes it over from the old file.
     pub(super) fn put<T: Serialize>(&mut self, part: usize, value: Option<&T>) -> io::Result<()> {
-        self.put_bytes(part, value.map(encode))
+        let old = self.old;
+        self.put_by(part, |writer| match value {
+            Some(value) => encode_into(value, writer),
+            None => writer.write_all(&old.get(part).unwrap_or_default()),
+        })
     }
 
-    /// As [`New::put`], for a part that is bytes.
-    pub(super) fn put_bytes(&mut self, part: usize, bytes: Option<Vec<u8>>) -> io::Result<()> {
+    /// As [`New::put`], for a part that `write` writes.
+    pub(super) fn put_by(
+        &mut self,
+        part: usize,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
         debug_assert_eq!(part, self.entries.len(), "the parts have an order");
-        let bytes = bytes.unwrap_or_else(|| self.old.get(part).unwrap_or_default());
-        self.entries.push(entry(&bytes));
-        self.file.write_all(&bytes)
+        let hashed = Hashed { file: self.file.as_file(), hasher: Hasher::new(), len: 0 };
+        let mut writer = BufWriter::with_capacity(1 << 16, hashed);
+        write(&mut writer)?;
+        let Hashed { hasher, len, .. } = writer.into_inner().map_err(IntoInnerError::into_error)?;
+        let mut entry = len.to_le_bytes().to_vec();
+        entry.extend_from_slice(hasher.finish().as_bytes());
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    /// Returns whether a part that was written is another than in the old file.
+    pub(super) fn has_changed(&self, part: usize) -> bool {
+        self.old.file.is_none() || self.entries[part][8..] != self.old.places[part].2
     }
 
     /// Lets the file take the place of the one at `path`.
@@ -87,6 +105,26 @@ impl<'a> New<'a> {
         // Where it replaced another, ext4 would write all of it to disk at once.
         let _ = std::fs::remove_file(path);
         self.file.persist(path)?;
+        Ok(())
+    }
+}
+
+/// A file whose new bytes are hashed.
+struct Hashed<'a> {
+    file: &'a File,
+    hasher: Hasher,
+    len: u64,
+}
+
+impl Write for Hashed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        self.len += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -120,11 +158,6 @@ impl Parts {
     /// Returns a part; `None` if any byte of it is not what was written.
     pub(super) fn get(&self, part: usize) -> Option<Vec<u8>> {
         self.at(&self.places[part])
-    }
-
-    /// Returns whether a part has these bytes, without a look at it.
-    pub(super) fn has(&self, part: usize, bytes: &[u8]) -> bool {
-        self.file.is_some() && self.places[part].2 == *Digest::of(bytes).as_bytes()
     }
 
     pub(super) fn decode<T: DeserializeOwned>(&self, part: usize) -> Option<T> {
@@ -173,6 +206,15 @@ impl Parts {
 
 fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_stdvec(value).expect("the parts are plain data")
+}
+
+/// Writes a value as [`Parts::decode`] reads it.
+pub(super) fn encode_into<T: Serialize + ?Sized>(
+    value: &T,
+    writer: &mut dyn Write,
+) -> io::Result<()> {
+    // The encoder does not tell what went wrong with its writer.
+    postcard::to_io(value, writer).map(drop).map_err(io::Error::other)
 }
 
 fn entry(part: &[u8]) -> Vec<u8> {

@@ -209,7 +209,7 @@ test sees {
     cat /etc/motd /etc/dir/* /root/home
     tool
     ls /etc /tmp /opt
-    ! ls /gone
+    ! ls /gone 2>&1
     id -u
     ! echo no >/etc/motd
   """

@@ -227,6 +227,7 @@ impl<'p> Evaluator<'p> {
         let file_sets = &mut self.file_sets;
         let mut intern = |set| crate::plan::artifact::FileSetId::new(file_sets.insert_full(set).0);
         step.inputs = inputs.finish(&mut intern, &id);
+        step.shrink();
         Ok((step, readiness, reasons))
     }
 
