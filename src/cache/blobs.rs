@@ -70,11 +70,18 @@ impl Unfinished {
     pub(super) fn path(&self) -> &Path {
         &self.0
     }
+
+    /// Notes that it was renamed away.
+    pub(super) fn end(mut self) {
+        self.0.clear();
+    }
 }
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        if !self.0.as_os_str().is_empty() {
+            let _ = fs::remove_file(&self.0);
+        }
     }
 }
 

@@ -50,6 +50,9 @@ pub(super) fn copy_hashed(mut from: impl Read, to: &File) -> Result<(Digest, u64
         } else {
             writer.write_all(chunk).map_err(CopyError::Write)?;
         }
+        if count < CHUNK_BYTES {
+            break;
+        }
     }
     if ends_in_hole {
         to.set_len(len).map_err(CopyError::Write)?;

@@ -40,8 +40,8 @@ impl Store {
     pub(crate) fn restore(&self, node: &Node, to: &Path) -> Result<(), CacheError> {
         let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = parent.unwrap_or(Path::new("."));
-        fs::create_dir_all(parent).map_err(failed("make", parent))?;
-        if locked(&self.swept).insert(parent.to_owned()) {
+        let is_new = make_directory(parent).map_err(failed("make", parent))?;
+        if locked(&self.swept).insert(parent.to_owned()) && !is_new {
             sweep(parent);
         }
         if let Node::File { blob, executable } = node
@@ -114,6 +114,14 @@ impl Store {
                 first_error(files.map(write).collect())
             }
         }
+    }
+}
+
+/// Makes a directory with those above it; returns whether it is a new one.
+fn make_directory(path: &Path) -> io::Result<bool> {
+    match fs::create_dir(path) {
+        Ok(()) => Ok(true),
+        Err(_) => fs::create_dir_all(path).map(|()| false),
     }
 }
 

@@ -101,7 +101,9 @@ impl Store {
         let (unfinished, mut file) = self.unfinished()?;
         file.write_all(&encode(record)).map_err(failed("write", unfinished.path()))?;
         let path = self.record_path(record.key);
-        self.rename_into(unfinished.path(), &path)
+        self.rename_into(unfinished.path(), &path)?;
+        unfinished.end();
+        Ok(())
     }
 
     /// Returns when all that was filed before the call survives a power cut. Threads that ask at
@@ -184,6 +186,9 @@ impl Store {
     }
 }
 
+/// Few records have more bytes.
+const USUAL_BYTES: usize = 2048;
+
 /// Returns whether the bytes are the record of `key`.
 pub(super) fn is_record(key: Digest, bytes: &[u8]) -> bool {
     decode(key, bytes).is_some()
@@ -191,7 +196,8 @@ pub(super) fn is_record(key: Digest, bytes: &[u8]) -> bool {
 
 /// Returns the bytes of a record's file.
 pub(super) fn read_record(file: File) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    // Room for most, and for one byte more, so that the end is seen with the last of them.
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
     file.take(MAX_RECORD_BYTES).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::case::Case;
+
 /// How many steps run beside each other.
 const JOBS: usize = 2;
 
@@ -41,14 +43,14 @@ impl Tool {
     }
 
     /// Builds what is in the folder; returns the time and the most memory it held, in KiB.
-    pub(crate) fn build(self, folder: &Path, scripts: &[String]) -> (Duration, u64) {
+    pub(crate) fn build(self, folder: &Path, case: &Case) -> (Duration, u64) {
         match self {
-            Self::Exec => (time(|| exec(folder, scripts)), 0),
+            Self::Exec => (time(|| exec(folder, &case.scripts)), 0),
             Self::Ninja => run(Command::new("ninja").arg("--quiet").arg("-j").arg(jobs()), folder),
             Self::N2 => run(Command::new("n2").arg("-j").arg(jobs()), folder),
             Self::Kiln => {
                 let mut kiln = Command::new(env!("CARGO_BIN_EXE_kiln"));
-                kiln.args(["run", "--ui", "quiet", "-j"]).arg(jobs());
+                kiln.args(["run", "--ui", "quiet", "-j"]).arg(jobs()).args(case.stages);
                 run(kiln.env("KILN_CACHE", store(folder)), folder)
             }
         }
