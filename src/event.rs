@@ -5,6 +5,7 @@
 //! `docs/events.schema.json`.
 
 mod base64;
+mod reason;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,8 @@ use crate::digest::Digest;
 use crate::plan::artifact::is_false;
 use crate::plan::step::{Place, SkippedStep, StepKind};
 use crate::source::{Sources, Span};
+
+pub use reason::{Change, Reason, What};
 
 /// The version of the stream: `v` of each event.
 pub const VERSION: u32 = 1;
@@ -163,6 +166,9 @@ pub struct StepStarted {
     /// Why it runs instead of being served from the cache.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub why: Vec<Reason>,
+    /// The steps that it waited for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<String>,
 }
 
 /// The fields of `step.output`.
@@ -365,62 +371,6 @@ pub enum Cause {
     Machine,
     /// The run was interrupted.
     Interrupted,
-}
-
-/// One reason for which a step ran.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Reason {
-    /// What kind of thing differs from the last run.
-    pub what: What,
-    /// Which one: a path, a variable, a tool, an out (`stage.out`).
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub name: String,
-    /// How it differs.
-    pub change: Change,
-}
-
-/// What kind of thing a [`Reason`] is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum What {
-    /// A file of the project.
-    Input,
-    /// What another step made.
-    Upstream,
-    /// A variable of the environment.
-    Env,
-    /// What the step runs.
-    Command,
-    /// The paths of the outs.
-    Outs,
-    /// A tool.
-    Tool,
-    /// A service beside the step.
-    Service,
-    /// A part of the machine's system directories.
-    Host,
-    /// The network, the platform, the sandbox or Kiln itself.
-    Setting,
-    /// The step's earlier result, all else being equal.
-    Result,
-}
-
-/// How a thing differs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Change {
-    /// It was not there before.
-    Added,
-    /// It was there before.
-    Removed,
-    /// It is another now.
-    Changed,
-    /// There is no earlier one to compare with; of results: none is in the store.
-    Unknown,
-    /// It failed; of results.
-    Failed,
-    /// It was asked to run again; of results.
-    Forced,
 }
 
 /// The fields of `run.stopping`.
@@ -691,6 +641,7 @@ mod tests {
                 kind: StepKind::Test,
                 attempt: 1,
                 why: vec![],
+                needs: vec![step()],
             }),
             Event::StepOutput(StepOutput::new("lib", Stream::Stderr, b"\xffx\n")),
             Event::StepRetried(StepRetried { step: step(), attempt: 1, failure: failure() }),

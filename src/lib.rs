@@ -44,5 +44,6 @@ pub mod session;
 mod snapshot;
 pub mod source;
 mod syntax;
+pub mod timeline;
 
 pub use sandbox::launch_if_asked;

@@ -43,6 +43,8 @@ pub use crate::facts::{Fact, Facts, Finding};
 pub use crate::engine::forecast::Forecast;
 pub use crate::engine::key::Level;
 pub use crate::sandbox::WEAK_BREAKS;
+pub use crate::snapshot::watch::{FolderStates, FolderWatch, Waited};
+
 pub use crate::secret::{Source, variable as secret_variable};
 
 pub use crate::lang::catalog::{Catalog, CatalogParam, CatalogStage};

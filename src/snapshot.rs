@@ -10,6 +10,7 @@ mod delta;
 pub(crate) mod memory;
 mod parts;
 pub(crate) mod stat;
+pub(crate) mod watch;
 pub(crate) mod watched;
 
 use std::collections::{BTreeMap, HashSet};
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::facts::{Fact, Facts, Finding};
-use crate::files::Files;
+use crate::files::{self, Files};
 use crate::plan::Plan;
 use crate::plan::artifact::FileSet;
 use crate::plan::step::{LateStage, Place, Service, SkippedStep, Step, StepKind};
@@ -270,6 +271,13 @@ impl Snapshot {
     /// Returns what is known of the project's files.
     pub(crate) fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    /// Returns the folders in which earlier runs read files, or looked for some.
+    pub(crate) fn folders(&self) -> impl Iterator<Item = Box<str>> {
+        let notes = self.state.made_from.iter().map(|made_from| &made_from.notes);
+        let listed = notes.flat_map(|notes| notes.folders().map(Into::into));
+        self.memory.paths().map(|path| files::parent(path).into()).chain(listed)
     }
 
     /// Returns whether a plan made now, with these settings, would be the one in the snapshot.

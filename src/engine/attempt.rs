@@ -298,6 +298,10 @@ pub(super) fn execute(
                 kind: step.kind,
                 attempt,
                 why: why.clone(),
+                needs: revival::producers(step)
+                    .into_iter()
+                    .map(|id| shop.plan.step(id).name.clone())
+                    .collect(),
             }),
         );
         let tried = try_once(shop, step, ready, laid, secrets.as_ref(), scratch, say)

@@ -3,7 +3,8 @@
 //!
 //! `runs/ID.jsonl` in the project's state folder holds a run, one event a line, as `--ui jsonl`
 //! prints it. An id is the time at which the run began and a number that makes it unique. The last
-//! line of a run that was killed may be torn: it is skipped.
+//! line of a run that was killed may be torn: it is skipped. `runs/ID.made-of` has what went into the keys
+//! of the steps that the run looked at.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -20,6 +21,9 @@ const MAX_BYTES: u64 = 256 << 20;
 
 /// How the names of journals end.
 const SUFFIX: &str = ".jsonl";
+
+/// How the names of files end that say what went into keys.
+const BOOK_SUFFIX: &str = "made-of";
 
 /// The journal of a run under way.
 pub(crate) struct Journal {
@@ -96,6 +100,7 @@ impl Journal {
         fs::create_dir_all(runs)?;
         let mut kept = list(runs);
         for old in kept.split_off(spared(runs, &kept, MAX_BYTES)) {
+            let _ = fs::remove_file(path(runs, &old).with_extension(BOOK_SUFFIX));
             match fs::remove_file(path(runs, &old)) {
                 // A run that began at the same moment was quicker.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -136,8 +141,29 @@ pub(crate) fn read(runs: &Path, run: &str) -> io::Result<impl Iterator<Item = En
     if run.contains('/') {
         return Err(io::ErrorKind::NotFound.into());
     }
-    let lines = BufReader::new(File::open(path(runs, run))?).lines();
+    read_file(&path(runs, run))
+}
+
+/// Returns the events of a journal that may be another machine's, in order.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn read_file(path: &Path) -> io::Result<impl Iterator<Item = Envelope> + use<>> {
+    let lines = BufReader::new(File::open(path)?).lines();
     Ok(lines.map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok()))
+}
+
+/// Keeps what went into the keys of a run, beside its journal.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn write_book(runs: &Path, run: &str, book: &[u8]) -> io::Result<()> {
+    fs::write(path(runs, run).with_extension(BOOK_SUFFIX), book)
+}
+
+/// Returns what [`write_book`] kept beside the journal `file`, if it is still there.
+pub(crate) fn read_book(file: &Path) -> Option<Vec<u8>> {
+    fs::read(file.with_extension(BOOK_SUFFIX)).ok()
 }
 
 /// Returns how many of the runs stay when one more begins, the latest first: so many as are kept, as
@@ -151,7 +177,8 @@ fn spared(runs: &Path, ids: &[String], most: u64) -> usize {
     ids.iter().take(MAX_RUNS - 1).take_while(fits).count()
 }
 
-fn path(runs: &Path, run: &str) -> PathBuf {
+/// Returns the file of a run's journal.
+pub(crate) fn path(runs: &Path, run: &str) -> PathBuf {
     runs.join(format!("{run}{SUFFIX}"))
 }
 

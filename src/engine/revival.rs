@@ -88,8 +88,8 @@ fn find(shop: &Shop, id: StepId) -> bool {
     is_there
 }
 
-/// Returns the steps that make what `step` needs, its services among them.
-fn producers(step: &Step) -> Vec<StepId> {
+/// Returns the steps that `step` and its services wait for.
+pub(super) fn producers(step: &Step) -> Vec<StepId> {
     let mut producers: Vec<_> = step.needs().collect();
     producers.sort_unstable();
     producers.dedup();

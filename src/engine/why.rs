@@ -24,6 +24,18 @@ pub(crate) fn reasons(
     if before.key == now.key {
         return result(if has_failed { Change::Failed } else { Change::Unknown });
     }
+    let reasons = differences((before, &|set| book.set(set)), (now, &|set| sets.get(set).cloned()));
+    if reasons.is_empty() { result(Change::Unknown) } else { reasons }
+}
+
+/// What went into a key, and where the files of its sets are found.
+pub(crate) type Known<'a> = (&'a Ingredients, &'a dyn Fn(&Digest) -> Option<SetFiles>);
+
+/// Returns what differs between two keys.
+pub(crate) fn differences(
+    (before, files_before): Known<'_>,
+    (now, files_now): Known<'_>,
+) -> Vec<Reason> {
     let mut reasons = Vec::new();
     let table = |of: &Ingredients| -> BTreeMap<_, _> {
         of.items().into_iter().map(|(what, name, digest)| ((what, name), digest)).collect()
@@ -35,12 +47,12 @@ pub(crate) fn reasons(
         let own = list.iter().filter(|digest| !other.contains(digest));
         own.filter_map(files).flatten().collect::<BTreeMap<_, _>>()
     };
-    let old = only(&before.sets, &now.sets, &|digest| book.set(digest));
-    let new = only(&now.sets, &before.sets, &|digest| sets.get(digest).cloned());
+    let old = only(&before.sets, &now.sets, files_before);
+    let new = only(&now.sets, &before.sets, files_now);
     compare(&old, &new, |name, change| {
         reasons.push(Reason { what: What::Input, name: name.to_string(), change });
     });
-    if reasons.is_empty() { result(Change::Unknown) } else { reasons }
+    reasons
 }
 
 fn compare<K: Ord>(

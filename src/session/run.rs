@@ -94,6 +94,11 @@ impl Interrupt {
     pub fn interrupt(&self, signal: i32) {
         self.0.interrupt(signal);
     }
+
+    /// Returns what Kiln exits with for it; `None` before it was used.
+    pub fn exit(&self) -> Option<u8> {
+        self.0.exit()
+    }
 }
 
 /// Why a run could not begin. A retry is sensible once the cause is gone.
@@ -205,6 +210,7 @@ pub fn run(
     }
     collect_garbage(&store);
     super::workspace::keep_from_git(&workspace.project.package().join(super::OUT_FOLDER));
+    workspace.keep_book(&options.run, &result.learned);
     // A snapshot that cannot be written costs the next run some time, and nothing else.
     let _ = workspace.save(&plan, notes, result.learned);
     Ok(Ended::Exit(early.exit(result.exit)))

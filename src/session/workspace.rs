@@ -1,6 +1,7 @@
 //! The workspace: a project with what its last run left. Knows when a plan need not be made again
 //! and when nothing is to be done; does not know how either is found out.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -10,14 +11,16 @@ use indexmap::IndexMap;
 
 use crate::digest::{Digest, Hasher};
 use crate::engine::journal::{self, Journal};
-use crate::event::{Envelope, Event};
+use crate::engine::why;
+use crate::event::{Envelope, Event, Reason};
 use crate::facts::Facts;
 use crate::files::{self, Disk};
 use crate::lang::late::LateData;
 use crate::plan::Plan;
 use crate::plan::graph::Graph;
+use crate::snapshot::watch::{FolderStates, FolderWatch};
 use crate::snapshot::watched::{Notes, Watched};
-use crate::snapshot::{Learned, MadeFrom, NewPlan, Snapshot};
+use crate::snapshot::{IngredientBook, Learned, MadeFrom, NewPlan, Snapshot};
 
 use super::{Depth, LoadError, OUT_FOLDER, Pipeline, Project, load_from, on_large_stack};
 
@@ -80,6 +83,29 @@ impl Workspace {
         }
     }
 
+    /// Begins to watch the folders that the last run read from or looked for files in.
+    ///
+    /// # Errors
+    /// When the system has no room for another watch: `/proc/sys/fs/inotify` has the limits.
+    pub fn watch_folders(&self) -> io::Result<FolderWatch> {
+        FolderWatch::new(&self.project.root, self.folders())
+    }
+
+    /// Looks into the same folders as [`Workspace::watch_folders`].
+    pub fn folder_states(&self) -> FolderStates {
+        FolderStates::now(&self.project.root, self.folders())
+    }
+
+    /// Returns the folders that the last run read from or looked for files in, relative to the project's
+    /// root.
+    fn folders(&self) -> BTreeSet<Box<str>> {
+        let own = files::parent(&self.project.file).into();
+        let is_hidden =
+            |path: &str| path.split('/').any(|name| matches!(name, ".git" | STATE_FOLDER));
+        let folders = self.snapshot.folders().filter(|folder| !is_hidden(folder));
+        folders.chain([own]).collect()
+    }
+
     /// Begins the record of a new run.
     pub fn record(&self) -> Record {
         Record(Journal::begin(&self.runs()))
@@ -97,6 +123,53 @@ impl Workspace {
     /// If there is no such run, or it cannot be read.
     pub fn past_run(&self, run: &str) -> io::Result<impl Iterator<Item = Envelope> + use<>> {
         journal::read(&self.runs(), run)
+    }
+
+    /// Returns the events of a journal that may be of another machine.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn foreign_run(file: &Path) -> io::Result<impl Iterator<Item = Envelope> + use<>> {
+        journal::read_file(file)
+    }
+
+    /// Returns what differs between two keys of a step, if it is still known what went into both. What
+    /// is known is kept with the runs of this project, and beside the journals `foreign`.
+    pub fn differences(
+        &self,
+        step: &str,
+        (before, now): (Digest, Digest),
+        foreign: &[PathBuf],
+    ) -> Option<Vec<Reason>> {
+        let runs = self.runs();
+        let own = self.past_runs().into_iter().map(|run| journal::path(&runs, &run));
+        let kept = foreign.iter().cloned().chain(own);
+        let mut books = kept
+            .filter_map(|file| IngredientBook::of_bytes(&journal::read_book(&file)?))
+            .chain(std::iter::once_with(|| self.snapshot.ingredients()));
+        let is_known = |book: &IngredientBook, key| {
+            book.steps.get(step).is_some_and(|known| known.key == Some(key))
+        };
+        let (mut old, mut new) = (None, None);
+        while let Some(book) = books.next().filter(|_| old.is_none() || new.is_none()) {
+            let book = Arc::new(book);
+            if old.is_none() && is_known(&book, before) {
+                old = Some(Arc::clone(&book));
+            }
+            if new.is_none() && is_known(&book, now) {
+                new = Some(book);
+            }
+        }
+        let (old, new) = (old?, new?);
+        let (files_before, files_now) = (|set: &Digest| old.set(set), |set: &Digest| new.set(set));
+        let known = (old.steps.get(step)?, new.steps.get(step)?);
+        Some(why::differences((known.0, &files_before), (known.1, &files_now)))
+    }
+
+    /// Keeps what went into the keys of a run's steps.
+    pub(super) fn keep_book(&self, run: &str, learned: &Learned) {
+        // Without it less can be said later, and nothing else.
+        let _ = journal::write_book(&self.runs(), run, &learned.ingredients.to_bytes());
     }
 
     fn runs(&self) -> PathBuf {

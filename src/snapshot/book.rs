@@ -57,7 +57,21 @@ impl Ingredients {
     }
 }
 
+/// The first line of a book that is kept for itself.
+const VERSION: &[u8] = b"kiln made-of 1\n";
+
 impl IngredientBook {
+    /// Returns the book as the bytes of a file.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let book = postcard::to_stdvec(self).expect("it is plain data");
+        [VERSION, &book].concat()
+    }
+
+    /// Returns the book of a file; `None` if it is none of this version, or torn.
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        postcard::from_bytes(bytes.strip_prefix(VERSION)?).ok()
+    }
+
     /// Returns the files of a set.
     pub(crate) fn set(&self, digest: &Digest) -> Option<SetFiles> {
         postcard::from_bytes(&self.sets.get(digest)?.0).ok()

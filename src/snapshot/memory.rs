@@ -203,6 +203,11 @@ impl Memory {
         self.is_unsteady.load(Ordering::Relaxed)
     }
 
+    /// Returns the paths of the files that earlier runs looked at.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.old.iter().map(|(path, _)| &**path)
+    }
+
     /// Returns the clock that tells what is too young to be believed.
     pub(super) fn clock(&self) -> Clock {
         let read = || self.clock_folder.as_deref().and_then(|folder| Clock::read(folder).ok());

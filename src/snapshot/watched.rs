@@ -138,6 +138,11 @@ impl Notes {
         moved
     }
 
+    /// Returns the folders that were listed.
+    pub(super) fn folders(&self) -> impl Iterator<Item = &str> {
+        self.folders.keys().map(|path| &**path)
+    }
+
     /// Takes note of folders as they are now.
     pub(super) fn note(&mut self, folders: Folders) {
         self.folders.extend(folders);

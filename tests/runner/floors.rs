@@ -11,7 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["diagnostic", "files", "process"],
     &["syntax", "plan", "facts"],
     &["lang", "event"],
-    &["ide", "cache", "snapshot", "secret", "sandbox", "junit"],
+    &["ide", "cache", "snapshot", "secret", "sandbox", "junit", "timeline"],
     &["image"],
     &["engine"],
     &["session"],

@@ -1,7 +1,9 @@
 //! `kiln run`: what it says, in which form, and how it ends.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 
 use crate::kiln::{Kiln, Project};
 
@@ -305,4 +307,101 @@ fn wrong_stages_are_a_wrong_use() {
         .exits(2)
         .tells("kiln run greeting is_friendly");
     project.kiln("run -j 0").exits(2);
+}
+
+/// A `kiln run --watch` under way, whose lines are read one by one.
+struct Watching {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Watching {
+    fn begin(project: &Project) -> Self {
+        let call = Kiln::new(project.path()).arguments(["run", "--watch", "--ui", "plain"]);
+        let mut child = call.command().stderr(Stdio::piped()).spawn().unwrap();
+        let all = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let (say, lines) = mpsc::channel();
+        std::thread::spawn(move || all.for_each(|line| drop(say.send(line))));
+        Self { child, lines }
+    }
+
+    /// Reads on until a line has all of these parts; it may take half a minute.
+    #[track_caller]
+    fn tells(&mut self, parts: &[&str]) {
+        let mut read = Vec::new();
+        while let Ok(line) = self.lines.recv_timeout(Duration::from_secs(30)) {
+            let has_all = parts.iter().all(|part| line.contains(part));
+            read.push(line);
+            if has_all {
+                return;
+            }
+        }
+        panic!("{parts:?} was not told:\n{}", read.join("\n"));
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_watch_runs_what_an_edit_reaches_until_it_is_interrupted() {
+    let project = Project::of(
+        r#"
+build upper for (name in files("src/*.txt")) {
+  run sh "! grep bad {{name}} && tr a-z A-Z <{{name}} >{{out.text}}"
+  out text: file
+}
+"#,
+    );
+    project.write("src/a.txt", "a\n");
+    project.write("src/b.txt", "b\n");
+    project.kiln("run").exits(0);
+    let mut watch = Watching::begin(&project);
+    watch.tells(&["2 cached"]);
+    watch.tells(&["watching ", " folders for changes; Ctrl-C ends"]);
+    project.write("src/a.txt", "bad\n");
+    watch.tells(&["changed: `src/a.txt`"]);
+    watch.tells(&["1 failed"]);
+    watch.tells(&["watching"]);
+    project.write("src/a.txt", "c\n");
+    watch.tells(&["1 ran", "1 cached"]);
+    watch.tells(&["watching"]);
+    project.write("src/c.txt", "d\n");
+    watch.tells(&["changed: `src/c.txt`"]);
+    watch.tells(&["1 ran", "2 cached"]);
+    watch.tells(&["watching"]);
+    project.write("pipeline.pipe", "build upper {\n");
+    watch.tells(&["changed: `pipeline.pipe`"]);
+    watch.tells(&["error"]);
+    watch.tells(&["watching"]);
+    project.write("pipeline.pipe", "test one {\n  run sh \"sleep 0.5\"\n}\n");
+    watch.tells(&["changed: `pipeline.pipe`"]);
+    // What is edited during a run is taken up after it.
+    watch.tells(&["1 ran"]);
+    watch.tells(&["watching"]);
+    let id = watch.child.id().to_string();
+    let kill = std::process::Command::new("kill").args(["-s", "INT", &id]).status();
+    assert!(kill.unwrap().success());
+    assert_eq!(watch.child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn an_edit_during_a_run_is_taken_up_after_it() {
+    let project = Project::of("test slow {\n  in files(\"a\")\n  run sh \"sleep 0.6; cat a\"\n}\n");
+    project.write("a", "one\n");
+    let mut watch = Watching::begin(&project);
+    watch.tells(&["watching"]);
+    project.write("a", "two\n");
+    watch.tells(&["changed: `a`"]);
+    // By now the run has begun, and looked at the file.
+    std::thread::park_timeout(Duration::from_millis(400));
+    project.write("a", "three\n");
+    watch.tells(&["1 ran"]);
+    watch.tells(&["changed: `a`"]);
+    watch.tells(&["1 ran"]);
+    watch.tells(&["watching"]);
 }

@@ -51,6 +51,12 @@ pub(crate) enum Command {
     Log(LogArgs),
     /// Show what made a step run again.
     Why(WhyArgs),
+    /// List past runs; of one, show what it waited for and what would make it shorter.
+    History(HistoryArgs),
+    /// Show in what two runs differ, step by step.
+    Diff(DiffArgs),
+    /// Write a run as a trace, for chrome://tracing or https://ui.perfetto.dev.
+    Trace(TraceArgs),
     /// Hold the pipeline against its specs; nothing runs.
     Spec(SpecArgs),
     /// Write `.pipe` files in the one style.
@@ -95,6 +101,9 @@ pub(crate) struct RunArgs {
     /// Run a stage again even if its result is known.
     #[arg(long, value_name = "STAGE")]
     pub(crate) rerun: Vec<String>,
+    /// Run again whenever a file that the pipeline reads has changed, until Ctrl-C.
+    #[arg(long, conflicts_with = "slice")]
+    pub(crate) watch: bool,
     /// Run the Nth of M parts, each on a machine of its own: 1/3, 2/3 and 3/3 have all between them.
     #[arg(long, value_name = "N/M", value_parser = slice)]
     pub(crate) slice: Option<Slice>,
@@ -148,6 +157,39 @@ pub(crate) struct WhyArgs {
     /// The step, as runs name it.
     #[arg(value_name = "STEP")]
     pub(crate) step: String,
+    /// Compare with this run instead of the one before: `last-N`, how an id begins, or a journal's file.
+    #[arg(long, value_name = "RUN")]
+    pub(crate) against: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct HistoryArgs {
+    #[command(flatten)]
+    pub(crate) pipeline: FileArgs,
+    /// The run: `last`, `last-N`, how an id begins, or a journal's file [default: list all].
+    #[arg(value_name = "RUN")]
+    pub(crate) run: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DiffArgs {
+    #[command(flatten)]
+    pub(crate) pipeline: FileArgs,
+    /// The one run: `last`, `last-N`, how an id begins, or a journal's file.
+    #[arg(value_name = "RUN")]
+    pub(crate) before: String,
+    /// The other run.
+    #[arg(value_name = "RUN", default_value = "last")]
+    pub(crate) now: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TraceArgs {
+    #[command(flatten)]
+    pub(crate) pipeline: FileArgs,
+    /// The run: `last`, `last-N`, how an id begins, or a journal's file.
+    #[arg(value_name = "RUN", default_value = "last")]
+    pub(crate) run: String,
 }
 
 #[derive(Args, Debug)]

@@ -3,16 +3,19 @@
 
 mod cache;
 mod check;
+mod diff;
 mod doctor;
 mod explain;
 mod fmt;
 mod graph;
+mod history;
 mod list;
 mod log;
 mod past;
 mod plan;
 mod run;
 mod spec;
+mod trace;
 mod why;
 
 use std::collections::BTreeMap;
@@ -45,6 +48,9 @@ pub(crate) fn run(arguments: Cli) -> Exit {
         Command::Fmt(arguments) => fmt::run(&arguments, form),
         Command::Log(arguments) => log::run(&arguments, form),
         Command::Why(arguments) => why::run(&arguments, form),
+        Command::History(arguments) => history::run(&arguments, form),
+        Command::Diff(arguments) => diff::run(&arguments, form),
+        Command::Trace(arguments) => trace::run(&arguments),
         Command::Cache(arguments) => cache::run(&arguments, form),
         Command::Doctor(arguments) => doctor::run(&arguments, form),
         Command::Explain(arguments) => explain::run(&arguments),

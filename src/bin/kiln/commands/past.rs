@@ -2,15 +2,17 @@
 //! know what is asked of them.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use kiln::event::{Event, Outcome, StepFinished};
 use kiln::session::{Facts, Workspace};
+use kiln::timeline::Timeline;
 
 use crate::cli::FileArgs;
 use crate::exit::Exit;
 use crate::ui;
-use crate::ui::amount::shell_word;
+use crate::ui::amount::{count, shell_word};
 
 /// A past run, as far as it got.
 pub(crate) struct Past {
@@ -33,6 +35,78 @@ pub(crate) struct PastStep {
     /// Whether there was a later run, which did not get to the step.
     pub(crate) is_outdated: bool,
     pub(crate) step: StepFinished,
+}
+
+/// A run that was named on the command line.
+pub(crate) struct Named {
+    /// What became of it.
+    pub(crate) timeline: Timeline,
+    /// Its journal, if it is none of this project.
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// Returns the run that `text` means: `last`, `last-N`, how the id of only one begins, or the path of a
+/// journal, which may be of another machine.
+pub(crate) fn named(workspace: &Workspace, text: &str) -> Result<Named, Exit> {
+    let path = Path::new(text);
+    if text.ends_with(".jsonl") {
+        let events = Workspace::foreign_run(path).map_err(|error| {
+            ui::complain(&format!("the journal `{text}` cannot be read: {error}"), None);
+            Exit::Usage
+        })?;
+        let timeline = Timeline::new(events);
+        if timeline.run.is_empty() {
+            let help = "a journal is what `kiln run --ui jsonl` writes, and `.kiln/runs` holds";
+            ui::complain(&format!("`{text}` is no journal of a run"), Some(help));
+            return Err(Exit::Usage);
+        }
+        return Ok(Named { timeline, file: Some(path.to_owned()) });
+    }
+    let run = id(workspace, text)?;
+    Ok(Named { timeline: timeline(workspace, &run)?, file: None })
+}
+
+/// Returns what became of a run of this project.
+pub(crate) fn timeline(workspace: &Workspace, run: &str) -> Result<Timeline, Exit> {
+    let events = workspace.past_run(run).map_err(|error| unreadable(run, &error))?;
+    let timeline = Timeline::new(events);
+    // A run that never got as far as a plan does not say its id.
+    Ok(Timeline { run: run.to_owned(), ..timeline })
+}
+
+fn id(workspace: &Workspace, text: &str) -> Result<String, Exit> {
+    let runs = workspace.past_runs();
+    if runs.is_empty() {
+        ui::complain("no run of this pipeline is known", Some("begin with: kiln run"));
+        return Err(Exit::Usage);
+    }
+    let age = match text.strip_prefix("last") {
+        Some("") => Some(0),
+        Some(rest) => rest.strip_prefix('-').and_then(|number| number.parse::<usize>().ok()),
+        None => None,
+    };
+    if let Some(age) = age {
+        return runs.get(age).cloned().ok_or_else(|| {
+            let message = format!("`{text}`: only {} known", count(runs.len(), "run"));
+            ui::complain(&message, Some("kiln history  lists them"));
+            Exit::Usage
+        });
+    }
+    let mut meant = runs.iter().filter(|run| run.starts_with(text));
+    match (meant.next(), meant.next()) {
+        (Some(run), None) => return Ok(run.clone()),
+        (Some(run), Some(_)) if run == text => return Ok(run.clone()),
+        (Some(_), Some(_)) => {
+            let message = format!("the ids of several runs begin with `{text}`");
+            ui::complain(&message, Some("kiln history  lists them"));
+        }
+        (None, _) => {
+            let message = format!("no run `{text}` is known");
+            let help = "kiln history  lists them; `last` and `last-1` are the latest two";
+            ui::complain(&message, Some(help));
+        }
+    }
+    Err(Exit::Usage)
 }
 
 /// Opens the workspace that the arguments mean.

@@ -1,5 +1,7 @@
 //! `kiln run`: runs stages and all they need, and shows how it goes.
 
+mod watch;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,6 +24,14 @@ use crate::ui::scene::Scene;
 use crate::ui::screen::Screen;
 
 pub(crate) fn run(arguments: &RunArgs, form: Ui) -> Result<Exit, Exit> {
+    match arguments.watch {
+        true => watch::run(arguments, form),
+        false => once(arguments, form),
+    }
+}
+
+/// Runs what the arguments ask for.
+fn once(arguments: &RunArgs, form: Ui) -> Result<Exit, Exit> {
     let project = super::project(arguments.pipeline.file.as_deref())?;
     let params = super::params(&project, &arguments.pipeline)?;
     let mut workspace = Workspace::open(&project, &params, super::facts(&project.root));

@@ -15,6 +15,9 @@ use crate::ui::reason;
 pub(crate) fn run(arguments: &WhyArgs, form: Ui) -> Result<Exit, Exit> {
     let workspace = past::workspace(&arguments.pipeline)?;
     let name = past::step_name(&workspace, &arguments.step)?;
+    if let Some(run) = &arguments.against {
+        return against(&workspace, &name, run, form);
+    }
     let found = last(&workspace, &name)?;
     let ran = match found.step.outcome {
         Outcome::Cached => past::last_of(&workspace, &name, has_run)?,
@@ -32,6 +35,56 @@ pub(crate) fn run(arguments: &WhyArgs, form: Ui) -> Result<Exit, Exit> {
     if let Some(ran) = ran {
         ui::say(&format!("before that, in the run of {}:", past::moment(&ran.begin)));
         tell(&ran);
+    }
+    Ok(Exit::Done)
+}
+
+/// Tells what differs between the last run of a step and its run in `run`.
+fn against(workspace: &Workspace, name: &str, run: &str, form: Ui) -> Result<Exit, Exit> {
+    let other = past::named(workspace, run)?;
+    let ends = &other.timeline.ends;
+    let Some(before) = ends.iter().rev().find(|step| step.step == name) else {
+        let message = format!("the run `{}` has no step `{name}`", other.timeline.run);
+        let help = format!("kiln history {}  shows what it did", shell_word(run));
+        ui::complain(&message, Some(&help));
+        return Err(Exit::Usage);
+    };
+    let now = last(workspace, name)?;
+    let unknown = |step: &StepFinished, when: &str| {
+        let message = format!("`{name}` never began in the run of {}", past::moment(when));
+        let help = step.condition.as_deref().map(clean::message);
+        ui::complain(&message, help.as_deref());
+        Exit::Usage
+    };
+    let old = before.key.ok_or_else(|| unknown(before, &other.timeline.begin))?;
+    let new = now.step.key.ok_or_else(|| unknown(&now.step, &now.begin))?;
+    let foreign: Vec<_> = other.file.clone().into_iter().collect();
+    let why = match old == new {
+        true => Some(Vec::new()),
+        false => workspace.differences(name, (old, new), &foreign),
+    };
+    if form == Ui::Jsonl {
+        ui::json(&json!({ "v": 1, "step": name, "against": other.timeline.run, "why": why }));
+        return Ok(Exit::Done);
+    }
+    let (then, now) = (past::moment(&other.timeline.begin), past::moment(&now.begin));
+    match why {
+        Some(why) if why.is_empty() => {
+            ui::say(&format!("`{name}` is the same in the runs of {then} and {now}"));
+        }
+        Some(why) => {
+            ui::say(&format!("`{name}` differs between the runs of {then} and {now}, since"));
+            for reason in &why {
+                ui::say(&format!("  {}", clean::message(&reason::one(reason))));
+            }
+        }
+        None => {
+            let message = format!("what went into `{name}` is no longer known of both runs");
+            let help = "each run keeps it beside its journal, `.kiln/runs/ID.made-of`; of another \
+                        machine, copy both";
+            ui::complain(&message, Some(help));
+            return Err(Exit::Usage);
+        }
     }
     Ok(Exit::Done)
 }
