@@ -89,7 +89,7 @@ fn a_doctor_says_what_there_is() {
 /// A project of which a test fails if a file has something bad.
 fn strict() -> Project {
     let pipeline = PIPELINE.replace(">&2; test ! -e src/bad.c", "| grep bad");
-    Project::of(&pipeline.replace("cat {{[lib", "! cat {{[lib"))
+    Project::of(pipeline.replace("cat {{[lib", "! cat {{[lib"))
         .with("src/a.c", "a\n")
         .with("src/b.c", "b\n")
 }
