@@ -28,7 +28,7 @@ use crate::snapshot::Cleaned;
 
 use super::late::{self, Asked, Known, Lists};
 use super::workspace::STATE_FOLDER;
-use super::{Pipeline, Project, Selection, Slice, Workspace};
+use super::{Pipeline, Project, Record, Selection, Slice, Workspace};
 
 /// The bytes that a store takes at most after a day's first run: 20 GiB.
 pub const DEFAULT_STORE_BYTES: u64 = 20 << 30;
@@ -74,6 +74,33 @@ pub struct RunOptions {
     pub is_trusted: bool,
     /// Kiln's own environment: tools of the machine are found through its `PATH`.
     pub environment: BTreeMap<String, OsString>,
+}
+
+impl RunOptions {
+    /// Returns the options of a trusted run with the store in this folder: of nothing yet
+    /// ([`RunOptions::wanted`] says what), on all processors, with the outs in `out` beside the pipeline,
+    /// and without any environment, so without tools of the machine that are not in its system
+    /// directories.
+    pub fn new(store: PathBuf) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            run: Record::unkept().run().to_owned(),
+            stages: Vec::new(),
+            wanted: Selection::default(),
+            rerun: Vec::new(),
+            slice: None,
+            jobs: u32::try_from(processors).unwrap_or(u32::MAX),
+            keep_going: false,
+            out: Some(PathBuf::from(super::OUT_FOLDER)),
+            replays: false,
+            store,
+            level: Level::Namespaces,
+            secrets: BTreeMap::new(),
+            folder: PathBuf::from("."),
+            is_trusted: true,
+            environment: BTreeMap::new(),
+        }
+    }
 }
 
 /// Interrupts a run from another thread. The first time asks all steps to end and kills them after a

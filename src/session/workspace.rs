@@ -166,8 +166,11 @@ impl Workspace {
         Some(why::differences((known.0, &files_before), (known.1, &files_now)))
     }
 
-    /// Keeps what went into the keys of a run's steps.
+    /// Keeps what went into the keys of a run's steps, if its journal is kept.
     pub(super) fn keep_book(&self, run: &str, learned: &Learned) {
+        if !journal::path(&self.runs(), run).exists() {
+            return;
+        }
         // Without it less can be said later, and nothing else.
         let _ = journal::write_book(&self.runs(), run, &learned.ingredients.to_bytes());
     }

@@ -95,7 +95,7 @@ fn strict() -> Project {
 }
 
 #[test]
-fn a_history_lists_runs_and_says_what_each_waited_for() {
+fn a_history_lists_runs_and_tells_of_one() {
     let project = strict();
     project.kiln("history").exits(0).says("").tells("no run of this pipeline is known");
     project.kiln("history last").exits(2).tells("begin with: kiln run");
@@ -108,7 +108,7 @@ fn a_history_lists_runs_and_says_what_each_waited_for() {
     assert!(lines[0].contains("exit code 1") && lines[0].ends_with("  all"), "{list}");
     assert!(lines[1].contains("done") && lines[1].contains("4 ran"), "{list}");
     let one = project.kiln("history last-1").exits(0).stdout();
-    assert!(one.contains("2 at a time") && one.contains("what its end waited for:"), "{one}");
+    assert!(one.contains("2 at a time") && one.contains("the longest chain of steps"), "{one}");
     let id = lines[1].split(' ').next().unwrap();
     assert_eq!(project.kiln(&format!("history {id}")).exits(0).stdout(), one);
     project.kiln("history last-2").exits(2).tells("only 2 runs known");
@@ -148,7 +148,7 @@ test both {
     let told = project.kiln("history last").exits(0).stdout();
     let path: Vec<_> = told
         .lines()
-        .skip_while(|line| !line.starts_with("what its end"))
+        .skip_while(|line| !line.starts_with("the longest chain"))
         .skip(1)
         .take_while(|line| line.starts_with("  "))
         .map(|line| line.split_whitespace().next().unwrap())

@@ -51,7 +51,7 @@ pub(crate) enum Command {
     Log(LogArgs),
     /// Show what made a step run again.
     Why(WhyArgs),
-    /// List past runs; of one, show what it waited for and what would make it shorter.
+    /// List past runs; of one, show the critical path and what would make it shorter.
     History(HistoryArgs),
     /// Show in what two runs differ, step by step.
     Diff(DiffArgs),

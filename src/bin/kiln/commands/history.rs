@@ -1,4 +1,4 @@
-//! `kiln history`: which runs there were; of one, what its end waited for and what would make it shorter.
+//! `kiln history`: which runs there were; of one, its critical path and what would make it shorter.
 
 use std::time::Duration;
 
@@ -101,7 +101,11 @@ fn tell(timeline: &Timeline) {
     if path.is_empty() {
         return;
     }
-    ui::say("what its end waited for:");
+    let chain: Duration = path.iter().map(|place| timeline.steps[*place].time()).sum();
+    let chain = duration(millis(chain));
+    ui::say(&format!(
+        "the longest chain of steps, each of which waits for the one before, {chain}:"
+    ));
     let width = path.iter().map(|place| timeline.steps[*place].name.chars().count()).max();
     let mut before = Duration::ZERO;
     for place in &path {
