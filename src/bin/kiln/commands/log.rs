@@ -4,8 +4,9 @@ use std::path::Path;
 
 use kiln::event::{Event, Outcome, StepFinished};
 use kiln::session::{self, Workspace};
+use kiln::timeline::Timeline;
 
-use super::past::{self, Past, PastStep};
+use super::past::{self, PastStep};
 use crate::cli::{LogArgs, Ui};
 use crate::exit::Exit;
 use crate::ui;
@@ -66,9 +67,9 @@ fn replay(workspace: &Workspace, found: &PastStep) -> bool {
     has_any
 }
 
-fn list(past: &Past, form: Ui) {
+fn list(past: &Timeline, form: Ui) {
     if form == Ui::Jsonl {
-        past.steps.iter().for_each(ui::json);
+        past.ends.iter().for_each(ui::json);
         return;
     }
     let end = match past.exit {
@@ -76,7 +77,7 @@ fn list(past: &Past, form: Ui) {
         None => "not finished".to_owned(),
     };
     ui::tell(&format!("run {} of {}, {end}", past.run, past::moment(&past.begin)));
-    past.steps.iter().for_each(|step| ui::say(&line(step)));
+    past.ends.iter().for_each(|step| ui::say(&line(step)));
 }
 
 fn line(step: &StepFinished) -> String {

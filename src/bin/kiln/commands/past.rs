@@ -1,11 +1,10 @@
 //! The past runs of a pipeline: which step ended how, and when. Knows the journal's events; does not
 //! know what is asked of them.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
-use kiln::event::{Event, Outcome, StepFinished};
+use kiln::event::{Outcome, StepFinished};
 use kiln::session::{Facts, Workspace};
 use kiln::timeline::Timeline;
 
@@ -13,18 +12,6 @@ use crate::cli::FileArgs;
 use crate::exit::Exit;
 use crate::ui;
 use crate::ui::amount::{count, shell_word};
-
-/// A past run, as far as it got.
-pub(crate) struct Past {
-    /// Its id.
-    pub(crate) run: String,
-    /// When it began: RFC 3339.
-    pub(crate) begin: String,
-    /// What it exited with; `None` if it was killed.
-    pub(crate) exit: Option<u8>,
-    /// Its steps that came to an end, in that order.
-    pub(crate) steps: Vec<StepFinished>,
-}
 
 /// A step in the last run that had to do with it.
 pub(crate) struct PastStep {
@@ -68,7 +55,10 @@ pub(crate) fn named(workspace: &Workspace, text: &str) -> Result<Named, Exit> {
 
 /// Returns what became of a run of this project.
 pub(crate) fn timeline(workspace: &Workspace, run: &str) -> Result<Timeline, Exit> {
-    let events = workspace.past_run(run).map_err(|error| unreadable(run, &error))?;
+    let events = workspace.past_run(run).map_err(|error| {
+        ui::complain(&format!("the journal of the run `{run}` cannot be read: {error}"), None);
+        Exit::Machine
+    })?;
     let timeline = Timeline::new(events);
     // A run that never got as far as a plan does not say its id.
     Ok(Timeline { run: run.to_owned(), ..timeline })
@@ -119,10 +109,10 @@ pub(crate) fn workspace(arguments: &FileArgs) -> Result<Workspace, Exit> {
 }
 
 /// Returns the last run that got as far as a step.
-pub(crate) fn last(workspace: &Workspace) -> Result<Past, Exit> {
+pub(crate) fn last(workspace: &Workspace) -> Result<Timeline, Exit> {
     for run in workspace.past_runs() {
-        let past = read(workspace, &run).map_err(|error| unreadable(&run, &error))?;
-        if !past.steps.is_empty() {
+        let past = timeline(workspace, &run)?;
+        if !past.ends.is_empty() {
             return Ok(past);
         }
     }
@@ -138,9 +128,9 @@ pub(crate) fn last_of(
     is_meant: impl Fn(&StepFinished) -> bool,
 ) -> Result<Option<PastStep>, Exit> {
     for (age, run) in workspace.past_runs().into_iter().enumerate() {
-        let past = read(workspace, &run).map_err(|error| unreadable(&run, &error))?;
+        let past = timeline(workspace, &run)?;
         let meant = |step: &StepFinished| step.step == name && has_begun(step) && is_meant(step);
-        if let Some(step) = past.steps.into_iter().rev().find(meant) {
+        if let Some(step) = past.ends.into_iter().rev().find(meant) {
             return Ok(Some(PastStep { run, begin: past.begin, is_outdated: age > 0, step }));
         }
     }
@@ -151,12 +141,12 @@ pub(crate) fn last_of(
 pub(crate) fn step_name(workspace: &Workspace, name: &str) -> Result<String, Exit> {
     let mut rows = Vec::new();
     for run in workspace.past_runs() {
-        let past = read(workspace, &run).map_err(|error| unreadable(&run, &error))?;
-        if past.steps.iter().any(|step| step.step == name) {
+        let past = timeline(workspace, &run)?;
+        if past.ends.iter().any(|step| step.step == name) {
             return Ok(name.to_owned());
         }
         if rows.is_empty() {
-            let rows_of = past.steps.iter().filter(|step| step.stage == name);
+            let rows_of = past.ends.iter().filter(|step| step.stage == name);
             rows.extend(rows_of.map(|step| step.step.clone()));
         }
     }
@@ -183,32 +173,4 @@ pub(crate) fn moment(ts: &str) -> String {
 
 fn has_begun(step: &StepFinished) -> bool {
     !matches!(step.outcome, Outcome::Blocked | Outcome::Skipped)
-}
-
-fn read(workspace: &Workspace, run: &str) -> io::Result<Past> {
-    let (begin, steps) = (String::new(), Vec::new());
-    let mut past = Past { run: run.to_owned(), begin, exit: None, steps };
-    for envelope in workspace.past_run(run)? {
-        if past.begin.is_empty() {
-            past.begin = envelope.ts;
-        }
-        match envelope.event {
-            Event::StepFinished(step) => past.steps.push(*step),
-            Event::RunFinished(run) => past.exit = Some(run.exit),
-            Event::RunStarted(_)
-            | Event::RunGrown(_)
-            | Event::Diagnostic(_)
-            | Event::Warning(_)
-            | Event::StepStarted(_)
-            | Event::StepOutput(_)
-            | Event::StepRetried(_)
-            | Event::RunStopping(_) => {}
-        }
-    }
-    Ok(past)
-}
-
-fn unreadable(run: &str, error: &io::Error) -> Exit {
-    ui::complain(&format!("the journal of the run `{run}` cannot be read: {error}"), None);
-    Exit::Machine
 }

@@ -92,7 +92,7 @@ fn against(workspace: &Workspace, name: &str, run: &str, form: Ui) -> Result<Exi
 /// Returns how the step ended in the last run that knew it.
 fn last(workspace: &Workspace, name: &str) -> Result<PastStep, Exit> {
     let past = past::last(workspace)?;
-    if let Some(step) = past.steps.iter().rev().find(|step| step.step == name) {
+    if let Some(step) = past.ends.iter().rev().find(|step| step.step == name) {
         let (run, begin, step) = (past.run.clone(), past.begin.clone(), step.clone());
         return Ok(PastStep { run, begin, is_outdated: false, step });
     }
