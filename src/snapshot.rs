@@ -597,6 +597,29 @@ mod tests {
     }
 
     #[test]
+    fn of_runs_that_add_at_once_one_does() {
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..50 {
+            let file = saved(dir.path());
+            // Larger, so that several additions would have room.
+            let steps = (0..1000).map(|at| (format!("step {at}"), StepMemory::default()));
+            let learned = Learned { steps: steps.collect(), ..Learned::default() };
+            Snapshot::load(&file, dir.path()).save(learned, &Disk::new(dir.path())).unwrap();
+            let barrier = std::sync::Barrier::new(4);
+            let add = || {
+                let snapshot = Snapshot::load(&file, dir.path());
+                barrier.wait();
+                snapshot.parts.add(&file, &"x".repeat(100))
+            };
+            let added = std::thread::scope(|scope| {
+                let runs: Vec<_> = (0..4).map(|_| scope.spawn(add)).collect();
+                runs.into_iter().map(|run| run.join().unwrap()).filter(|is| *is).count()
+            });
+            assert_eq!(added, 1);
+        }
+    }
+
+    #[test]
     fn a_snapshot_that_another_run_replaced_is_not_added_to() {
         let dir = tempfile::tempdir().unwrap();
         let file = saved(dir.path());

@@ -1,8 +1,8 @@
 //! Deltas: what a run learned, as a change of what was known before it. Knows when a snapshot need not be
 //! written anew; does not know the file.
 //!
-//! Each is sound on its own, whatever other runs add at the same time: a record of a file says which
-//! stat data go with which bytes, and a step is clean together with the records of its files.
+//! Each is a change of just the file that was read: one that another run has added to since is written
+//! anew.
 
 use std::collections::BTreeMap;
 

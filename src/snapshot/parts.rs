@@ -191,13 +191,14 @@ impl Parts {
         }
         let add = || {
             let mut there = OpenOptions::new().append(true).open(path)?;
+            // Of two runs that read the same file one adds to it; the other finds it longer.
+            there.lock()?;
             let (now, then) = (there.metadata()?, file.metadata()?);
             if (now.dev(), now.ino(), now.len()) != (then.dev(), then.ino(), end) {
                 return Ok(false);
             }
             let mut whole = entry(&bytes);
             whole.extend_from_slice(&bytes);
-            // In one piece: if two add at once, each is whole.
             Ok::<_, io::Error>(there.write(&whole)? == whole.len())
         };
         add().unwrap_or(false)
