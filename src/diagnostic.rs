@@ -262,6 +262,8 @@ codes! {
     UNMET_SPEC = 0407;
     /// A root that a step cannot keep.
     BAD_ROOT = 0408;
+    /// A pool that is said to have two sizes.
+    POOL_SIZES = 0409;
     // Files.
     /// A glob that matches nothing.
     EMPTY_GLOB = 0501;

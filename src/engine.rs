@@ -17,6 +17,7 @@ pub(crate) mod line;
 pub(crate) mod log;
 pub(crate) mod outs;
 pub(crate) mod platform;
+pub(crate) mod pools;
 pub(crate) mod reach;
 pub(crate) mod ready;
 mod reports;

@@ -19,6 +19,8 @@ pub enum Bug {
     ForgetRecords,
     /// Runs at once do not wait for each other's steps.
     NoSingleFlight,
+    /// Places of locks and pools are for all who ask.
+    IgnorePools,
     /// A file is believed to be the same as long as its modification time is.
     IgnoreChangeTimes,
     /// The files of a tree that is laid out already are believed without a look at their bytes.

@@ -81,6 +81,8 @@ pub(crate) struct Store {
     keep_locks: lock::Locks,
     /// Apart from the steps' locks, because a step holds its own while it waits for a tree's.
     tree_locks: lock::Locks,
+    /// Tried for only, never waited for: a step holds its own lock meanwhile.
+    pool_locks: lock::Locks,
     durability: sync::GroupSync,
     warnings: Mutex<Vec<Warning>>,
     /// Held for a private store: removes it when dropped.
@@ -114,6 +116,7 @@ impl Store {
             step_locks: lock::Locks::new(&root.join("locks"), "step"),
             keep_locks: lock::Locks::new(&root.join("locks"), "keep"),
             tree_locks: lock::Locks::new(&root.join("locks"), "tree"),
+            pool_locks: lock::Locks::new(&root.join("locks"), "pool"),
             durability: sync::GroupSync::new(&root)?,
             root,
             verified: Mutex::default(),
@@ -193,6 +196,24 @@ impl Store {
             false => key,
         };
         self.step_locks.lock(key, stop)
+    }
+
+    /// Takes one of the `places` of the pool `name` if one is free among all who share the store.
+    ///
+    /// # Errors
+    /// [`CacheError::Io`].
+    pub(crate) fn try_take(
+        &self,
+        name: &str,
+        places: u32,
+    ) -> Result<Option<KeyLock<'_>>, CacheError> {
+        for place in 0..places {
+            let key = Digest::of(format!("pool {place} {name}").as_bytes());
+            if let Some(taken) = self.pool_locks.try_lock(key)? {
+                return Ok(Some(taken));
+            }
+        }
+        Ok(None)
     }
 
     /// Returns what was found damaged since the last call.

@@ -29,6 +29,7 @@ use super::locked;
 use super::log::{Log, replay};
 use super::outs::{self, Made};
 use super::platform;
+use super::pools;
 use super::ready::{Laid, Ready, Unlaid};
 use super::reports;
 use super::revival;
@@ -70,6 +71,8 @@ pub(crate) struct Shop<'a> {
     pub(crate) book: OnceLock<IngredientBook>,
     /// Whether steps did not pass the last time.
     pub(crate) has_failed: Vec<bool>,
+    /// Bytes of memory of the machine, for all steps together.
+    pub(crate) memory_bytes: u64,
 }
 
 /// How a step came out.
@@ -284,8 +287,13 @@ pub(super) fn execute(
     for short in secrets.iter().flat_map(|secrets| secrets.mask().short()) {
         send(say, Event::Warning(short_secret(step, short)));
     }
+    let _places = pools::take(shop.pantry.store(), step, shop.stop, say)?;
     let mut attempt = 1;
-    let mut scratch = Scratch::Memory;
+    let limit = step.limits.scratch_bytes;
+    let mut scratch = match limit.is_some_and(|limit| limit > shop.memory_bytes / 2) {
+        true => Scratch::Disk,
+        false => Scratch::Memory,
+    };
     loop {
         if shop.stop.is_stopped() {
             return Err(StepError::Interrupted);
@@ -306,7 +314,7 @@ pub(super) fn execute(
         );
         let tried = try_once(shop, step, ready, laid, secrets.as_ref(), scratch, say)
             .map_err(|error| error.of_step(step))?;
-        if tried.outcome.scratch_full && scratch == Scratch::Memory {
+        if tried.outcome.scratch_full && scratch == Scratch::Memory && limit.is_none() {
             scratch = Scratch::Disk;
             continue;
         }
@@ -364,7 +372,7 @@ fn try_once<'a>(
     if let Some(keeping) = &keeping {
         keeping.add_to(&mut spec, step);
     }
-    let mut hearing = Hearing::new(step, secrets.map(Secrets::mask), say);
+    let mut hearing = Hearing::new(step, spec.limits.log, secrets.map(Secrets::mask), say);
     let outcome = shop
         .sandbox
         .run(&spec, shop.stop.cancel(), &mut |stream, bytes| hearing.hear(stream, bytes))?;

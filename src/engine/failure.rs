@@ -10,6 +10,13 @@ use crate::sandbox::{self, Exit, ServiceEnd};
 
 use super::reach;
 
+/// How shells and libraries say that there can be no more processes.
+const NO_PROCESSES: [&str; 3] =
+    ["Cannot fork", "Resource temporarily unavailable", "can't start new thread"];
+
+/// The signal of a file that grew beyond what it may.
+const SIGXFSZ: i32 = 25;
+
 /// The most characters of a command that a message shows.
 const MAX_COMMAND_CHARS: usize = 200;
 
@@ -31,6 +38,7 @@ pub(crate) fn of_exit(
     let at = if step.commands.len() == 1 { Some(0) } else { current };
     let command = at.and_then(|at| step.commands.get(at));
     let cause = match exit {
+        Exit::Code(_) | Exit::Signal(_) if hit(step, exit, outcome, said).is_some() => Cause::Limit,
         Exit::Code(_) | Exit::Signal(_) => Cause::Command,
         Exit::TimedOut => Cause::Timeout,
         Exit::OutOfMemory => Cause::Limit,
@@ -40,18 +48,61 @@ pub(crate) fn of_exit(
     let mut failure = Failure {
         command: command.map(shown),
         place: command.map(place),
-        ..Failure::new(cause, message(step, exit))
+        ..Failure::new(cause, message(step, exit, hit(step, exit, outcome, said)))
     };
     match exit {
         Exit::Code(code) => failure.exit = Some(code),
         Exit::Signal(signal) => failure.signal = Some(signal),
         Exit::TimedOut | Exit::OutOfMemory | Exit::Cancelled | Exit::Service { .. } => {}
     }
-    failure.help = help(step, exit, outcome).or_else(|| reach::help(step.network, said));
+    failure.help = help(step, exit, hit(step, exit, outcome, said), said)
+        .or_else(|| reach::help(step.network, said));
     failure
 }
 
-fn message(step: &Step, exit: Exit) -> String {
+/// A limit that a step's author set, and that ended it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    Processes(u32),
+    Scratch(u64),
+}
+
+/// Returns the limit that a step which exited or was ended seems to have met.
+fn hit(step: &Step, exit: Exit, outcome: &sandbox::Outcome, said: &str) -> Option<Limit> {
+    if !matches!(exit, Exit::Code(_) | Exit::Signal(_)) {
+        return None;
+    }
+    let limits = &step.limits;
+    if let Some(processes) = limits.processes
+        && (outcome.processes_refused || complains(said, &NO_PROCESSES))
+    {
+        return Some(Limit::Processes(processes));
+    }
+    let is_full = outcome.scratch_full || exit == Exit::Signal(SIGXFSZ);
+    limits
+        .scratch_bytes
+        .filter(|_| is_full || complains(said, &["File too large"]))
+        .map(Limit::Scratch)
+}
+
+fn complains(said: &str, complaints: &[&str]) -> bool {
+    complaints.iter().any(|complaint| said.contains(complaint))
+}
+
+fn message(step: &Step, exit: Exit, hit: Option<Limit>) -> String {
+    let end = ending(step, exit);
+    match hit {
+        None => end,
+        Some(Limit::Processes(most)) => {
+            format!("{end}, at its limit of {most} processes")
+        }
+        Some(Limit::Scratch(most)) => {
+            format!("{end}, having written as much as its limit of {}", size(most))
+        }
+    }
+}
+
+fn ending(step: &Step, exit: Exit) -> String {
     match exit {
         Exit::Code(127) => "a program was not found (exit code 127)".to_owned(),
         Exit::Code(code) => format!("it exited with code {code}"),
@@ -62,7 +113,7 @@ fn message(step: &Step, exit: Exit) -> String {
         }
         Exit::OutOfMemory => {
             let limit = step.limits.memory_bytes.unwrap_or_default();
-            format!("it used more memory than its limit of {} MiB", limit >> 20)
+            format!("it used more memory than its limit of {}", size(limit))
         }
         Exit::Cancelled => "it was interrupted".to_owned(),
         Exit::Service { .. } => "a service was not there for it".to_owned(),
@@ -114,20 +165,33 @@ fn longer(service: &Service) -> String {
     format!("{}s", (service.within_millis / 500).max(1))
 }
 
-fn help(step: &Step, exit: Exit, outcome: &sandbox::Outcome) -> Option<String> {
-    if outcome.scratch_full {
-        return Some("the disk was full when it ended: free some space".to_owned());
-    }
+fn help(step: &Step, exit: Exit, hit: Option<Limit>, said: &str) -> Option<String> {
     let text = match exit {
+        _ if matches!(hit, Some(Limit::Processes(_))) => {
+            "raise `processes`, or let it start fewer at a time: make -j2"
+        }
+        _ if matches!(hit, Some(Limit::Scratch(_))) => "raise `scratch`, or let it write less",
         Exit::Code(127) => "add what it needs to `tools`, or install it on this machine",
         Exit::TimedOut => "raise `timeout`, or find out what it waits for",
         Exit::OutOfMemory => "raise `memory`, or let it use less",
+        Exit::Code(_) if complains(said, &["No space left on device"]) => {
+            "the disk is full: free some space, for example with `kiln cache gc`"
+        }
         Exit::Signal(9) if step.limits.memory_bytes.is_none() => {
             "the machine may be out of memory: give the step `memory`, or run fewer with `-j`"
         }
         _ => return None,
     };
     Some(text.to_owned())
+}
+
+/// Returns a number of bytes as an author writes it.
+pub(super) fn size(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    match units.iter().find(|(shift, _)| bytes > 0 && bytes.is_multiple_of(1 << shift)) {
+        Some((shift, unit)) => format!("{} {unit}", bytes >> shift),
+        None => format!("{bytes} B"),
+    }
 }
 
 fn duration(millis: u64) -> String {
@@ -152,6 +216,7 @@ fn signal_name(signal: i32) -> String {
         11 => "SIGSEGV",
         13 => "SIGPIPE",
         15 => "SIGTERM",
+        25 => "SIGXFSZ",
         31 => "SIGSYS: it made a system call that the sandbox refuses",
         _ => return format!("signal {signal}"),
     };

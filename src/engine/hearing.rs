@@ -10,13 +10,16 @@ use crate::sandbox;
 use crate::secret::{Mask, Masked};
 
 use super::attempt::send;
-use super::log::{Log, MAX_LOG_BYTES};
+use super::failure::size;
+use super::log::Log;
 use super::run::Message;
 use super::voices::Voices;
 
 /// The output of one try of a step.
 pub(super) struct Hearing<'a> {
     step: &'a str,
+    /// Bytes that are kept of it.
+    most: Option<u64>,
     say: &'a SyncSender<Message>,
     log: Log,
     voices: Voices<'a>,
@@ -27,6 +30,7 @@ pub(super) struct Hearing<'a> {
 impl<'a> Hearing<'a> {
     pub(super) fn new(
         step: &'a Step,
+        most: Option<u64>,
         mask: Option<&'a Mask>,
         say: &'a SyncSender<Message>,
     ) -> Self {
@@ -34,7 +38,7 @@ impl<'a> Hearing<'a> {
         let mask = mask.filter(|_| !is_planted(Bug::ShowSecrets));
         let masked = mask.iter().flat_map(|mask| (0..streams).map(|_| Masked::new(mask))).collect();
         let voices = Voices::new(step.services.iter().map(|used| used.name.as_str()));
-        Self { step: &step.name, say, log: Log::new(), voices, masked }
+        Self { step: &step.name, most, say, log: Log::new(), voices, masked }
     }
 
     /// Takes what was written.
@@ -92,7 +96,10 @@ impl<'a> Hearing<'a> {
             self.show(stream, &half);
         }
         if is_cut {
-            let note = format!("\n[kiln] the output was cut off at {} MiB\n", MAX_LOG_BYTES >> 20);
+            let most = size(self.most.unwrap_or_default());
+            let note = format!(
+                "\n[kiln] the output was cut off at {most}: the stage's `log` raises the limit\n"
+            );
             self.write(Stream::Stderr, note.as_bytes());
         }
         self.log

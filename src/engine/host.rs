@@ -359,6 +359,12 @@ fn tool_digest(name: &str, program: &Path, root: Option<&Path>) -> Digest {
     hasher.finish()
 }
 
+/// Returns the memory of this machine in bytes.
+pub(crate) fn memory_bytes() -> u64 {
+    let found = rustix::system::sysinfo();
+    u64::from(found.mem_unit).saturating_mul(found.totalram)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,7 +12,7 @@ use crate::cache::{Blob, CacheError, Store};
 use crate::event::{Event, StepOutput, Stream};
 use crate::planted::{Bug, is_planted};
 
-/// The most bytes of output that are kept of one try of a step; what comes after is dropped, and
+/// The most bytes of output that are kept of one try of a step which does not say how many; what comes after is dropped, and
 /// the log says so.
 pub(crate) const MAX_LOG_BYTES: u64 = 64 << 20;
 

@@ -26,6 +26,7 @@ use super::inputs::Pantry;
 use super::key::Level;
 use super::learn::{finished, learned};
 use super::locked;
+use super::pools::Pools;
 use super::schedule::{Cost, Room, Schedule, Verdict, Weight};
 use super::spared::{Spared, spared};
 use super::stop::Stop;
@@ -137,7 +138,8 @@ pub(crate) fn run(
     let spared = spared(plan, graph, request, machine);
     let has_passed = |id: StepId| spared.key(id).is_some();
     let (wanted, keep_going) = (&request.wanted, request.keep_going);
-    let schedule = Schedule::new(graph, wanted, has_passed, room, keep_going, weight, cost);
+    let mut schedule = Schedule::new(graph, wanted, has_passed, room, keep_going, weight, cost);
+    schedule.share(Pools::new(plan));
     emit(Event::RunStarted(RunStarted {
         run: request.run.clone(),
         kiln: env!("CARGO_PKG_VERSION").to_owned(),
@@ -212,6 +214,7 @@ fn shop<'a>(
         snapshot: machine.snapshot,
         book: OnceLock::new(),
         has_failed,
+        memory_bytes: machine.memory_bytes,
     }
 }
 

@@ -7,6 +7,8 @@ use std::collections::BinaryHeap;
 use crate::plan::graph::Graph;
 use crate::plan::step::StepId;
 
+use super::pools::Pools;
+
 /// What a step takes from the machine while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cost {
@@ -78,6 +80,9 @@ pub(crate) struct Schedule<'a> {
     costs: Vec<Cost>,
     ready: BinaryHeap<Candidate>,
     free: Room,
+    pools: Pools,
+    /// Ready ones that found no place in a pool.
+    parked: Vec<Candidate>,
     running: u32,
     keep_going: bool,
     is_stopped: bool,
@@ -104,6 +109,8 @@ impl<'a> Schedule<'a> {
             graph,
             ready: BinaryHeap::new(),
             free: room,
+            pools: Pools::default(),
+            parked: Vec::new(),
             running: 0,
             keep_going,
             is_stopped: false,
@@ -118,6 +125,11 @@ impl<'a> Schedule<'a> {
             schedule.make_ready(id);
         }
         schedule
+    }
+
+    /// Lets steps share these pools; before the first is handed out.
+    pub(crate) fn share(&mut self, pools: Pools) {
+        self.pools = pools;
     }
 
     /// Returns how many steps are part of the run.
@@ -148,14 +160,21 @@ impl<'a> Schedule<'a> {
 
     /// Hands out a step that may start now. `None` if there is none: then wait for one to finish.
     ///
-    /// The first in line is never passed by, so one that needs the whole machine gets it.
+    /// The first in line is never passed by, so one that needs the whole machine gets it; but what
+    /// finds no place in a pool stands aside until there is one.
     pub(crate) fn next(&mut self) -> Option<StepId> {
-        let id = self.ready.peek().filter(|_| !self.is_stopped)?.id.0;
-        let cost = self.costs[id.index()];
-        if cost.cpus > self.free.cpus || cost.memory > self.free.memory {
-            return None;
-        }
-        self.ready.pop();
+        let (id, cost) = loop {
+            let id = self.ready.peek().filter(|_| !self.is_stopped)?.id.0;
+            let cost = self.costs[id.index()];
+            if cost.cpus > self.free.cpus || cost.memory > self.free.memory {
+                return None;
+            }
+            let first = self.ready.pop()?;
+            if self.pools.take(id) {
+                break (id, cost);
+            }
+            self.parked.push(first);
+        };
         self.free.cpus -= cost.cpus;
         self.free.memory -= cost.memory;
         self.running += 1;
@@ -171,6 +190,9 @@ impl<'a> Schedule<'a> {
             let cost = self.costs[id.index()];
             self.free.cpus += cost.cpus;
             self.free.memory += cost.memory;
+            if self.pools.give_back(id) {
+                self.ready.extend(self.parked.drain(..));
+            }
         }
     }
 
@@ -383,6 +405,24 @@ mod tests {
         assert_eq!(take(&mut schedule), [2], "memory is room, too");
         schedule.finish(id(2), Verdict::Passed);
         assert_eq!(take(&mut schedule), [3]);
+    }
+
+    #[test]
+    fn one_without_a_place_stands_aside_until_there_is_one() {
+        let mut plan = testing::plan(&[&[], &[], &[], &[1]]);
+        for at in [0, 1] {
+            plan.steps[at].pools.insert("db".to_owned(), 1);
+        }
+        let graph = Graph::new(&plan).unwrap();
+        let mut schedule = plain(&graph, 4, true);
+        schedule.share(Pools::new(&plan));
+        assert_eq!(take(&mut schedule), [1, 2], "the others go on");
+        schedule.leave(id(1));
+        assert_eq!(take(&mut schedule), [0], "its commands are over, so the place is free");
+        schedule.finish(id(1), Verdict::Failed);
+        schedule.finish(id(0), Verdict::Passed);
+        schedule.finish(id(2), Verdict::Passed);
+        assert!(schedule.rest().is_empty() && schedule.next().is_none());
     }
 
     #[test]

@@ -63,9 +63,10 @@ pub(super) fn spec(
         limits: sandbox::Limits {
             timeout: step.limits.timeout_millis.map(Duration::from_millis),
             memory: step.limits.memory_bytes,
-            processes: None,
-            scratch: None,
-            log: (!is_planted(Bug::EndlessLogs)).then_some(MAX_LOG_BYTES),
+            processes: step.limits.processes,
+            scratch: step.limits.scratch_bytes,
+            log: (!is_planted(Bug::EndlessLogs))
+                .then_some(step.limits.log_bytes.unwrap_or(MAX_LOG_BYTES)),
         },
         scratch,
         outs: out_paths(step, ready),

@@ -66,11 +66,11 @@ fn names_are_completed_by_where_they_stand() {
         ("pub le$0", "build fn let param secret service test use"),
         (
             "build x {\n  $0\n}\n",
-            "env in out run secret service cpus image keep may_fail memory network platform require retries timeout tools",
+            "env in out run secret service cpus image keep locks log may_fail memory network platform pools processes require retries scratch timeout tools",
         ),
         (
             "build x {\n  ti$0\n  run sh \"\"\n}\n",
-            "env in out run secret service cpus image keep may_fail memory network platform require retries timeout tools",
+            "env in out run secret service cpus image keep locks log may_fail memory network platform pools processes require retries scratch timeout tools",
         ),
         ("build x {\n  run $0\n}\n", "bash node python sh"),
         ("let $0", ""),

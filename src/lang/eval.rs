@@ -10,6 +10,7 @@ mod files;
 mod keep;
 mod label;
 mod late;
+mod limits;
 mod origin;
 mod param;
 mod platform;
@@ -162,6 +163,8 @@ struct Evaluator<'p> {
     operations: u64,
     text_bytes: u64,
     depth: usize,
+    /// How many places each pool has, and where that is said first.
+    pools: HashMap<String, (u32, Span)>,
     /// What has been searched for cures.
     search: Search,
 }
@@ -215,6 +218,7 @@ impl<'p> Evaluator<'p> {
             operations: 0,
             text_bytes: 0,
             depth: 0,
+            pools: HashMap::new(),
             search: Search::default(),
         }
     }

@@ -85,6 +85,10 @@ pub struct Step {
     /// Directories of its own kept between its runs, as build paths or `~/…`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keep: Vec<String>,
+    /// The pools it takes a place of while its commands run, each with how many places it has: of a
+    /// lock one.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub pools: IndexMap<String, u32>,
     /// The platform it must run on, `os/arch`; `None` for the one Kiln runs on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
@@ -375,6 +379,15 @@ pub struct Limits {
     /// Processors it is counted for when steps run beside each other, at least 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpus: Option<u32>,
+    /// Processes and threads at one time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processes: Option<u32>,
+    /// Bytes that it may have written at one time, below its working tree, home and `/tmp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scratch_bytes: Option<u64>,
+    /// Bytes of its output that are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_bytes: Option<u64>,
 }
 
 impl Limits {
@@ -499,6 +512,7 @@ pub(crate) mod testing {
             retries: 0,
             may_fail: false,
             keep: Vec::new(),
+            pools: IndexMap::new(),
             platform: None,
         }
     }

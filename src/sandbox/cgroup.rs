@@ -80,6 +80,14 @@ impl Group {
         Ok(())
     }
 
+    /// Returns how often the kernel has refused a new process so far.
+    pub(super) fn refused_processes(&self) -> u64 {
+        let Some(controller) = &self.processes else { return 0 };
+        let text = fs::read_to_string(controller.dir.join("pids.events")).unwrap_or_default();
+        let count = text.lines().find_map(|line| line.strip_prefix("max "));
+        count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+    }
+
     /// Returns how many processes the kernel has ended for want of memory so far.
     pub(super) fn killed_for_memory(&self) -> u64 {
         let Some(controller) = &self.memory else { return 0 };

@@ -32,6 +32,8 @@ pub(crate) struct Outcome {
     pub(crate) log_truncated: bool,
     /// Whether the scratch space was full at the end: the likely cause of a failure.
     pub(crate) scratch_full: bool,
+    /// Whether the kernel refused it a process at the limit.
+    pub(crate) processes_refused: bool,
     /// How far each limit asked for could be enforced.
     pub(crate) enforced: Enforced,
 }
@@ -76,6 +78,8 @@ pub(crate) enum Enforcement {
     Whole,
     /// It holds for each process by itself.
     EachProcess,
+    /// It holds for each file by itself.
+    EachFile,
     /// It does not hold: the system offers no means.
     Nothing,
 }

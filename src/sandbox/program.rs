@@ -34,6 +34,8 @@ pub(super) struct Program {
     user: User,
     each_memory: Option<u64>,
     each_processes: Option<u64>,
+    /// Where nothing bounds the whole scratch space: what each file in it may have.
+    each_file: Option<u64>,
     stdout: OwnedFd,
     stderr: OwnedFd,
 }
@@ -117,6 +119,7 @@ impl Program {
             user: if spec::keeps_root(&request.outs) { User::Root } else { User::Build },
             each_memory: request.each_memory,
             each_processes: request.each_processes,
+            each_file: request.scratch_limit.filter(|_| request.scratch.is_some()),
             stdout,
             stderr,
         })
@@ -223,6 +226,7 @@ impl Program {
             (Resource::Stack, Some(8 << 20), None),
             (Resource::Nofile, Some(1024), Some(1 << 19)),
             (Resource::Data, self.each_memory, self.each_memory),
+            (Resource::Fsize, self.each_file, self.each_file),
             (Resource::Nproc, self.each_processes, self.each_processes),
         ];
         for (resource, soft, hard) in limits {

@@ -77,6 +77,7 @@ struct Keeper {
     memory: bool,
     processes: bool,
     killed_before: u64,
+    refused_before: u64,
 }
 
 /// Sets the limits that control groups can keep.
@@ -88,6 +89,7 @@ fn keeper(cell: &mut Cell, spec: &Spec) -> Result<Keeper, SandboxError> {
         memory: group.is_some_and(Group::limits_memory),
         processes: group.is_some_and(Group::limits_processes),
         killed_before: group.map_or(0, Group::killed_for_memory),
+        refused_before: group.map_or(0, Group::refused_processes),
     })
 }
 
@@ -110,6 +112,8 @@ impl Keeper {
         };
         outcome.enforced.memory = level(spec.limits.memory.is_some(), memory);
         outcome.enforced.processes = level(spec.limits.processes.is_some(), processes);
+        let refused = cell.group().map_or(0, Group::refused_processes);
+        outcome.processes_refused = refused > self.refused_before;
         let killed = cell.group().map_or(0, Group::killed_for_memory);
         if killed > self.killed_before && matches!(outcome.exit, Exit::Signal(_) | Exit::Code(1..))
         {
@@ -129,6 +133,7 @@ fn cancelled() -> Outcome {
         captured: Vec::new(),
         log_truncated: false,
         scratch_full: false,
+        processes_refused: false,
         enforced: Enforced { memory: not_asked, processes: not_asked, scratch: not_asked },
     }
 }
@@ -307,7 +312,7 @@ fn read_ready(pipes: &mut Pipes, ready: &[bool], buffer: &mut [u8], log: &mut Lo
 
 fn outcome(ran: Ran, spec: &Spec, log_truncated: bool) -> Outcome {
     let level = |asked: bool, level| if asked { level } else { Enforcement::NotAsked };
-    let scratch = if ran.in_memory { Enforcement::Whole } else { Enforcement::Nothing };
+    let scratch = if ran.in_memory { Enforcement::Whole } else { Enforcement::EachFile };
     Outcome {
         exit: ran.exit,
         elapsed: ran.elapsed,
@@ -315,6 +320,7 @@ fn outcome(ran: Ran, spec: &Spec, log_truncated: bool) -> Outcome {
         captured: ran.captured,
         log_truncated,
         scratch_full: ran.scratch_full,
+        processes_refused: false,
         enforced: Enforced {
             memory: Enforcement::NotAsked,
             processes: Enforcement::NotAsked,

@@ -173,8 +173,8 @@ pub(crate) struct Limits {
     pub(crate) memory: Option<u64>,
     /// Processes and threads at one time.
     pub(crate) processes: Option<u32>,
-    /// Bytes written below the working tree, the home and the temporary directory. Enforced for
-    /// [`Scratch::Memory`] only.
+    /// Bytes written below the working tree, the home and the temporary directory; with
+    /// [`Scratch::Disk`] of each file there.
     pub(crate) scratch: Option<u64>,
     /// Bytes of output passed on. What comes after is read and dropped.
     pub(crate) log: Option<u64>,

@@ -207,7 +207,7 @@ pub fn run(
         level: options.level,
         host: &host,
         stop: &interrupt.0,
-        memory_bytes: u64::MAX,
+        memory_bytes: engine::host::memory_bytes(),
         is_plan_kept: workspace.is_plan_kept(),
     };
     let request = request(&workspace.project, options);

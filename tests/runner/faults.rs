@@ -11,6 +11,7 @@ mod ends;
 mod floods;
 mod keep;
 mod kills;
+mod limits;
 mod names;
 mod network;
 mod output;

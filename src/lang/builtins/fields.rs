@@ -1,8 +1,22 @@
 //! The fields of stages and services: their record types. Knows names, types and defaults; does not
 //! know what the engine makes of them.
 
+use std::sync::Arc;
+
 use crate::lang::ty::Type;
 use crate::syntax::ast::StageKind;
+
+/// The most processors that a step can be counted for.
+pub(crate) const MAX_CPUS: u32 = 1024;
+
+/// The most tries that can follow a failure.
+pub(crate) const MAX_RETRIES: u32 = 100;
+
+/// The most processes that a step can be given.
+pub(crate) const MAX_PROCESSES: u32 = 1_000_000;
+
+/// The most places a pool can have.
+pub(crate) const MAX_PLACES: u32 = 1024;
 
 /// A field of a stage.
 #[derive(Debug)]
@@ -47,6 +61,18 @@ pub(crate) static FIELDS: &[Field] = &[
         of: Of::Stages,
     },
     Field {
+        name: "locks",
+        written: "list<string>",
+        doc: "Locks that it holds while it runs: no two steps with the same one run at a time, in any run on this machine.",
+        of: Of::Stages,
+    },
+    Field {
+        name: "log",
+        written: "size",
+        doc: "The most of its output that is kept and shown; 64MiB by default.",
+        of: Of::Stages,
+    },
+    Field {
         name: "may_fail",
         written: "bool",
         doc: "Whether the run goes on, and passes, when it fails.",
@@ -55,7 +81,7 @@ pub(crate) static FIELDS: &[Field] = &[
     Field {
         name: "memory",
         written: "size",
-        doc: "The most memory that all its processes may take together.",
+        doc: "The most memory that all its processes may take together; steps run beside each other as far as the machine has that much.",
         of: Of::Stages,
     },
     Field {
@@ -71,10 +97,22 @@ pub(crate) static FIELDS: &[Field] = &[
         of: Of::Stages,
     },
     Field {
+        name: "pools",
+        written: "map<string, int(1..1024)>",
+        doc: "Pools that it takes one place of while it runs, with their size: no more steps run at a time, in all runs on this machine.",
+        of: Of::Stages,
+    },
+    Field {
         name: "port",
         written: "int(1..65535)",
         doc: "The port of 127.0.0.1 that it listens on once it is ready.",
         of: Of::Services,
+    },
+    Field {
+        name: "processes",
+        written: "int(1..1000000)",
+        doc: "The most processes and threads that it may have at a time.",
+        of: Of::Stages,
     },
     Field {
         name: "ready",
@@ -92,6 +130,12 @@ pub(crate) static FIELDS: &[Field] = &[
         name: "retries",
         written: "int(0..100)",
         doc: "How many more tries follow a failure.",
+        of: Of::Stages,
+    },
+    Field {
+        name: "scratch",
+        written: "size",
+        doc: "The most that it may write to its working directory, its home and `/tmp` together.",
         of: Of::Stages,
     },
     Field {
@@ -191,17 +235,20 @@ impl Field {
     /// Returns the type of its value.
     pub(crate) fn ty(&self) -> Type {
         match self.name {
-            "cpus" => Type::Int(1, 1024),
+            "cpus" => Type::Int(1, MAX_CPUS.into()),
             "image" => Type::Image,
-            "keep" => Type::list(Type::String),
+            "keep" | "locks" => Type::list(Type::String),
+            "log" | "scratch" => Type::Size,
             "may_fail" => Type::Bool,
             "memory" => Type::Size,
             "network" => Type::Enum(["none", "loopback", "full"].map(str::to_owned).to_vec()),
             "platform" => Type::String,
+            "pools" => Type::Map(Arc::new(Type::Int(1, MAX_PLACES.into()))),
+            "processes" => Type::Int(1, MAX_PROCESSES.into()),
             "port" => Type::Int(1, 65_535),
             "ready" => Type::list(Type::String),
             "require" => Type::list(Type::Verdict),
-            "retries" => Type::Int(0, 100),
+            "retries" => Type::Int(0, MAX_RETRIES.into()),
             "timeout" | "within" => Type::Duration,
             "tools" => Type::list(Type::Tool),
             name => unreachable!("`{name}` is not in the table"),

@@ -219,10 +219,16 @@ impl<'p> Checker<'p> {
         let found = self.expr(value, scope);
         let known = self.diagnostics.len();
         self.expect(&found, &wanted, value.span, &what, None);
+        if field.name == "pools"
+            && let Some(problem) = self.diagnostics.get_mut(known)
+        {
+            let help = "name each with its number of places, 1 to 1024: {phones: 3}";
+            problem.help = Some(help.to_owned());
+        }
         // Who wants more than there is wants all there is. Of ports none is like another.
         if let (Type::Int(low, high), Type::Int(min, max)) = (&found, &wanted)
             && low == high
-            && matches!(field.name, "cpus" | "retries")
+            && matches!(field.name, "cpus" | "processes" | "retries")
             && let Some(problem) = self.diagnostics.get_mut(known)
         {
             let near = (*low).clamp(*min, *max).to_string();

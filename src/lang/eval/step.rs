@@ -155,6 +155,7 @@ impl<'p> Evaluator<'p> {
             retries: 0,
             may_fail: false,
             keep: Vec::new(),
+            pools: IndexMap::new(),
             platform: None,
         };
         Builder {
@@ -406,14 +407,6 @@ impl<'p> Evaluator<'p> {
                 builder.root = Some(artifact);
             }
             ("may_fail", Value::Bool(may_fail)) => step.may_fail = may_fail,
-            ("memory", Value::Size(bytes)) => step.limits.memory_bytes = Some(bytes),
-            ("timeout", Value::Duration(millis)) => step.limits.timeout_millis = Some(millis),
-            ("cpus", Value::Int(cpus)) => {
-                step.limits.cpus = Some(self.bounded(cpus, 1, 1024, value.span)?)
-            }
-            ("retries", Value::Int(retries)) => {
-                step.retries = self.bounded(retries, 0, 100, value.span)?
-            }
             ("network", Value::String(network)) => {
                 step.network = match &*network {
                     "none" => Network::None,
@@ -471,7 +464,10 @@ impl<'p> Evaluator<'p> {
                     self.requirement(stage, value.span, builder)?;
                 }
             }
-            _ => return Err(Stop),
+            (name, found) => match self.limit(name, &found, value.span, builder)? {
+                true => {}
+                false => return Err(Stop),
+            },
         }
         Ok(())
     }
@@ -496,20 +492,6 @@ impl<'p> Evaluator<'p> {
             _ => return Err(Stop),
         }
         Ok(())
-    }
-
-    fn bounded(&mut self, value: i64, low: u32, high: u32, span: Span) -> Evaluated<u32> {
-        match u32::try_from(value) {
-            Ok(value) if (low..=high).contains(&value) => Ok(value),
-            _ => {
-                let text = self.program.sources.text(span);
-                let message = format!("`{text}` is {value}, and not in {low}..{high}");
-                self.fail(
-                    Diagnostic::error(Code::NO_RESULT, span, message)
-                        .help(format!("use a number from {low} to {high}")),
-                )
-            }
-        }
     }
 }
 

@@ -141,6 +141,23 @@ fn a_full_scratch_space_is_said_to_be_full() {
 }
 
 #[test]
+fn on_disk_each_file_has_the_limit() {
+    let tried = Try::shell("ulimit -f; head -c 10000000 /dev/zero > f")
+        .with(|spec| {
+            spec.limits.scratch = Some(1 << 20);
+            spec.scratch = Scratch::Disk;
+        })
+        .run();
+    assert_eq!(String::from_utf8_lossy(&tried.stdout), "2048\n");
+    assert!(
+        matches!(tried.outcome.exit, Exit::Code(153) | Exit::Signal(25)),
+        "{:?}",
+        tried.outcome
+    );
+    assert_eq!(tried.outcome.enforced.scratch, Enforcement::EachFile);
+}
+
+#[test]
 fn a_fork_bomb_is_over_in_time() {
     let mark = format!("kiln-ends-bomb-{}", std::process::id());
     let bomb = "b() { b | b & }; b; sleep 1000";

@@ -96,7 +96,7 @@ fn logs_that_are_held_in_memory_are_noticed() {
 fn a_long_log_is_cut_off_and_says_so(subject: &Subject) {
     let project = Project::of("test flood {\n  run sh \"yes | head -c 80000000; exit 1\"\n}\n");
     let told = subject.kiln(project.path()).arguments(["run", "--ui", "quiet"]).run().exits(1);
-    let mark = "[kiln] the output was cut off at 64 MiB\n";
+    let mark = "[kiln] the output was cut off at 64 MiB: the stage's `log` raises the limit\n";
     assert!(told.stderr().contains(mark), "no word that the log is cut off");
     let log = Kiln::new(project.path()).arguments(["log", "flood"]).command().output().unwrap();
     assert!(log.stdout.ends_with(mark.as_bytes()));
