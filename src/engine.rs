@@ -31,6 +31,8 @@ pub(crate) mod stop;
 pub(crate) mod stores;
 pub(crate) mod taken;
 pub(crate) mod tool_tree;
+mod trial;
+mod verify;
 pub(crate) mod voices;
 pub(crate) mod why;
 

@@ -248,6 +248,9 @@ pub struct StepFinished {
     /// The most memory its processes held together, in bytes, where that could be measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_memory_bytes: Option<u64>,
+    /// Whether it ran once more and made the same.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub verified: bool,
     /// Where all it wrote is kept; `None` if it wrote nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<Digest>,
@@ -367,6 +370,8 @@ pub enum Cause {
     Out,
     /// A service beside the step was not there for it.
     Service,
+    /// It made something else when it ran once more.
+    Difference,
     /// The machine, the sandbox, the store or the network failed. A retry is sensible.
     Machine,
     /// The run was interrupted.
@@ -476,6 +481,7 @@ impl StepFinished {
             attempts: None,
             flaky: false,
             tolerated: false,
+            verified: false,
             peak_memory_bytes: None,
             log: None,
             log_bytes: None,
@@ -584,6 +590,7 @@ mod tests {
             blocked_by: vec![],
             failure: Some(failure()),
             attempts: Some(2),
+            verified: true,
             flaky: false,
             tolerated: false,
             peak_memory_bytes: Some(1),

@@ -39,6 +39,8 @@ pub enum Bug {
     Orphans,
     /// Outs in the project are files of the store.
     LinkOuts,
+    /// Steps have the limits of who runs Kiln.
+    OwnLimits,
     /// Steps have the network of the machine.
     OpenNetwork,
     /// Inputs that were edited bear the time of all others, where a step keeps something.

@@ -15,18 +15,17 @@ use crate::event::{
 use crate::plan::Plan;
 use crate::plan::artifact::OutKind;
 use crate::plan::step::{Step, StepId};
-use crate::sandbox::{self, Exit, Sandbox, Scratch};
+use crate::sandbox::{self, Exit, Sandbox};
 use crate::secret::Vault;
 use crate::snapshot::{IngredientBook, Ingredients, Snapshot};
 
-use super::captures::{CaptureDir, CaptureDirs};
+use super::captures::CaptureDirs;
 use super::error::StepError;
 use super::failure;
-use super::hearing::Hearing;
 use super::inputs::Pantry;
-use super::kept::{self, Keeping};
+use super::kept::Keeping;
 use super::locked;
-use super::log::{Log, replay};
+use super::log::replay;
 use super::outs::{self, Made};
 use super::platform;
 use super::pools;
@@ -36,8 +35,9 @@ use super::revival;
 use super::run::Message;
 use super::secrets::{self, Secrets};
 use super::spared::Spared;
-use super::spec::spec;
 use super::stop::Stop;
+use super::trial::{Trial, Tried};
+use super::verify::verify;
 use super::why;
 
 /// How often a step is made ready again because what it is made of changed or was lost.
@@ -53,6 +53,8 @@ pub(crate) struct Shop<'a> {
     pub(crate) stop: &'a Stop,
     /// Steps that run even if their result is known.
     pub(crate) rerun: Vec<bool>,
+    /// Steps that run once more when they have passed, and have to make the same.
+    pub(crate) verifies: Vec<bool>,
     /// Where the outs of a step go; `None` for those nobody asked for.
     pub(crate) out_folders: Vec<Option<PathBuf>>,
     /// Whether hits say again what they said.
@@ -88,6 +90,8 @@ pub(crate) struct Done {
     pub(crate) withheld: Option<String>,
     pub(crate) why: Vec<Reason>,
     pub(crate) attempts: u32,
+    /// Whether it made the same when it ran once more.
+    pub(crate) verified: bool,
     pub(crate) peak_memory_bytes: Option<u64>,
     pub(crate) log: Option<Blob>,
     /// How long its commands took, in this run or an earlier one.
@@ -122,6 +126,7 @@ impl Done {
             withheld: None,
             why: Vec::new(),
             attempts: 1,
+            verified: false,
             peak_memory_bytes: None,
             log: None,
             run_millis: 0,
@@ -169,22 +174,14 @@ impl Done {
     }
 }
 
-/// What one run of a step's commands left.
-struct Tried<'a> {
-    outcome: sandbox::Outcome,
-    log: Log,
-    /// Holds the captured files.
-    capture: CaptureDir<'a>,
-    /// What it keeps for its next run, if it does.
-    keeping: Option<Keeping<'a>>,
-}
-
 /// Brings a step to its end, whichever that is.
 pub(crate) fn settle(shop: &Shop, id: StepId, say: &SyncSender<Message>) -> Done {
     let may_hit = !shop.rerun[id.index()];
     loop {
         let store = shop.pantry.store();
-        let brought = bring(shop, id, may_hit, say).and_then(|done| write(shop, id, done, say));
+        let brought = bring(shop, id, may_hit, say)
+            .and_then(|done| verify(shop, id, done, say))
+            .and_then(|done| write(shop, id, done, say));
         let error = match brought {
             Ok(done) => return done,
             Err(StepError::NoOut { producer, .. }) => return Done::blocked(producer),
@@ -289,39 +286,21 @@ pub(super) fn execute(
     }
     let _places = pools::take(shop.pantry.store(), step, shop.stop, say)?;
     let mut attempt = 1;
-    let limit = step.limits.scratch_bytes;
-    let mut scratch = match limit.is_some_and(|limit| limit > shop.memory_bytes / 2) {
-        true => Scratch::Disk,
-        false => Scratch::Memory,
-    };
     loop {
         if shop.stop.is_stopped() {
             return Err(StepError::Interrupted);
         }
-        send(
-            say,
-            Event::StepStarted(StepStarted {
-                step: step.name.clone(),
-                stage: step.stage.clone(),
-                kind: step.kind,
-                attempt,
-                why: why.clone(),
-                needs: revival::producers(step)
-                    .into_iter()
-                    .map(|id| shop.plan.step(id).name.clone())
-                    .collect(),
-            }),
-        );
-        let tried = try_once(shop, step, ready, laid, secrets.as_ref(), scratch, say)
-            .map_err(|error| error.of_step(step))?;
-        if tried.outcome.scratch_full && scratch == Scratch::Memory && limit.is_none() {
-            scratch = Scratch::Disk;
-            continue;
-        }
-        if attempt > step.retries && tried.outcome.exit == Exit::Code(0) {
+        let mut begin = || {
+            send(say, Event::StepStarted(started(shop, step, attempt, why.clone())));
+        };
+        let secrets = secrets.as_ref();
+        let trial = Trial { shop, step, ready, laid, secrets, is_cold: false, say };
+        let tried = trial.run(&mut begin)?;
+        let is_over = attempt > step.retries && tried.outcome.exit == Exit::Code(0);
+        if is_over && !shop.verifies[id.index()] {
             let _ = say.send(Message::Over(id));
         }
-        let done = finish(shop, step, ready, tried, secrets.as_ref(), say)?;
+        let done = finish(shop, step, ready, tried, secrets, say)?;
         match &done.failure {
             Some(failure) if attempt <= step.retries && failure.cause != Cause::Interrupted => {
                 let (step, failure) = (step.name.clone(), failure.clone());
@@ -330,6 +309,19 @@ pub(super) fn execute(
             }
             _ => return Ok(Done { why, attempts: attempt, ..done }),
         }
+    }
+}
+
+/// Returns the event of a step that begins.
+pub(super) fn started(shop: &Shop, step: &Step, attempt: u32, why: Vec<Reason>) -> StepStarted {
+    let needs = revival::producers(step).into_iter();
+    StepStarted {
+        step: step.name.clone(),
+        stage: step.stage.clone(),
+        kind: step.kind,
+        attempt,
+        why,
+        needs: needs.map(|id| shop.plan.step(id).name.clone()).collect(),
     }
 }
 
@@ -351,33 +343,6 @@ fn why(shop: &Shop, id: StepId, ready: &Ready) -> Vec<Reason> {
     let sets = shop.pantry.files_of(ready);
     let book = shop.book.get_or_init(|| shop.snapshot.ingredients());
     why::reasons(name, &ready.ingredients, &sets, book, shop.has_failed[id.index()])
-}
-
-fn try_once<'a>(
-    shop: &'a Shop,
-    step: &Step,
-    ready: &Ready,
-    laid: &Laid,
-    secrets: Option<&Secrets>,
-    scratch: Scratch,
-    say: &SyncSender<Message>,
-) -> Result<Tried<'a>, StepError> {
-    let store = shop.pantry.store();
-    let capture = shop.captures.take(store.scratch())?;
-    let mut spec = spec(shop.plan, step, ready, laid, scratch, capture.path());
-    if let Some(secrets) = secrets {
-        secrets.give(shop.plan, step, &mut spec)?;
-    }
-    let keeping = kept::open(store, step, ready, laid)?;
-    if let Some(keeping) = &keeping {
-        keeping.add_to(&mut spec, step);
-    }
-    let mut hearing = Hearing::new(step, spec.limits.log, secrets.map(Secrets::mask), say);
-    let outcome = shop
-        .sandbox
-        .run(&spec, shop.stop.cancel(), &mut |stream, bytes| hearing.hear(stream, bytes))?;
-    let log = hearing.end(outcome.log_truncated);
-    Ok(Tried { outcome, log, capture, keeping })
 }
 
 /// Files what a run of the commands left, and finds out whether the step passed.

@@ -19,9 +19,15 @@ use super::run::{Machine, Request};
 use super::secrets::uses;
 use super::spared::{Spared, is_same_machine};
 use super::taken::takes_of_project;
+use super::verify::is_chosen;
 use super::why::Sets;
 
 impl Request {
+    /// Returns whether a step has to make the same once more.
+    pub(super) fn verifies(&self, step: &Step) -> bool {
+        self.verify > 0 && is_chosen(self.verify, &self.run, &step.name)
+    }
+
     /// Returns the digest of all that decides which steps run and what they leave, beside the plan.
     pub(crate) fn digest(&self, level: Level) -> Digest {
         let mut hasher = Hasher::tagged("kiln request 1");
@@ -49,7 +55,7 @@ pub(crate) fn serve(
     host: &Host,
     emit: &mut dyn FnMut(Event),
 ) -> Option<Counts> {
-    if !request.rerun.is_empty() {
+    if !request.rerun.is_empty() || request.verify > 0 {
         return None;
     }
     let look = snapshot.look(request.digest(level))?;

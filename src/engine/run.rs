@@ -58,6 +58,8 @@ pub(crate) struct Request {
     pub(crate) keep_going: bool,
     /// Steps that run even if their result is known.
     pub(crate) rerun: Vec<StepId>,
+    /// Of how many of 100 steps it is seen whether they make the same once more, 0 to 100.
+    pub(crate) verify: u8,
     /// Which part this is of how many, if the run is one of several.
     pub(crate) slice: Option<(u32, u32)>,
     /// The folder for outs, relative to the project; `None` for none.
@@ -206,6 +208,7 @@ fn shop<'a>(
         vault: machine.vault,
         stop: machine.stop,
         rerun,
+        verifies: plan.iter().map(|(_, step)| request.verifies(step)).collect(),
         out_folders,
         replays: request.replays,
         made: plan.iter().map(|(id, _)| Mutex::new(spared.made(id))).collect(),
@@ -370,6 +373,7 @@ impl Course<'_, '_> {
             blocked_by: blocker.into_iter().collect(),
             failure: done.failure.as_deref().cloned(),
             attempts: (done.attempts > 1).then_some(done.attempts),
+            verified: done.verified,
             flaky: done.attempts > 1 && done.outcome == Outcome::Ran,
             tolerated,
             peak_memory_bytes: done.peak_memory_bytes,

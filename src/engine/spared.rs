@@ -64,6 +64,11 @@ pub(super) fn spared(
     for id in &request.rerun {
         is_spared[id.index()] = false;
     }
+    if request.verify > 0 {
+        for (id, _) in plan.iter().filter(|(_, step)| request.verifies(step)) {
+            is_spared[id.index()] = false;
+        }
+    }
     let ids = ids(plan);
     let mut keys = vec![None; plan.steps.len()];
     for step in &look.clean.steps {

@@ -4,6 +4,7 @@ mod caching;
 mod failing;
 mod faults;
 mod sparing;
+mod verifying;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -160,6 +161,7 @@ impl Bench {
     /// A request for all steps.
     fn request(&self) -> Request {
         Request {
+            verify: 0,
             run: "test".into(),
             stages: Vec::new(),
             wanted: (0..self.plan.steps.len()).map(StepId::new).collect(),

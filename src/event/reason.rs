@@ -57,4 +57,6 @@ pub enum Change {
     Failed,
     /// It was asked to run again; of results.
     Forced,
+    /// It runs once more to see whether it makes the same; of results.
+    Verified,
 }

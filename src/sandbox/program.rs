@@ -11,6 +11,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use crate::planted::{Bug, is_planted};
+
 use super::cell::User;
 use super::error::Feature;
 use super::protocol::{Fault, Request};
@@ -220,6 +222,9 @@ impl Program {
 
     /// Sets the limits of a process to the same everywhere, as far as the host allows.
     fn set_limits(&self) {
+        if is_planted(Bug::OwnLimits) {
+            return;
+        }
         let limits = [
             // At 0 a program that takes core dumps from the kernel would still get them.
             (Resource::Core, Some(1), Some(1)),

@@ -50,6 +50,8 @@ pub struct RunOptions {
     pub wanted: Selection,
     /// The stages that run even if their results are known, by name.
     pub rerun: Vec<String>,
+    /// Of how many of 100 steps it is seen whether they make the same when they run once more, 0 to 100.
+    pub verify: u8,
     /// Which part of what was asked for runs here; all of it without.
     pub slice: Option<Slice>,
     /// How many steps of one processor run beside each other, at least 1.
@@ -88,6 +90,7 @@ impl RunOptions {
             stages: Vec::new(),
             wanted: Selection::default(),
             rerun: Vec::new(),
+            verify: 0,
             slice: None,
             jobs: u32::try_from(processors).unwrap_or(u32::MAX),
             keep_going: false,
@@ -340,6 +343,7 @@ fn request(project: &Project, options: &RunOptions) -> Request {
         jobs: options.jobs,
         keep_going: options.keep_going,
         rerun: Vec::new(),
+        verify: options.verify.min(100),
         slice: options.slice.map(Slice::numbers),
         out: options.out.as_ref().map(|out| below_root(project, out)),
         replays: options.replays,

@@ -332,6 +332,7 @@ test all {
             stages: Vec::new(),
             wanted: Selection::default(),
             rerun: Vec::new(),
+            verify: 0,
             slice: None,
             jobs: 2,
             keep_going: false,

@@ -16,6 +16,7 @@ mod names;
 mod network;
 mod output;
 mod races;
+mod same;
 mod secrets;
 mod stores;
 mod terminal;

@@ -101,6 +101,11 @@ pub(crate) struct RunArgs {
     /// Run a stage again even if its result is known.
     #[arg(long, value_name = "STAGE")]
     pub(crate) rerun: Vec<String>,
+    /// Run steps once more when they have passed, also those of which the result is known, with nothing
+    /// kept: what they make has to be the same. A share, as in 10%, chooses other steps in each run.
+    #[arg(long, value_name = "SHARE", value_parser = share, num_args = 0..=1, require_equals = true,
+          default_missing_value = "100%")]
+    pub(crate) verify: Option<u8>,
     /// Run again whenever a file that the pipeline reads has changed, until Ctrl-C.
     #[arg(long, conflicts_with = "slice")]
     pub(crate) watch: bool,
@@ -332,6 +337,13 @@ fn secret(text: &str) -> Result<(String, Source), String> {
 
 fn slice(text: &str) -> Result<Slice, String> {
     Slice::parse(text).ok_or_else(|| "expected N/M with N from 1 to M, such as 3/7".to_owned())
+}
+
+/// A share of 100: a whole number and `%`.
+fn share(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').and_then(|number| number.parse().ok());
+    let share = number.filter(|share| (1..=100).contains(share));
+    share.ok_or_else(|| "expected a share from 1% to 100%".to_owned())
 }
 
 /// A size in bytes: a whole number, and a unit of 1024 or its powers.

@@ -179,6 +179,7 @@ fn options(arguments: &RunArgs, run: &str, is_trusted: bool) -> Result<RunOption
         stages: arguments.stages.clone(),
         wanted: Selection::default(),
         rerun: arguments.rerun.clone(),
+        verify: arguments.verify.unwrap_or(0),
         slice: arguments.slice,
         jobs: arguments
             .jobs

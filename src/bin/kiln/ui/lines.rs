@@ -76,9 +76,11 @@ fn note(scene: &Scene, step: &StepFinished) -> String {
             let why = step.condition.as_deref().map(clean::message);
             why.map(|why| format!("  {why}")).unwrap_or_default()
         }
+        Outcome::Cached if step.verified => "  made the same once more".to_owned(),
         Outcome::Ran => {
+            let same = if step.verified { "  made the same once more" } else { "" };
             let tests = step.tests.as_ref().map(|tests| format!("  {}", tests_told(tests)));
-            tests.unwrap_or_default()
+            tests.unwrap_or_default() + same
         }
         _ => String::new(),
     }
@@ -152,6 +154,7 @@ fn counts(story: &Story, run: &RunFinished) -> String {
         (counts.blocked, "blocked"),
         (counts.unmet, "skipped"),
         (counts.skipped - counts.unmet, "not started"),
+        (story.verified, "verified"),
     ];
     let all = counts.ran + counts.cached + counts.failed + counts.blocked + counts.skipped;
     let told: Vec<_> = parts

@@ -36,7 +36,7 @@ pub(crate) fn one(reason: &Reason) -> String {
         Change::Changed => format!("{subject} changed"),
         Change::Unknown => format!("{subject} is not known from an earlier run"),
         Change::Failed => format!("{subject} failed"),
-        Change::Forced => format!("{subject} was asked for"),
+        Change::Forced | Change::Verified => format!("{subject} was asked for"),
     }
 }
 
@@ -48,6 +48,7 @@ fn result(change: Change) -> &'static str {
         Change::Changed => "its earlier result is damaged",
         Change::Failed => "it failed the last time",
         Change::Forced => "`--rerun` asked for it",
+        Change::Verified => "`--verify` asked for it",
     }
 }
 

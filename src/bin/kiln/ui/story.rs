@@ -28,6 +28,8 @@ pub(crate) struct Story {
     pub(crate) running: IndexMap<String, Running>,
     /// Steps that failed for good, but for tolerated ones and those that were interrupted.
     pub(crate) failures: Vec<StepFinished>,
+    /// How many steps made the same once more.
+    pub(crate) verified: u32,
     /// How many steps were interrupted.
     pub(crate) interrupted: u32,
     /// Where the outs that were asked for are.
@@ -71,6 +73,7 @@ impl Story {
             run: None,
             running: IndexMap::new(),
             failures: Vec::new(),
+            verified: 0,
             interrupted: 0,
             outs: Vec::new(),
             done: Done::default(),
@@ -150,6 +153,7 @@ impl Story {
         if is_failure(step) {
             self.failures.push(step.clone());
         }
+        self.verified += u32::from(step.verified);
         self.interrupted += u32::from(is_interrupted(step));
         self.outs.extend(step.outs.iter().map(|out| out.path.clone()));
         self.running.shift_remove(&step.step).map(|step| step.tail)
