@@ -2,9 +2,9 @@
 //! their names; does not know what they defend. Without the feature `planted-bugs` there are none.
 //!
 //! The feature is for a second binary beside the real one (`tests/run`). There the variable
-//! `KILN_PLANTED_BUG` names the one bug of a process; launchers inherit it.
+//! `KILN_PLANTED_BUG` names the bugs of a process, with commas between; launchers inherit it.
 
-/// The variable that names a bug, as the variants of [`Bug`] are written.
+/// The variable that names bugs, as the variants of [`Bug`] are written.
 #[cfg(feature = "planted-bugs")]
 const VARIABLE: &str = "KILN_PLANTED_BUG";
 
@@ -39,6 +39,22 @@ pub enum Bug {
     Orphans,
     /// Outs in the project are files of the store.
     LinkOuts,
+    /// Steps see the machine's files that no step needs.
+    HostFiles,
+    /// Steps see the processes of the machine, and all that `/proc` tells.
+    HostProcesses,
+    /// Steps may make any system call.
+    NoFilter,
+    /// Steps have the rights that their launcher has in its namespaces.
+    KeepRights,
+    /// Steps have the files open that Kiln was started with.
+    KeepDescriptors,
+    /// What steps see of the machine and the store can be written to.
+    WritableTrees,
+    /// Steps share memory with the machine's processes.
+    SharedMemory,
+    /// Anything can be an out, whatever it is.
+    AnyOuts,
     /// Steps have the limits of who runs Kiln.
     OwnLimits,
     /// Steps have the network of the machine.
@@ -60,10 +76,10 @@ pub const fn is_planted(_: Bug) -> bool {
 /// Returns whether this process has the bug.
 #[cfg(feature = "planted-bugs")]
 pub fn is_planted(bug: Bug) -> bool {
-    static NAME: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    static NAMES: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
     #[expect(clippy::disallowed_methods, reason = "only binaries for tests have this")]
-    let name = NAME.get_or_init(|| std::env::var(VARIABLE).ok());
-    name.as_deref().is_some_and(|name| name == format!("{bug:?}"))
+    let names = NAMES.get_or_init(|| std::env::var(VARIABLE).ok());
+    names.as_deref().is_some_and(|names| names.split(',').any(|name| name == format!("{bug:?}")))
 }
 
 /// Gives the bug of this process, if it has one, to a process that begins with an empty environment.

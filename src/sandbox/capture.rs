@@ -17,6 +17,7 @@ use super::outcome::{CapturedFile, CapturedOut, Entry, Node};
 use super::protocol::Fault;
 use super::spec::{FIXED_MTIME_SECS, OutKind, OutPath};
 use crate::digest::Hasher;
+use crate::planted::{Bug, is_planted};
 
 /// How many names are told of what stands where an out is missing.
 const MAX_BESIDE: usize = 256;
@@ -142,7 +143,7 @@ impl Copier<'_> {
                     if is_new { Node::NewDir } else { Node::Dir }
                 }
                 // No image has sockets, pipes or devices.
-                _ if of == Of::Root => continue,
+                _ if of == Of::Root || is_planted(Bug::AnyOuts) => continue,
                 other => return Err(Fault::OddOut { path: full, oddity: oddity(other) }),
             };
             entries.push(Entry { path, node });
@@ -155,7 +156,9 @@ impl Copier<'_> {
         let number = self.next;
         self.next += 1;
         let executable = stat.st_mode & 0o100 != 0;
-        let mode = Mode::from_raw_mode(if executable { 0o755 } else { 0o644 });
+        let plain = Mode::from_raw_mode(if executable { 0o755 } else { 0o644 });
+        let kept = Mode::from_raw_mode(stat.st_mode);
+        let mode = if is_planted(Bug::AnyOuts) { kept } else { plain };
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let to = rustix::fs::openat(self.into, number.to_string(), flags, mode)?;
         let mut to = File::from(to);
@@ -267,7 +270,7 @@ fn inner_link(
         Climb::Outside => false,
         Climb::Winding => resolves_inside(root, path),
     };
-    if inner {
+    if inner || is_planted(Bug::AnyOuts) {
         Ok(Node::Link { target })
     } else {
         Err(Fault::OddOut { path: full.to_owned(), oddity: Oddity::EscapingLink })

@@ -65,8 +65,10 @@ pub(super) fn enter(wire: Wire, inside: User) -> Result<(), Fault> {
         fs::write(path, text).map_err(|error| Fault::refused(Feature::UserNamespace, error))?;
     }
     // The first child is process 1 for all others.
-    let mut others =
-        libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWPID;
+    let mut others = libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWPID;
+    if !is_planted(Bug::SharedMemory) {
+        others |= libc::CLONE_NEWIPC;
+    }
     if wire == Wire::Cut && !is_planted(Bug::OpenNetwork) {
         others |= libc::CLONE_NEWNET;
     }
@@ -75,6 +77,9 @@ pub(super) fn enter(wire: Wire, inside: User) -> Result<(), Fault> {
         .and_then(|()| Ok(rustix::system::setdomainname(b"(none)")?))
         .map_err(|error| Fault::refused(Feature::OtherNamespaces, error))?;
     move_to_own_root().map_err(|error| Fault::refused(Feature::Mounts, error))?;
+    if is_planted(Bug::NoFilter) {
+        return Ok(());
+    }
     forbid_nested();
     bar_capabilities(inside);
     put_up_filter(inside).map_err(|error| Fault::refused(Feature::Seccomp, error))
@@ -87,6 +92,9 @@ fn put_up_filter(inside: User) -> io::Result<()> {
 
 /// Bars the programs to come from every capability but those of `user`.
 pub(super) fn bar_capabilities(user: User) {
+    if is_planted(Bug::KeepRights) {
+        return;
+    }
     for capability in CapabilitySet::all().difference(user.rights()).iter() {
         // Those this kernel does not know are refused, and all are to an ordinary user.
         let _ = rustix::thread::remove_capability_from_bounding_set(capability);

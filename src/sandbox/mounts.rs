@@ -10,12 +10,16 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
 
+use crate::planted::{Bug, is_planted};
+
 /// Where a launcher sees the host's `/`.
 pub(super) const HOST: &str = "/host";
 
 /// Read-only, and no devices or raised rights.
-pub(super) const READ_ONLY: u64 =
-    libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+pub(super) fn read_only() -> u64 {
+    let attributes = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+    if is_planted(Bug::WritableTrees) { attributes } else { attributes | libc::MOUNT_ATTR_RDONLY }
+}
 
 /// Opens a path of the host as the host would: links stay below [`HOST`].
 pub(super) fn open_host(path: &Path) -> io::Result<OwnedFd> {

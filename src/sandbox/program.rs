@@ -136,7 +136,7 @@ impl Program {
     /// Starts the program where the caller is, in a cell with a working tree at `/build`. `proc` is
     /// the host's `/proc`.
     pub(super) fn start_in_cell(&self, proc: &OwnedFd) -> Result<Shared, Stuck> {
-        let mut namespaces = libc::CLONE_NEWIPC;
+        let mut namespaces = if is_planted(Bug::SharedMemory) { 0 } else { libc::CLONE_NEWIPC };
         if self.network == Network::Loopback {
             namespaces |= libc::CLONE_NEWNET;
         }
@@ -189,7 +189,9 @@ impl Program {
             system::duplicate_as(null?.as_fd(), 0)?;
             system::duplicate_as(self.stdout.as_fd(), 1)?;
             system::duplicate_as(self.stderr.as_fd(), 2)?;
-            system::close_on_exec_from_3()?;
+            if !is_planted(Bug::KeepDescriptors) {
+                system::close_on_exec_from_3()?;
+            }
             rustix::process::umask(Mode::from_raw_mode(0o022));
             self.set_limits();
             system::block_signals(&[]);
@@ -278,6 +280,20 @@ fn files(request: &Request) -> Vec<Vec<u8>> {
 
 /// Drops all capabilities but `kept` for this process. Programs are barred from them before.
 pub(super) fn drop_rights(kept: CapabilitySet) -> io::Result<()> {
+    if is_planted(Bug::KeepRights) {
+        let all = CapabilitySets {
+            inheritable: CapabilitySet::all(),
+            ..rustix::thread::capabilities(None)?
+        };
+        rustix::thread::set_capabilities(
+            None,
+            CapabilitySets { inheritable: all.permitted, ..all },
+        )?;
+        for right in all.permitted.iter() {
+            let _ = rustix::thread::configure_capability_in_ambient_set(right, true);
+        }
+        return Ok(());
+    }
     rustix::thread::clear_ambient_capability_set()?;
     let inheritable = CapabilitySet::empty();
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable };

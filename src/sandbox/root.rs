@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 
+use crate::planted::{Bug, is_planted};
+
 use super::cell::{self, Home};
 use super::error::Feature;
 use super::init::Init;
-use super::mounts::{self, HOST, READ_ONLY, Writes};
+use super::mounts::{self, HOST, Writes, read_only};
 use super::protocol::Fault;
 use super::spec::Root;
 use super::system;
@@ -25,6 +27,23 @@ const SYSTEM: &[&str] =
 /// The host's files of `/etc` that say where its libraries and programs are.
 const SYSTEM_ETC: &[&str] =
     &["etc/ld.so.cache", "etc/ld.so.conf", "etc/ld.so.conf.d", "etc/alternatives"];
+
+/// What no step needs: for the bug that shows it.
+const PRIVATE: &[&str] = &[
+    "boot",
+    "etc/init.d",
+    "etc/pam.d",
+    "etc/shadow",
+    "etc/ssh",
+    "mnt",
+    "opt",
+    "root",
+    "srv",
+    "sys",
+    "var/cache",
+    "var/lib",
+    "var/log",
+];
 
 /// What comes with the host's network: certificates, but no keys.
 const NETWORK_ETC: &[&str] = &[
@@ -88,6 +107,10 @@ const MASKED: &[(&str, &str)] = &[
     ("sys/kernel/random/boot_id", "00000000-0000-0000-0000-000000000000\n"),
     ("keys", ""),
     ("key-users", ""),
+    // Process 1 is where the machine's mounts are.
+    ("1/mountinfo", ""),
+    ("1/mounts", ""),
+    ("1/mountstats", ""),
 ];
 
 /// What only the host's root may read of `/proc`, and so a step that Kiln runs for it.
@@ -216,7 +239,7 @@ pub(super) fn write_masks() -> Result<(), Fault> {
         }
         // What is bound from a read-only mount is read-only.
         let masks = mounts::open_place(Path::new(MASKS))?;
-        mounts::attach_at(mounts::copy_tree(masks.as_fd(), READ_ONLY)?, Path::new(MASKS))
+        mounts::attach_at(mounts::copy_tree(masks.as_fd(), read_only())?, Path::new(MASKS))
     };
     write().map_err(|error| Fault::prepare("make", MASKS, error))
 }
@@ -260,6 +283,11 @@ fn fill(kind: &Kind, skeleton: &Path) -> io::Result<Vec<PathBuf>> {
             write_file(&skeleton.join(path), text.as_bytes())?;
         }
         for path in SYSTEM.iter().chain(SYSTEM_ETC) {
+            mirror(Path::new(path), skeleton, &mut binds)?;
+        }
+    }
+    if is_planted(Bug::HostFiles) {
+        for path in PRIVATE {
             mirror(Path::new(path), skeleton, &mut binds)?;
         }
     }
@@ -344,7 +372,7 @@ fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 fn mount_skeleton(skeleton: &Path, at: &Path) -> io::Result<()> {
     let place = mounts::open_place(skeleton)?;
-    mounts::attach_at(mounts::copy_tree(place.as_fd(), READ_ONLY)?, at)
+    mounts::attach_at(mounts::copy_tree(place.as_fd(), read_only())?, at)
 }
 
 /// Lays the skeleton over `tree`, so that the tree itself need not have the places of a step.
@@ -357,19 +385,21 @@ fn mount_over_tree(
     let layers = [mounts::open_place(skeleton)?, mounts::open_host(tree)?];
     let overlay = mounts::make_overlay(&layers, writes)?;
     if writes.is_none() {
-        system::restrict_mount(overlay.as_fd(), READ_ONLY)?;
+        system::restrict_mount(overlay.as_fd(), read_only())?;
     }
     mounts::attach_at(overlay, at)
 }
 
 fn bind_from_host(path: &Path, at: &Path) -> io::Result<()> {
     let from = mounts::open_host(path)?;
-    mounts::attach_at(mounts::copy_tree(from.as_fd(), READ_ONLY)?, &at.join(path))
+    mounts::attach_at(mounts::copy_tree(from.as_fd(), read_only())?, &at.join(path))
 }
 
 fn mount_devices(at: &Path) -> io::Result<()> {
     // What is read-only is the mount: who may write to a device still may, but not change its mode.
-    let fixed = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+    let may_change = is_planted(Bug::WritableTrees);
+    let fixed = if may_change { 0 } else { libc::MOUNT_ATTR_RDONLY };
+    let fixed = fixed | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
     for name in DEVICES {
         let device = mounts::open_host(&Path::new("dev").join(name))?;
         let copy = mounts::copy_tree(device.as_fd(), fixed)?;
@@ -384,6 +414,10 @@ fn mount_devices(at: &Path) -> io::Result<()> {
 /// runs for the host's root has that user's number, and `/proc/sys` asks for no more.
 fn mount_proc(root: &Path, for_root: bool) -> io::Result<()> {
     let at = root.join("proc");
+    if is_planted(Bug::HostProcesses) {
+        let host = Path::new(HOST).join("proc");
+        return rustix::mount::mount_bind_recursive(host, &at).map_err(Into::into);
+    }
     let flags = rustix::mount::MountFlags::NOSUID
         | rustix::mount::MountFlags::NODEV
         | rustix::mount::MountFlags::NOEXEC

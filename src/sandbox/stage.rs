@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::capture;
 use super::error::Feature;
 use super::keep;
-use super::mounts::{self, READ_ONLY, Writes};
+use super::mounts::{self, Writes, read_only};
 use super::outcome::{CapturedOut, Exit};
 use super::protocol::{Fault, Ran, Request};
 use super::space::{self, Space};
@@ -191,7 +191,7 @@ fn trees(request: &Request, build: &OwnedFd) -> Result<Vec<(OwnedFd, PathBuf)>, 
         let from = mounts::open_host(&mount.tree)?;
         let at = Path::new(&mount.at);
         make_place(build.as_fd(), at, &from)?;
-        Ok((mounts::copy_tree(from.as_fd(), READ_ONLY)?, at.to_owned()))
+        Ok((mounts::copy_tree(from.as_fd(), read_only())?, at.to_owned()))
     };
     let fault = |mount: &super::spec::Mount| {
         let tree = mount.tree.clone();

@@ -8,6 +8,7 @@ mod captured;
 mod crowds;
 mod damage;
 mod ends;
+mod escapes;
 mod floods;
 mod keep;
 mod kills;
@@ -84,13 +85,18 @@ pub(crate) fn as_ordinary_user(claim: fn(&Subject)) {
     }
 }
 
+/// Returns a binary with a bug, if there is one.
+pub(crate) fn planted(bug: &'static str) -> Option<Subject> {
+    let program = std::env::var_os("KILN_PLANTED")?;
+    Some(Subject { program: program.into(), bug: Some(bug), is_ordinary: false })
+}
+
 /// Asserts that `claim` fails for a binary with `bug`, with a message that has `symptom` in it.
 #[track_caller]
 pub(crate) fn notices(bug: &'static str, symptom: &str, claim: fn(&Subject)) {
-    let Some(program) = std::env::var_os("KILN_PLANTED") else {
+    let Some(subject) = planted(bug) else {
         return skipped("no binary with bugs; `tests/run` builds it");
     };
-    let subject = Subject { program: program.into(), bug: Some(bug), is_ordinary: false };
     let failure = catch_unwind(AssertUnwindSafe(|| claim(&subject)));
     let Err(failure) = failure else { panic!("nobody noticed the bug {bug}") };
     let told = match (failure.downcast_ref::<String>(), failure.downcast_ref::<&str>()) {
@@ -114,6 +120,13 @@ fn every_planted_bug_is_noticed() {
         let text = std::fs::read_to_string(file).unwrap();
         let calls = text.split("notices(").skip(1);
         noticed.extend(calls.filter_map(|call| call.split('"').nth(1)).map(str::to_owned));
+        // A table of bugs, each at the begin of a tuple.
+        if let Some(table) = text.split("const TWINS").nth(1) {
+            let names = table.split("];\n").next().unwrap_or_default().lines();
+            let names = names.filter_map(|line| line.split('"').nth(1));
+            let names = names.filter(|name| name.starts_with(char::is_uppercase));
+            noticed.extend(names.flat_map(|names| names.split(',')).map(str::to_owned));
+        }
     }
     bugs.sort();
     noticed.sort();
