@@ -4,6 +4,7 @@
 pub(crate) mod attempt;
 pub(crate) mod captures;
 pub(crate) mod error;
+pub(crate) mod failed;
 pub(crate) mod failure;
 pub(crate) mod forecast;
 pub(crate) mod hearing;
@@ -25,6 +26,7 @@ mod revival;
 pub(crate) mod run;
 pub(crate) mod schedule;
 pub(crate) mod secrets;
+pub(crate) mod shell;
 mod spared;
 pub(crate) mod spec;
 pub(crate) mod stop;

@@ -6,9 +6,11 @@ mod late;
 mod library;
 mod machine;
 mod run;
+mod shell;
 mod slice;
 mod spec;
 mod store;
+mod terminal;
 mod workspace;
 
 use std::path::{Path, PathBuf};
@@ -33,6 +35,7 @@ pub use run::{
     DEFAULT_STORE_BYTES, Ended, Interrupt, RunError, RunOptions, StepLog, forecast, read_log, run,
     served, unbound,
 };
+pub use shell::{Left, SMALL_SHELL, Seen, ShellError, shell};
 pub use slice::Slice;
 pub use spec::{SpecResult, Specs, specs};
 pub use store::{Checkup, Collected, Stats, collect, stats, verify};

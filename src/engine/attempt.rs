@@ -21,6 +21,7 @@ use crate::snapshot::{IngredientBook, Ingredients, Snapshot};
 
 use super::captures::CaptureDirs;
 use super::error::StepError;
+use super::failed;
 use super::failure;
 use super::inputs::Pantry;
 use super::kept::Keeping;
@@ -75,6 +76,10 @@ pub(crate) struct Shop<'a> {
     pub(crate) has_failed: Vec<bool>,
     /// Bytes of memory of the machine, for all steps together.
     pub(crate) memory_bytes: u64,
+    /// Where notes on the project are, absolute.
+    pub(crate) state: PathBuf,
+    /// The id of the run.
+    pub(crate) run: String,
 }
 
 /// How a step came out.
@@ -107,6 +112,11 @@ impl Shop<'_> {
     /// Returns whether it is known what a step made.
     pub(super) fn has_looked_at(&self, id: StepId) -> bool {
         locked(&self.made[id.index()]).is_some()
+    }
+
+    /// Returns whether a step did not pass the last time.
+    fn has_failed_before(&self, step: &Step) -> bool {
+        self.snapshot.steps().get(&step.name).is_some_and(|step| step.has_failed)
     }
 
     /// Returns what a step made; nothing for one that is not done, or was not supplied.
@@ -388,12 +398,17 @@ fn finish(
     if let Some(mut failure) = failure {
         if let Some(secrets) = secrets {
             failure.message = secrets.mask().cover(&failure.message);
+        } else if failure.cause != Cause::Interrupted {
+            failed::keep(shop, step, ready, &outcome, capture.path())?;
         }
         let kept = |out: &&crate::plan::artifact::Out| out.is_optional;
         let optional = step.outs.iter().filter(kept);
         let made = optional.filter_map(|out| made.get_key_value(&out.name));
         let made = made.map(|(name, node)| (name.clone(), node.clone())).collect::<Made>().into();
         return Ok(Done { outcome: Outcome::Failed, failure: Some(failure.into()), made, ..done });
+    }
+    if shop.has_failed_before(step) {
+        failed::forget(&shop.state, &step.name);
     }
     let is_warm = keeping.as_ref().is_some_and(Keeping::is_warm);
     if let Some(Err(error)) = keeping.map(Keeping::save) {

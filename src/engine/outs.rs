@@ -86,7 +86,7 @@ fn named(path: &[u8]) -> Cow<'_, OsStr> {
     Cow::Borrowed(OsStr::from_bytes(path))
 }
 
-fn adopt(store: &Store, file: &CapturedFile, capture: &Path) -> Result<Node, StepError> {
+pub(super) fn adopt(store: &Store, file: &CapturedFile, capture: &Path) -> Result<Node, StepError> {
     let blob = Blob { digest: file.digest, size: file.size };
     store.adopt(&file.path_in(capture), blob, file.executable)?;
     Ok(Node::File { blob, executable: file.executable })

@@ -62,6 +62,8 @@ pub(crate) struct Request {
     pub(crate) verify: u8,
     /// Which part this is of how many, if the run is one of several.
     pub(crate) slice: Option<(u32, u32)>,
+    /// Where notes on the project are, absolute.
+    pub(crate) state: PathBuf,
     /// The folder for outs, relative to the project; `None` for none.
     pub(crate) out: Option<PathBuf>,
     /// The steps whose outs are written there, if they run: those that were asked for.
@@ -218,6 +220,8 @@ fn shop<'a>(
         book: OnceLock::new(),
         has_failed,
         memory_bytes: machine.memory_bytes,
+        state: request.state.clone(),
+        run: request.run.clone(),
     }
 }
 

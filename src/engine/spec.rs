@@ -73,8 +73,15 @@ pub(super) fn spec(
         capture: capture.to_owned(),
         files: Vec::new(),
         keep: None,
+        gone: Vec::new(),
+        streams: None,
         services: services(plan, step, ready, laid),
     }
+}
+
+/// Returns which of what is captured is what the step changed, behind its outs.
+pub(super) fn changes_at(step: &Step, ready: &Ready) -> usize {
+    step.outs.len() + usize::from(ready.line.has_current)
 }
 
 fn services(plan: &Plan, step: &Step, ready: &Ready, laid: &Laid) -> Vec<sandbox::Service> {
@@ -106,6 +113,8 @@ fn out_paths(step: &Step, ready: &Ready) -> Vec<sandbox::OutPath> {
         let path = CURRENT.to_owned();
         paths.push(sandbox::OutPath { path, kind: sandbox::OutKind::File, placed: false });
     }
+    let path = String::new();
+    paths.push(sandbox::OutPath { path, kind: sandbox::OutKind::Changes, placed: false });
     paths
 }
 

@@ -162,6 +162,7 @@ impl Bench {
     fn request(&self) -> Request {
         Request {
             verify: 0,
+            state: self.project().join(".kiln"),
             run: "test".into(),
             stages: Vec::new(),
             wanted: (0..self.plan.steps.len()).map(StepId::new).collect(),

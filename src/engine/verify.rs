@@ -23,8 +23,8 @@ use super::run::Message;
 use super::trial::{Trial, Tried};
 use super::{failure, outs, platform, pools, revival, secrets};
 
-/// The folder of the project for what two runs made, if that differs.
-const FOLDER: &str = ".kiln/verify";
+/// The folder among the notes on the project for what two runs made, if that differs.
+const FOLDER: &str = "verify";
 
 /// How much of a file is shown before and after the first byte that differs.
 const SHOWN: usize = 24;
@@ -177,12 +177,13 @@ fn difference(
         return Ok(None);
     };
     let folder = Path::new(FOLDER).join(&step.stage).join(&step.row_dir);
-    let shown = folder.display().to_string().trim_end_matches('/').to_owned();
+    let state = shop.state.file_name().map(Path::new).unwrap_or(&shop.state);
+    let shown = state.join(&folder).display().to_string().trim_end_matches('/').to_owned();
     let failed = |doing, path: &Path| {
         let path = path.to_owned();
         move |source| CacheError::Io { doing, path, source }
     };
-    let whole = shop.pantry.project.join(&folder);
+    let whole = shop.state.join(&folder);
     match fs::remove_dir_all(&whole) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(failed("clear", &whole)(error).into());

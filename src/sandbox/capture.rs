@@ -22,6 +22,13 @@ use crate::planted::{Bug, is_planted};
 /// How many names are told of what stands where an out is missing.
 const MAX_BESIDE: usize = 256;
 
+/// How many changed files of a working tree are copied at most, and how many bytes.
+const MAX_CHANGES: usize = 20_000;
+const MAX_CHANGED_BYTES: u64 = 256 << 20;
+
+/// The least number of a file that was changed: none of an out has a higher one.
+const CHANGES_FROM: usize = 1 << 30;
+
 /// How many bytes are read at a time, into the stack since most outs are small.
 const BUFFER: usize = 32 * 1024;
 
@@ -40,15 +47,40 @@ pub(super) fn capture(
     outs: &[OutPath],
     into: BorrowedFd<'_>,
 ) -> Result<Vec<CapturedOut>, Fault> {
-    let mut copier = Copier { into, next: 0 };
+    let mut copier = Copier { into, next: 0, left: None };
     let captured = outs.iter().map(|out| match (out.kind, root) {
-        (OutKind::Root, None) => Ok(CapturedOut::missing()),
+        (OutKind::Root, None) | (OutKind::Changes, _) => Ok(CapturedOut::missing()),
         (OutKind::Root, Some(root)) => {
             Ok(CapturedOut::Dir(copier.tree(root, Path::new("/"), Of::Root)?))
         }
         _ => copier.out(build, out),
     });
     captured.collect()
+}
+
+/// Copies what a step changed in its working tree, of which `upper` is the upper layer, behind what
+/// `captured` holds already. Returns nothing where that is too much.
+pub(super) fn changes(
+    upper: &OwnedFd,
+    captured: &[CapturedOut],
+    into: BorrowedFd<'_>,
+) -> Result<CapturedOut, Fault> {
+    let files = |captured: &CapturedOut| match captured {
+        CapturedOut::Missing { .. } => 0,
+        CapturedOut::File(_) => 1,
+        CapturedOut::Dir(entries) => {
+            entries.iter().filter(|entry| matches!(entry.node, Node::File(_))).count()
+        }
+    };
+    // Numbers below were given to what could not be captured whole.
+    let next = captured.iter().map(files).sum::<usize>() + CHANGES_FROM;
+    let next = u32::try_from(next).unwrap_or(u32::MAX / 2);
+    let mut copier = Copier { into, next, left: Some((MAX_CHANGES, MAX_CHANGED_BYTES)) };
+    match copier.tree(upper, Path::new("/build"), Of::Root) {
+        Ok(entries) => Ok(CapturedOut::Dir(entries)),
+        Err(Fault::Capture { errno: libc::EFBIG, .. }) => Ok(CapturedOut::missing()),
+        Err(fault) => Err(fault),
+    }
 }
 
 /// What a tree is of, by which it is read.
@@ -64,6 +96,8 @@ enum Of {
 struct Copier<'a> {
     into: BorrowedFd<'a>,
     next: u32,
+    /// How many files and bytes it may copy yet, if that is bounded.
+    left: Option<(usize, u64)>,
 }
 
 impl Copier<'_> {
@@ -111,7 +145,8 @@ impl Copier<'_> {
             };
             let (above, dir) = open.last().expect("a directory for each level");
             let path = join(above, &child);
-            if of == Of::Root && NOT_OF_ROOT.iter().any(|place| place.as_bytes() == path) {
+            let is_root = of == Of::Root && name == Path::new("/");
+            if is_root && NOT_OF_ROOT.iter().any(|place| place.as_bytes() == path) {
                 continue;
             }
             let full = name.join(OsStr::from_bytes(&path));
@@ -153,6 +188,12 @@ impl Copier<'_> {
 
     /// Copies an open file.
     fn file(&mut self, from: OwnedFd, stat: &Stat) -> io::Result<CapturedFile> {
+        if let Some((files, bytes)) = &mut self.left {
+            let size = stat.st_size.cast_unsigned();
+            let left = files.checked_sub(1).zip(bytes.checked_sub(size));
+            let left = left.ok_or(io::Error::from_raw_os_error(libc::EFBIG))?;
+            (*files, *bytes) = left;
+        }
         let number = self.next;
         self.next += 1;
         let executable = stat.st_mode & 0o100 != 0;

@@ -17,7 +17,7 @@ use super::error::Feature;
 use super::init::{Init, Step};
 use super::outcome::{Exit, ServiceEnd};
 use super::program::{Fence, Phase, Program, Stuck};
-use super::protocol::{self, Fault, Ran, Reply, Request, Service};
+use super::protocol::{self, Fault, Ran, Reply, Request, Service, Stdin};
 use super::root::{self, Room, Roots};
 use super::space::{Space, Spaces};
 use super::stage::Stage;
@@ -175,18 +175,25 @@ pub(super) struct Ends {
     pub(super) capture: OwnedFd,
     /// A pipe for each service.
     pub(super) services: Vec<OwnedFd>,
+    /// The standard input, if the step has one.
+    pub(super) stdin: Option<OwnedFd>,
 }
 
 impl Ends {
     fn of(fds: Vec<OwnedFd>, request: &Request) -> Option<Self> {
         let mut fds = fds.into_iter();
         let (stdout, stderr, capture) = (fds.next()?, fds.next()?, fds.next()?);
-        let services: Vec<_> = fds.collect();
+        let mut services: Vec<_> = fds.collect();
+        let stdin = match request.stdin {
+            Stdin::Null => None,
+            Stdin::Given | Stdin::Terminal => Some(services.pop()?),
+        };
         (services.len() == request.services.len()).then_some(Self {
             stdout,
             stderr,
             capture,
             services,
+            stdin,
         })
     }
 }
@@ -328,7 +335,7 @@ impl Inside {
         &mut self,
         request: &Request,
         used: &Used,
-        Ends { stdout, stderr, capture, services }: Ends,
+        Ends { stdout, stderr, capture, services, stdin }: Ends,
         socket: &UnixStream,
         net: Option<&Net>,
         beside: &mut Beside,
@@ -336,6 +343,7 @@ impl Inside {
         // Theirs are the only ends left.
         drop(services);
         let program = Program::new(request, Fence::Cell, stdout, stderr)?;
+        let program = program.with_input(stdin, request.stdin == Stdin::Terminal);
         let program = if net.is_some() { program.stay_in_network() } else { program };
         let start = Instant::now();
         let main = self.start(used, true, &program, net);

@@ -52,7 +52,7 @@ pub(crate) use probe::probe;
 pub use probe::{Check, Found, Report};
 pub(crate) use spec::{
     Keep, Limits, MAX_LOWERS, MAX_SERVICES, Mount, Network, OutKind, OutPath, Piece, Place, Root,
-    Scratch, Service, Spec, Word,
+    Scratch, Service, Spec, Streams, Word,
 };
 pub(crate) use system::give_back_memory;
 

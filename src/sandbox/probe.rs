@@ -97,6 +97,8 @@ fn try_step(cells: &Cells, scratch: &Path) -> Result<(), SandboxError> {
         capture,
         files: Vec::new(),
         keep: None,
+        gone: Vec::new(),
+        streams: None,
         services: Vec::new(),
     };
     let cancel = Cancel::new()

@@ -38,6 +38,10 @@ pub(super) struct Program {
     each_processes: Option<u64>,
     /// Where nothing bounds the whole scratch space: what each file in it may have.
     each_file: Option<u64>,
+    /// `None` is nothing to read.
+    stdin: Option<OwnedFd>,
+    /// Whether that is a terminal which is to rule over the program.
+    is_terminal: bool,
     stdout: OwnedFd,
     stderr: OwnedFd,
 }
@@ -122,9 +126,18 @@ impl Program {
             each_memory: request.each_memory,
             each_processes: request.each_processes,
             each_file: request.scratch_limit.filter(|_| request.scratch.is_some()),
+            stdin: None,
+            is_terminal: false,
             stdout,
             stderr,
         })
+    }
+
+    /// Has the program read that, if it is something, and be ruled by it, if it is a terminal.
+    pub(super) fn with_input(mut self, stdin: Option<OwnedFd>, is_terminal: bool) -> Self {
+        self.stdin = stdin;
+        self.is_terminal = is_terminal;
+        self
     }
 
     /// Has the program stay in the network of the process that starts it.
@@ -186,7 +199,15 @@ impl Program {
             let _ = rustix::process::setsid();
             let null =
                 rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-            system::duplicate_as(null?.as_fd(), 0)?;
+            match &self.stdin {
+                Some(stdin) => {
+                    system::duplicate_as(stdin.as_fd(), 0)?;
+                    if self.is_terminal {
+                        rustix::process::ioctl_tiocsctty(stdin)?;
+                    }
+                }
+                None => system::duplicate_as(null?.as_fd(), 0)?,
+            }
             system::duplicate_as(self.stdout.as_fd(), 1)?;
             system::duplicate_as(self.stderr.as_fd(), 2)?;
             if !is_planted(Bug::KeepDescriptors) {

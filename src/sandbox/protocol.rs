@@ -10,7 +10,7 @@ use super::spec::{Keep, Mount, Network, OutKind, OutPath, Root};
 use super::wire::{Reader, Writer};
 
 /// One step, as a launcher is told of it. The descriptors stdout, stderr, capture directory and one
-/// output for each service travel with it, in this order.
+/// output for each service travel with it, in this order, and what is to be the standard input, if any is.
 pub(super) struct Request {
     pub(super) root: Root,
     pub(super) lowers: Vec<PathBuf>,
@@ -32,6 +32,18 @@ pub(super) struct Request {
     pub(super) files: Vec<(String, Vec<u8>)>,
     pub(super) keep: Option<Keep>,
     pub(super) services: Vec<Service>,
+    pub(super) gone: Vec<Vec<u8>>,
+    pub(super) stdin: Stdin,
+}
+
+/// What a program finds at its standard input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stdin {
+    Null,
+    /// What travels with the request, last of all.
+    Given,
+    /// The same, which is a terminal that is to rule over it.
+    Terminal,
 }
 
 /// A program beside a step, as a launcher is told of it.
@@ -92,6 +104,8 @@ impl Request {
             files: Vec::new(),
             keep: None,
             services: Vec::new(),
+            gone: Vec::new(),
+            stdin: Stdin::Null,
         }
     }
 
@@ -130,6 +144,8 @@ impl Request {
             to.path(&keep.new);
         });
         to.list(&self.services, |to, service| service.write(to));
+        to.list(&self.gone, |to, path| to.bytes(path));
+        to.u8(self.stdin as u8);
     }
 
     pub(super) fn read(frame: &[u8]) -> Option<Self> {
@@ -171,6 +187,8 @@ impl Request {
                 })?
                 .pop(),
             services: from.list(Service::read)?,
+            gone: from.list(Reader::bytes)?,
+            stdin: stdin(from.u8()?)?,
         })
     }
 }
@@ -180,7 +198,13 @@ fn nanoseconds(time: Duration) -> u64 {
 }
 
 fn out_kind(byte: u8) -> Option<OutKind> {
-    [OutKind::File, OutKind::Dir, OutKind::Root].into_iter().find(|kind| *kind as u8 == byte)
+    [OutKind::File, OutKind::Dir, OutKind::Root, OutKind::Changes]
+        .into_iter()
+        .find(|kind| *kind as u8 == byte)
+}
+
+fn stdin(byte: u8) -> Option<Stdin> {
+    [Stdin::Null, Stdin::Given, Stdin::Terminal].into_iter().find(|stdin| *stdin as u8 == byte)
 }
 
 fn network(byte: u8) -> Option<Network> {

@@ -16,7 +16,7 @@ use super::error::SandboxError;
 use super::launcher::Guise;
 use super::outcome::{Enforced, Enforcement, Exit, Outcome, Stream};
 use super::pool::{Cell, Pool, prepare};
-use super::protocol::{self, Ran, Reply, Request};
+use super::protocol::{self, Ran, Reply, Request, Stdin};
 use super::scratch;
 use super::spec::{Limits, MAX_LOWERS, Place, Scratch, Service, Spec};
 use super::wire::Writer;
@@ -164,6 +164,12 @@ fn request<'a>(
         files: spec.files.clone(),
         keep: spec.keep.clone(),
         services: spec.services.iter().map(|service| beside(service, path_of)).collect(),
+        gone: spec.gone.clone(),
+        stdin: match &spec.streams {
+            None => Stdin::Null,
+            Some(streams) if streams.is_terminal => Stdin::Terminal,
+            Some(_) => Stdin::Given,
+        },
     }
 }
 
@@ -192,16 +198,30 @@ fn converse(
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
             .map_err(|error| prepare("make a pipe for", &spec.capture, error.into()))
     };
-    let ((stdout, to_stdout), (stderr, to_stderr)) = (pipe()?, pipe()?);
-    let mut pipes = vec![(Stream::Stdout, Some(stdout)), (Stream::Stderr, Some(stderr))];
-    let mut ends = vec![to_stdout, to_stderr, capture];
+    let mut pipes = Vec::new();
+    let mut ends = Vec::new();
+    let streams = spec.streams.as_deref();
+    if streams.is_none() {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let (output, to_output) = pipe()?;
+            pipes.push((stream, Some(output)));
+            ends.push(to_output);
+        }
+    }
     for place in 0..spec.services.len() {
         let (output, to_output) = pipe()?;
         let place = u8::try_from(place).expect("there are few");
         pipes.push((Stream::Service(place), Some(output)));
         ends.push(to_output);
     }
-    let fds: Vec<_> = ends.iter().map(AsFd::as_fd).collect();
+    let mut fds = Vec::new();
+    if let Some(streams) = streams {
+        fds.extend([streams.stdout.as_fd(), streams.stderr.as_fd()]);
+    }
+    fds.extend(ends.iter().map(AsFd::as_fd));
+    // Behind the two outputs.
+    fds.insert(2, capture.as_fd());
+    fds.extend(streams.map(|streams| streams.stdin.as_fd()));
     request.write().send(&cell.socket, &fds).map_err(|_| SandboxError::LauncherEnded)?;
     drop(ends);
     let mut log = Log { output, left: spec.limits.log, truncated: false };

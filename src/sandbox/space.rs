@@ -202,6 +202,17 @@ fn remove_dir(above: BorrowedFd<'_>, name: &Path, left: &mut usize) -> rustix::i
     rustix::fs::unlinkat(above, name, AtFlags::REMOVEDIR)
 }
 
+/// Removes what has that name in a directory, with all that is in it.
+pub(super) fn remove(above: BorrowedFd<'_>, name: &Path) -> rustix::io::Result<()> {
+    match rustix::fs::unlinkat(above, name, AtFlags::empty()) {
+        Err(Errno::ISDIR) => {
+            let mut left = usize::MAX;
+            remove_dir(above, name, &mut left)
+        }
+        result => result,
+    }
+}
+
 /// Removes all that is in a directory.
 pub(super) fn clear(dir: &OwnedFd) -> io::Result<()> {
     clear_path(Path::new(&mounts::name_of(dir.as_fd())))

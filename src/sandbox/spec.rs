@@ -1,7 +1,9 @@
 //! What a step asks of a sandbox: plain data. Knows neither plans nor caches, and starts nothing.
 
 use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How many [`Spec::lowers`] one step may have. Callers with more merge some of them first.
@@ -51,9 +53,24 @@ pub(crate) struct Spec {
     pub(crate) files: Vec<(String, Vec<u8>)>,
     /// What the step leaves for its own next run, if it does.
     pub(crate) keep: Option<Keep>,
+    /// What is taken out of the working tree before the step: paths relative to it.
+    pub(crate) gone: Vec<Vec<u8>>,
+    /// What the program has as its standard streams instead of what [`Spec`] says; its output is then
+    /// heard by nobody else.
+    pub(crate) streams: Option<Arc<Streams>>,
     /// Programs that are up while the step runs, started in this order, each when the one before it
     /// is ready; at most [`MAX_SERVICES`]. Needs [`Network::Loopback`], and a cell.
     pub(crate) services: Vec<Service>,
+}
+
+/// The standard streams of a program that somebody talks to.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    pub(crate) stdin: OwnedFd,
+    pub(crate) stdout: OwnedFd,
+    pub(crate) stderr: OwnedFd,
+    /// Whether the first is the far end of a terminal, which rules over the program then.
+    pub(crate) is_terminal: bool,
 }
 
 /// What a step that exits with 0 leaves for its own next run. Its lowers hold what the last one left.
@@ -212,6 +229,9 @@ pub(crate) enum OutKind {
     /// What the step changed of its [`Root::Tree`], which it then can write to as user 0: all but the
     /// working tree, the home, and what is temporary or the kernel's. In a cell only.
     Root,
+    /// What a step that did not exit with 0 has changed in its working tree, as a layer over its
+    /// inputs; missing where that is very much, and of one that exited with 0. In a cell only.
+    Changes,
 }
 
 /// Returns whether a step with these outs runs as user 0 in a root that it can write to.

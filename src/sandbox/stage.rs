@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, OFlags};
@@ -49,6 +50,7 @@ impl Stage {
         let writes = Writes { dir: space.path(), on_disk: space.is_on_disk() };
         let build = mounts::make_overlay(&lowers, Some(&writes)).map_err(overlay_fault)?;
         late.into_iter().try_for_each(|out| make_room(out, &build))?;
+        take_out(&request.gone, build.as_fd())?;
         let trees = trees(request, &build)?;
         let copy = |name: &str| mounts::copy_dir(&space.path().join(name)).map_err(scratch);
         let [_, tmp, home, shm] = PLACES.map(|(name, _)| name);
@@ -108,7 +110,7 @@ impl Stage {
         end: End,
         into: BorrowedFd<'_>,
     ) -> Result<Ran, Fault> {
-        let captured = match end.exit {
+        let mut captured = match end.exit {
             Exit::Code(0) => {
                 let root = space.of_root().map(|writes| mounts::open_place(&writes.upper()));
                 let root = root.transpose().map_err(|error| Fault::capture("/", error))?;
@@ -118,6 +120,13 @@ impl Stage {
                 .unwrap_or_else(|_| vec![CapturedOut::missing(); request.outs.len()]),
             _ => Vec::new(),
         };
+        let changes = request.outs.iter().position(|out| out.kind == OutKind::Changes);
+        if let Some(at) = changes.filter(|_| end.exit != Exit::Code(0)) {
+            captured.resize_with(request.outs.len(), CapturedOut::missing);
+            let upper = mounts::open_place(&space.path().join(PLACES[0].0));
+            let upper = upper.map_err(|error| Fault::capture("/build", error))?;
+            captured[at] = capture::changes(&upper, &captured, into)?;
+        }
         if let (Exit::Code(0), Some(keep)) = (end.exit, &request.keep) {
             let upper = Some(space.path().join(PLACES[0].0));
             keep::keep(self.build(), &keep::Keeping::new(keep, upper, mounts::open_host)?)?;
@@ -176,12 +185,32 @@ fn make_room(out: &OutPath, build: &OwnedFd) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Removes what is to be gone from a working tree.
+fn take_out(gone: &[Vec<u8>], build: BorrowedFd<'_>) -> Result<(), Fault> {
+    for path in gone {
+        let path = Path::new(std::ffi::OsStr::from_bytes(path));
+        let fault = |error: Errno| Fault::prepare("remove", path, error);
+        let above = path.parent().unwrap_or(Path::new(""));
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let dir = match mounts::open_beneath(build, above, flags) {
+            Err(Errno::NOENT | Errno::NOTDIR) => continue,
+            dir => dir.map_err(fault)?,
+        };
+        let name = path.file_name().map(Path::new).unwrap_or(path);
+        match space::remove(dir.as_fd(), name) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(fault(error)),
+        }
+    }
+    Ok(())
+}
+
 /// Returns the directory that a placed out needs.
 fn room(out: &OutPath) -> &Path {
     let path = Path::new(&out.path);
     match out.kind {
         OutKind::Dir => path,
-        OutKind::File | OutKind::Root => path.parent().unwrap_or(Path::new("")),
+        OutKind::File | OutKind::Root | OutKind::Changes => path.parent().unwrap_or(Path::new("")),
     }
 }
 

@@ -15,7 +15,7 @@ use super::error::Feature;
 use super::launcher::Ends;
 use super::outcome::{CapturedOut, Exit};
 use super::program::{Fence, Program};
-use super::protocol::{Fault, Ran, Request};
+use super::protocol::{Fault, Ran, Request, Stdin};
 use super::spec::{OutKind, Root};
 use super::supervise::{self, End};
 use super::{capture, keep, landlock};
@@ -67,7 +67,7 @@ const WRITABLE: &[&str] =
 /// Runs the step of `request` below its scratch directory.
 pub(super) fn run(
     request: &Request,
-    Ends { stdout, stderr, capture, services }: Ends,
+    Ends { stdout, stderr, capture, services, stdin }: Ends,
     socket: &UnixStream,
 ) -> Result<Ran, Fault> {
     if !services.is_empty() {
@@ -80,6 +80,7 @@ pub(super) fn run(
     let fault = |error: io::Error| Fault::refused(Feature::Seccomp, error);
     let fence = Fence::Files(fence(request, scratch).map_err(fault)?);
     let program = Program::new(request, fence, stdout, stderr)?;
+    let program = program.with_input(stdin, request.stdin == Stdin::Terminal);
     let start = Instant::now();
     let mut keeper = Keeper::start(program, &build)
         .map_err(|error| Fault::prepare("start a process in", &build, error))?;

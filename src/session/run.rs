@@ -125,6 +125,11 @@ impl Interrupt {
         self.0.interrupt(signal);
     }
 
+    /// Returns what a step in a sandbox hears.
+    pub(super) fn stop(&self) -> &Stop {
+        &self.0
+    }
+
     /// Returns what Kiln exits with for it; `None` before it was used.
     pub fn exit(&self) -> Option<u8> {
         self.0.exit()
@@ -247,7 +252,7 @@ pub fn run(
 }
 
 /// Returns the secrets that a run gets; the folder `state` has the project's key.
-fn vault(options: &RunOptions, state: &Path) -> Vault {
+pub(super) fn vault(options: &RunOptions, state: &Path) -> Vault {
     let (sources, environment) = (options.secrets.clone(), options.environment.clone());
     let (folder, key_file) = (options.folder.clone(), state.join(PROJECT_KEY));
     Vault::new(sources, environment, folder, options.is_trusted, key_file)
@@ -327,7 +332,7 @@ pub fn read_log(store: &Path, digest: Digest, bytes: u64) -> Result<StepLog, Run
     store.read(Blob { digest, size: bytes }).map(StepLog).map_err(super::store::fault)
 }
 
-fn host(workspace: &Workspace, options: &RunOptions) -> Host {
+pub(super) fn host(workspace: &Workspace, options: &RunOptions) -> Host {
     let snapshot = &workspace.snapshot;
     let (root, environment) = (&workspace.project.root, options.environment.clone());
     Host::look(root, environment, snapshot.memory(), snapshot.tools().clone())
@@ -345,6 +350,7 @@ fn request(project: &Project, options: &RunOptions) -> Request {
         rerun: Vec::new(),
         verify: options.verify.min(100),
         slice: options.slice.map(Slice::numbers),
+        state: project.package().join(STATE_FOLDER),
         out: options.out.as_ref().map(|out| below_root(project, out)),
         replays: options.replays,
     }
@@ -360,7 +366,11 @@ fn collect_garbage(store: &Store) {
 }
 
 /// A store that cannot be used slows a run down, and is no reason to fail it.
-fn open_store(path: &Path, spare: &Path, emit: &mut dyn FnMut(Event)) -> Result<Store, RunError> {
+pub(super) fn open_store(
+    path: &Path,
+    spare: &Path,
+    emit: &mut dyn FnMut(Event),
+) -> Result<Store, RunError> {
     let fail = |error: CacheError| RunError::Store(error.to_string());
     let (store, refused) = Store::open_or_private(path, spare).map_err(fail)?;
     if let Some(refused) = refused {
@@ -373,7 +383,7 @@ fn open_store(path: &Path, spare: &Path, emit: &mut dyn FnMut(Event)) -> Result<
     Ok(store)
 }
 
-fn sandbox(store: &Store, level: Level) -> Result<Box<dyn Sandbox>, SandboxError> {
+pub(super) fn sandbox(store: &Store, level: Level) -> Result<Box<dyn Sandbox>, SandboxError> {
     let (launcher, scratch) = (Launcher::this_program()?, store.scratch().join("steps"));
     Ok(match level {
         Level::Namespaces => Box::new(Cells::new(launcher, scratch)?),

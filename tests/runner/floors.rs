@@ -38,7 +38,10 @@ const HOMES: &[(&str, &[&str])] = &[
     ("postcard", &["src/snapshot"]),
     ("quick_xml", &["src/junit.rs"]),
     ("regex", &["src/lang/eval/call.rs"]),
-    ("rustix", &["src/sandbox/", "src/cache/", "src/snapshot", "src/engine/"]),
+    (
+        "rustix",
+        &["src/sandbox/", "src/cache/", "src/snapshot", "src/engine/", "src/session/terminal.rs"],
+    ),
     ("ruzstd", &["src/image/"]),
     ("seccompiler", &["src/sandbox/"]),
     ("sha2", &["src/digest.rs"]),

@@ -25,6 +25,7 @@ mod roots;
 mod run;
 mod scripts;
 mod services;
+mod shell;
 mod specs;
 mod stdlib;
 mod tutorial;

@@ -158,7 +158,8 @@ fn a_failure_is_reported_in_the_order_in_which_it_is_read() {
         "│ ## [error]two",
         "full log  kiln log bad",
         "it ran    since ",
-        "next      kiln why bad",
+        "next      kiln shell bad",
+        "          kiln why bad",
         "blocked   1 step that waits for it",
     ];
     let report = told.split("\n\n").find(|part| part.contains("test  bad")).unwrap();

@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Graph(GraphArgs),
     /// Show what a step wrote in the last run; without a step, list them.
     Log(LogArgs),
+    /// Look into a step: a shell with all that it has, and what it left when it failed.
+    Shell(ShellArgs),
     /// Show what made a step run again.
     Why(WhyArgs),
     /// List past runs; of one, show the critical path and what would make it shorter.
@@ -151,6 +153,24 @@ pub(crate) struct LogArgs {
     /// The step, as runs name it [default: list all].
     #[arg(value_name = "STEP")]
     pub(crate) step: Option<String>,
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ShellArgs {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArgs,
+    /// The step, as runs name it, or a stage of one step.
+    #[arg(value_name = "STEP")]
+    pub(crate) step: String,
+    /// With the inputs only, not with what the step left when it failed.
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Where a secret comes from: NAME=env:VARIABLE, NAME=file:PATH or NAME=command:LINE
+    /// [default: the variable KILN_SECRET_NAME].
+    #[arg(long = "secret", value_name = "NAME=SOURCE", value_parser = secret)]
+    pub(crate) secrets: Vec<(String, Source)>,
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
 }

@@ -14,6 +14,7 @@ mod log;
 mod past;
 mod plan;
 mod run;
+mod shell;
 mod spec;
 mod trace;
 mod why;
@@ -47,6 +48,7 @@ pub(crate) fn run(arguments: Cli) -> Exit {
         Command::Spec(arguments) => spec::run(&arguments, form),
         Command::Fmt(arguments) => fmt::run(&arguments, form),
         Command::Log(arguments) => log::run(&arguments, form),
+        Command::Shell(arguments) => shell::run(&arguments, form),
         Command::Why(arguments) => why::run(&arguments, form),
         Command::History(arguments) => history::run(&arguments, form),
         Command::Diff(arguments) => diff::run(&arguments, form),

@@ -11,12 +11,16 @@ mod commands;
 mod exit;
 mod lsp;
 mod signals;
+mod small_shell;
 mod ui;
 
 use clap::Parser;
 
 fn main() -> std::process::ExitCode {
     kiln::launch_if_asked();
+    if small_shell::is_asked_for() {
+        return small_shell::run();
+    }
     let arguments = match cli::Cli::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return exit::usage(&error),

@@ -81,6 +81,8 @@ impl Try {
             capture,
             files: Vec::new(),
             keep: None,
+            gone: Vec::new(),
+            streams: None,
             services: Vec::new(),
         };
         Self { spec, dir }

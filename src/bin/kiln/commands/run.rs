@@ -14,7 +14,7 @@ use kiln::session::{
 };
 use kiln::source::Sources;
 
-use crate::cli::{RunArgs, Sandbox, Ui};
+use crate::cli::{PipelineArgs, RunArgs, Sandbox, Ui};
 use crate::exit::Exit;
 use crate::signals::Watch;
 use crate::ui;
@@ -209,9 +209,19 @@ fn scene(arguments: &RunArgs, project: &Project) -> Result<Scene, Exit> {
         plan: Arc::default(),
         root: project.root.clone(),
         folder: super::current_folder()?,
+        param_options: param_options(&arguments.pipeline),
         file_option: option("-f", arguments.pipeline.file.as_ref()),
         cache_option: option("--cache", arguments.cache.cache.as_ref()),
     })
+}
+
+/// The params as a next command needs them, with a blank before each.
+fn param_options(arguments: &PipelineArgs) -> String {
+    let files = arguments.param_files.iter().map(|file| option("--params", Some(file)));
+    let params = arguments.params.iter();
+    let params =
+        params.map(|(name, value)| format!(" -p {}", shell_word(&format!("{name}={value}"))));
+    files.chain(params).collect()
 }
 
 /// An option as a next command needs it, with a blank before it.

@@ -60,7 +60,14 @@ pub(crate) fn report(
     if !step.why.is_empty() {
         report.say("it ran", &format!("since {}", clean::message(&reason::line(&step.why))));
     }
-    report.say("next", &scene.why_command(&step.step));
+    let has_run = step.failure.as_ref().is_some_and(|failure| {
+        !matches!(failure.cause, Cause::Machine | Cause::Input | Cause::Interrupted)
+    });
+    let next =
+        [has_run.then(|| scene.shell_command(&step.step)), Some(scene.why_command(&step.step))];
+    for (at, command) in next.into_iter().flatten().enumerate() {
+        report.say(if at == 0 { "next" } else { "" }, &command);
+    }
     match step.blocks {
         0 => {}
         1 => report.say("blocked", "1 step that waits for it"),

@@ -25,6 +25,8 @@ pub(crate) struct Scene {
     pub(crate) folder: PathBuf,
     /// The option that names the pipeline's file in a next call, with a blank before it.
     pub(crate) file_option: String,
+    /// Its params, as options of a command, each with a blank before it.
+    pub(crate) param_options: String,
     /// The same for the cache.
     pub(crate) cache_option: String,
 }
@@ -33,6 +35,12 @@ impl Scene {
     /// Returns the command that shows what a step of this run wrote.
     pub(crate) fn log_command(&self, step: &str) -> String {
         format!("kiln log{}{} {}", self.file_option, self.cache_option, shell_word(step))
+    }
+
+    /// Returns the command that looks into a step of this run.
+    pub(crate) fn shell_command(&self, step: &str) -> String {
+        let options = [&self.file_option, &self.param_options, &self.cache_option];
+        format!("kiln shell{} {}", options.map(String::as_str).concat(), shell_word(step))
     }
 
     /// Returns the command that shows why a step of this run ran.

@@ -21,6 +21,7 @@ fn scene() -> Scene {
         root: "/project".into(),
         folder: "/project".into(),
         file_option: " -f ci.pipe".into(),
+        param_options: " -p level=3".into(),
         cache_option: " --cache c".into(),
     }
 }
@@ -109,7 +110,8 @@ failed      1.2 s  test  bad  it exited with code 2
   │ two
   full log  kiln log -f ci.pipe --cache c bad
   it ran    since the input `a.c` changed
-  next      kiln why -f ci.pipe bad
+  next      kiln shell -f ci.pipe -p level=3 --cache c bad
+            kiln why -f ci.pipe bad
   blocked   3 steps that wait for it
 ";
 
