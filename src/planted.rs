@@ -53,6 +53,10 @@ pub enum Bug {
     WritableTrees,
     /// Steps share memory with the machine's processes.
     SharedMemory,
+    /// What cannot be written is taken for written.
+    IgnoreFullDisks,
+    /// Results are said to be done before they are on disk.
+    NeverSync,
     /// Anything can be an out, whatever it is.
     AnyOuts,
     /// Steps have the limits of who runs Kiln.

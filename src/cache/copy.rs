@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use crate::digest::{Digest, Hasher};
+use crate::planted::{Bug, is_planted};
 
 /// How much is read at a time, into the stack since most files are small; also the smallest run of
 /// zeros that becomes a hole.
@@ -48,7 +49,10 @@ pub(super) fn copy_hashed(mut from: impl Read, to: &File) -> Result<(Digest, u64
         if ends_in_hole {
             writer.seek(SeekFrom::Current(count as i64)).map_err(CopyError::Write)?;
         } else {
-            writer.write_all(chunk).map_err(CopyError::Write)?;
+            match writer.write_all(chunk) {
+                Err(_) if is_planted(Bug::IgnoreFullDisks) => {}
+                written => written.map_err(CopyError::Write)?,
+            }
         }
         if count < CHUNK_BYTES {
             break;

@@ -4,7 +4,9 @@
 //! A claim is a function that asserts on a [`Subject`]. The bugs are those of `src/planted.rs`;
 //! `tests/run` builds the binary that has them. The numbers are the rows of the fault catalogue.
 
+mod calls;
 mod captured;
+mod clocks;
 mod crowds;
 mod damage;
 mod ends;
@@ -12,10 +14,12 @@ mod escapes;
 mod floods;
 mod keep;
 mod kills;
+mod large;
 mod limits;
 mod names;
 mod network;
 mod output;
+mod power;
 mod races;
 mod same;
 mod secrets;
@@ -26,7 +30,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::kiln::{Kiln, files_below, repository, skipped};
+use crate::kiln::{Kiln, files_below, repository, skipped, tell};
 
 /// A binary that is put to the test, maybe with a bug.
 pub(crate) struct Subject {
@@ -64,6 +68,23 @@ impl Subject {
         let program = self.program.to_str().expect("names are UTF-8");
         let call = Kiln::of(Path::new("setpriv"), folder);
         call.arguments([&user, &group, "--clear-groups", program])
+    }
+}
+
+/// Returns whether the faults are tried in full numbers, which takes hours: `tests/soak` does.
+pub(crate) fn is_soak() -> bool {
+    std::env::var_os("KILN_SOAK").is_some()
+}
+
+/// Returns how often something is tried: in each run of the tests, or in a soak.
+pub(crate) fn times(each: usize, soak: usize) -> usize {
+    if is_soak() { soak } else { each }
+}
+
+/// Tells what came of a soak.
+pub(crate) fn soaked(what: &str) {
+    if is_soak() {
+        tell(&format!("soaked: {what}"));
     }
 }
 
@@ -119,7 +140,8 @@ fn every_planted_bug_is_noticed() {
     for file in files_below(&repository("tests/runner/faults")) {
         let text = std::fs::read_to_string(file).unwrap();
         let calls = text.split("notices(").skip(1);
-        noticed.extend(calls.filter_map(|call| call.split('"').nth(1)).map(str::to_owned));
+        let called = calls.filter_map(|call| call.split('"').nth(1));
+        noticed.extend(called.flat_map(|names| names.split(',')).map(str::to_owned));
         // A table of bugs, each at the begin of a tuple.
         if let Some(table) = text.split("const TWINS").nth(1) {
             let names = table.split("];\n").next().unwrap_or_default().lines();

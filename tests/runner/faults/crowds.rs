@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use crate::faults::{Subject, notices};
+use crate::faults::{Subject, notices, soaked, times};
 use crate::kiln::{Project, count_runs, wait_at_most};
 
-const ROUNDS: usize = 50;
 const KILNS: usize = 8;
 
 const PIPELINE: &str = r#"
@@ -44,7 +43,8 @@ fn a_crowd_runs_each_step_once(subject: &Subject) {
     let store = tempfile::tempdir().unwrap();
     let store = store.path().to_str().unwrap();
     let projects: Vec<_> = (0..KILNS).map(|_| Project::of(PIPELINE)).collect();
-    for round in 0..ROUNDS {
+    let rounds = times(50, 200);
+    for round in 0..rounds {
         // One project for all in the even rounds, a clone for each in the odd ones.
         let chosen = |at: usize| &projects[if round % 2 == 0 { 0 } else { at }];
         let chosen: Vec<_> = (0..KILNS).map(chosen).collect();
@@ -61,6 +61,7 @@ fn a_crowd_runs_each_step_once(subject: &Subject) {
             assert_eq!(names, 1, "litter beside the out");
         }
     }
+    soaked(&format!("{rounds} rounds of {KILNS} runs at once: each step ran once, 0 wrong outs"));
 }
 
 #[test]

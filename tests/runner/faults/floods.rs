@@ -35,7 +35,7 @@ fn children(of: u32) -> Vec<u32> {
 
 /// Waits for the end of a call; returns the most memory that it or one of its launchers took, in
 /// KiB, as far as one can see from outside.
-fn peak(child: &mut Child) -> u64 {
+pub(crate) fn peak(child: &mut Child) -> u64 {
     let id = child.id();
     let process = Pid::from_raw(id.cast_signed()).unwrap();
     let process = rustix::process::pidfd_open(process, PidfdFlags::empty()).unwrap();

@@ -8,10 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::faults::{Subject, notices};
+use crate::faults::{Subject, notices, soaked, times};
 use crate::kiln::{Project, step_end, wait_at_most};
-
-const KILLS: u32 = 60;
 
 /// Eight steps that each need the source, and one that needs them all.
 const PIPELINE: &str = r#"
@@ -62,6 +60,7 @@ fn run(subject: &Subject, project: &Project, kill_after: Option<Duration>) -> (O
 type Outcomes = BTreeMap<String, String>;
 
 fn nothing_is_lost(subject: &Subject) {
+    let kills = u32::try_from(times(60, 1000)).unwrap();
     let project = Project::of(PIPELINE).with("source", "0\n");
     run(subject, &project, None);
     project.write("source", "1\n");
@@ -69,14 +68,14 @@ fn nothing_is_lost(subject: &Subject) {
     let mut acknowledged = 0;
     let mut kill = 0;
     // On a machine that got slower meanwhile they would all come before the end of any step.
-    while kill < KILLS || (acknowledged <= KILLS / 6 && kill < 4 * KILLS) {
-        if kill > 0 && kill % KILLS == 0 {
+    while kill < kills || (acknowledged <= kills / 6 && kill < 4 * kills) {
+        if kill > 0 && kill % kills == 0 {
             whole *= 2;
         }
         let source = format!("kill {kill}\n");
         project.write("source", &source);
         // The kills are spread over the whole run.
-        let (killed, _) = run(subject, &project, Some(whole * (kill % KILLS) / KILLS));
+        let (killed, _) = run(subject, &project, Some(whole * (kill % kills) / kills));
         let (resumed, _) = run(subject, &project, None);
         for (step, outcome) in killed.iter().filter(|(_, outcome)| *outcome == "ran") {
             acknowledged += 1;
@@ -86,12 +85,13 @@ fn nothing_is_lost(subject: &Subject) {
         assert_eq!(out, all_of(&source), "wrong after kill {kill}");
         kill += 1;
     }
-    assert!(acknowledged > KILLS / 6, "few kills came after the end of a step: {acknowledged}");
+    assert!(acknowledged > kills / 6, "few kills came after the end of a step: {acknowledged}");
     // A sandbox of the last kill may have written a file while the run after it swept.
     project.write("source", "the end\n");
     run(subject, &project, None);
     let left = std::fs::read_dir(project.at(".cache/kiln/v1/tmp")).unwrap().count();
     assert_eq!(left, 0, "unfinished files are left of killed runs");
+    soaked(&format!("{kill} kills: {acknowledged} steps were done before, 0 lost, 0 wrong outs"));
 }
 
 #[test]
