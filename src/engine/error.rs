@@ -129,7 +129,10 @@ fn space(source: &io::Error) -> Option<String> {
 
 fn cure(error: &SandboxError) -> Option<String> {
     match error {
-        SandboxError::Refused { .. } | SandboxError::OddOut { .. } => error.help(),
+        SandboxError::Refused { .. } => error.help().map(|help| {
+            format!("{help}, or go on with fewer promises: --sandbox weak")
+        }),
+        SandboxError::OddOut { .. } => error.help(),
         SandboxError::Exec { program, .. } => Some(match program.to_str() {
             // A system without a shell is rare; an `env PATH` that hides it is not.
             Some("sh" | "bash") => {

@@ -30,6 +30,7 @@ pub const WEAK_BREAKS: &[&str] = &[
     "a step sees which files the host has, and without Landlock can read and change the user's",
     "a step with any network reaches the host's, and its ports are the host's ports",
     "the working tree has another path in each run",
+    "`/tmp` is out of reach: programs have to look at `TMPDIR`, which is not so with `tmpfile` of C",
     "tools are links, not mounts, and a step that owns their files could change them",
     "scratch space has no limit, and memory and processes only where control groups allow it",
     "a step can kill the process that ends it with Kiln, and so outlive a Kiln that is killed",

@@ -29,3 +29,4 @@ mod shell;
 mod specs;
 mod stdlib;
 mod tutorial;
+mod weak;
