@@ -174,6 +174,12 @@ fn help(step: &Step, exit: Exit, hit: Option<Limit>, said: &str) -> Option<Strin
         Exit::Code(127) => "add what it needs to `tools`, or install it on this machine",
         Exit::TimedOut => "raise `timeout`, or find out what it waits for",
         Exit::OutOfMemory => "raise `memory`, or let it use less",
+        Exit::Code(_) if complains(said, &NO_PROCESSES) => {
+            "a step may have 16384 processes and threads at a time: let it start fewer, make -j2"
+        }
+        Exit::Code(_) if complains(said, &["Too many open files"]) => {
+            "a process may have 1024 files open: the script can raise that, ulimit -n 65536"
+        }
         Exit::Code(_) if complains(said, &["No space left on device"]) => {
             "the disk is full: free some space, for example with `kiln cache gc`"
         }

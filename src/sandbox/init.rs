@@ -4,6 +4,7 @@
 use std::io;
 use std::iter;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
@@ -18,6 +19,9 @@ use super::outcome::ServiceEnd;
 use super::program::{self, Stuck};
 use super::supervise::{Main, Watched};
 use super::system::{self, Children, Shared, Side};
+
+/// How many processes and threads a step can have at a time, those of its cell among them.
+pub(super) const MAX_PROCESSES: u32 = 16_384;
 
 /// What the launcher may ask for, a byte each.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -192,6 +196,7 @@ fn serve(launcher: &OwnedFd) -> io::Result<()> {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     }
     system::let_children_go();
+    bound_numbers();
     let counter = open_counter().ok();
     let kept: Vec<_> = iter::once(launcher).chain(&counter).map(AsFd::as_fd).collect();
     system::close_all_but(&kept)?;
@@ -224,6 +229,24 @@ fn serve(launcher: &OwnedFd) -> io::Result<()> {
     }
 }
 
+/// Bounds how many processes and threads there can be at a time, by the highest number that one can
+/// have. Before Linux 6.14 that number is the machine's, and must be left alone.
+fn bound_numbers() {
+    let release = rustix::system::uname();
+    if has_own_numbers(&release.release().to_string_lossy()) {
+        let file = Path::new(mounts::HOST).join("proc/sys/kernel/pid_max");
+        // Where it cannot be written, bombs meet the limits of the user and the machine.
+        let _ = std::fs::write(file, MAX_PROCESSES.to_string());
+    }
+}
+
+/// Returns whether a kernel of that release has a highest number for each namespace.
+pub(super) fn has_own_numbers(release: &str) -> bool {
+    let mut parts = release.split(|char: char| !char.is_ascii_digit()).map(str::parse::<u32>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (parts.next(), parts.next()) else { return false };
+    (major, minor) >= (6, 14)
+}
+
 /// Waits until no child is left, and returns true; returns false when there is another wish before.
 fn is_alone_before_next(launcher: &OwnedFd) -> bool {
     loop {
@@ -247,4 +270,17 @@ fn open_counter() -> io::Result<OwnedFd> {
 /// Sets the counter so that the next process has number 2.
 fn rewind(counter: &OwnedFd) -> rustix::io::Result<usize> {
     rustix::io::pwrite(counter, b"1", 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_tells_whether_namespaces_have_their_own_numbers() {
+        let known = ["6.14.0", "6.18.44-fc-v669", "7.0-rc1", "10.2.3"];
+        assert!(known.into_iter().all(has_own_numbers));
+        let others = ["6.13.9", "5.15.0-91-generic", "6", "", "linux"];
+        assert!(!others.into_iter().any(has_own_numbers));
+    }
 }

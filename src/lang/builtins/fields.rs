@@ -13,7 +13,7 @@ pub(crate) const MAX_CPUS: u32 = 1024;
 pub(crate) const MAX_RETRIES: u32 = 100;
 
 /// The most processes that a step can be given.
-pub(crate) const MAX_PROCESSES: u32 = 1_000_000;
+pub(crate) const MAX_PROCESSES: u32 = 16_384;
 
 /// The most places a pool can have.
 pub(crate) const MAX_PLACES: u32 = 1024;
@@ -110,8 +110,8 @@ pub(crate) static FIELDS: &[Field] = &[
     },
     Field {
         name: "processes",
-        written: "int(1..1000000)",
-        doc: "The most processes and threads that it may have at a time.",
+        written: "int(1..16384)",
+        doc: "The most processes and threads that it may have at a time; 16384 without it.",
         of: Of::Stages,
     },
     Field {

@@ -63,6 +63,15 @@ fn a_step_has_its_own_small_world() {
 }
 
 #[test]
+fn a_step_has_no_more_processes_than_a_bomb_may_take() {
+    let release = rustix::system::uname();
+    if init::has_own_numbers(&release.release().to_string_lossy()) {
+        let tried = Try::shell("cat /proc/sys/kernel/pid_max").run();
+        assert_eq!(tried.text(), format!("{}\n", init::MAX_PROCESSES));
+    }
+}
+
+#[test]
 fn addresses_are_the_same_each_time() {
     let once = || Try::shell("cat /proc/self/maps | grep -E 'stack|heap'").run().text();
     assert_eq!(once(), once());

@@ -42,6 +42,20 @@ fn a_limit_ends_a_step_and_says_how_to_raise_it() {
 }
 
 #[test]
+fn a_bomb_without_a_limit_leaves_room_for_others() {
+    let bomb = "b() { b | b & }; b; sleep 60";
+    let (done, _) = run(&Subject::real(), "timeout = 3s", bomb);
+    done.tells("it took longer than its timeout of 3 s");
+}
+
+#[test]
+fn files_without_end_are_told_their_limit() {
+    let hog = "exec python3 -c 'f = [open(\"/dev/null\") for n in range(2000)]'";
+    let (done, _) = run(&Subject::real(), "log = 1MiB", hog);
+    done.tells("a process may have 1024 files open").tells("ulimit -n 65536");
+}
+
+#[test]
 fn memory_without_end_is_told_its_limit() {
     let hog = "exec python3 -c 'x = bytearray(400 << 20)'";
     let (done, _) = run(&Subject::real(), "memory = 64MiB", hog);
@@ -66,13 +80,13 @@ param own: string
 test one {
   NEEDS
   network = "full"
-  run bash "exec 3<>/dev/tcp/127.0.0.1/{{port}}; echo {{own}}; sleep 0.2"
+  run bash "exec 3<>/dev/tcp/127.0.0.1/{{port}}; echo {{own}}; sleep 0.2; echo bye >&3; sleep 0.1"
 }
 
 test two {
   NEEDS
   network = "full"
-  run bash "exec 3<>/dev/tcp/127.0.0.1/{{port}}; echo {{own}} again; sleep 0.2"
+  run bash "exec 3<>/dev/tcp/127.0.0.1/{{port}}; echo {{own}} again; sleep 0.2; echo bye >&3; sleep 0.1"
 }
 "#;
 
@@ -101,7 +115,7 @@ fn most_at_once(subject: &Subject, needs: &str) -> u32 {
             total.fetch_add(1, Ordering::SeqCst);
             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             std::thread::spawn(move || {
-                // Until the step is gone.
+                // Until the step says that it goes.
                 let _ = connection.read(&mut [0]);
                 now.fetch_sub(1, Ordering::SeqCst);
             });
