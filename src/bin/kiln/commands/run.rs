@@ -210,6 +210,7 @@ fn scene(arguments: &RunArgs, project: &Project) -> Result<Scene, Exit> {
         root: project.root.clone(),
         folder: super::current_folder()?,
         param_options: param_options(&arguments.pipeline),
+        has_shells: matches!(arguments.sandbox, Sandbox::Namespaces),
         file_option: option("-f", arguments.pipeline.file.as_ref()),
         cache_option: option("--cache", arguments.cache.cache.as_ref()),
     })

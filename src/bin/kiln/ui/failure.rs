@@ -63,8 +63,8 @@ pub(crate) fn report(
     let has_run = step.failure.as_ref().is_some_and(|failure| {
         !matches!(failure.cause, Cause::Machine | Cause::Input | Cause::Interrupted)
     });
-    let next =
-        [has_run.then(|| scene.shell_command(&step.step)), Some(scene.why_command(&step.step))];
+    let shell = scene.shell_command(&step.step).filter(|_| has_run);
+    let next = [shell, Some(scene.why_command(&step.step))];
     for (at, command) in next.into_iter().flatten().enumerate() {
         report.say(if at == 0 { "next" } else { "" }, &command);
     }

@@ -27,6 +27,8 @@ pub(crate) struct Scene {
     pub(crate) file_option: String,
     /// Its params, as options of a command, each with a blank before it.
     pub(crate) param_options: String,
+    /// Whether one can look into its steps: not where they run in the weak sandbox.
+    pub(crate) has_shells: bool,
     /// The same for the cache.
     pub(crate) cache_option: String,
 }
@@ -37,10 +39,11 @@ impl Scene {
         format!("kiln log{}{} {}", self.file_option, self.cache_option, shell_word(step))
     }
 
-    /// Returns the command that looks into a step of this run.
-    pub(crate) fn shell_command(&self, step: &str) -> String {
+    /// Returns the command that looks into a step of this run, if one can.
+    pub(crate) fn shell_command(&self, step: &str) -> Option<String> {
         let options = [&self.file_option, &self.param_options, &self.cache_option];
-        format!("kiln shell{} {}", options.map(String::as_str).concat(), shell_word(step))
+        let options = options.map(String::as_str).concat();
+        self.has_shells.then(|| format!("kiln shell{options} {}", shell_word(step)))
     }
 
     /// Returns the command that shows why a step of this run ran.

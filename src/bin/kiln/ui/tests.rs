@@ -22,6 +22,7 @@ fn scene() -> Scene {
         folder: "/project".into(),
         file_option: " -f ci.pipe".into(),
         param_options: " -p level=3".into(),
+        has_shells: true,
         cache_option: " --cache c".into(),
     }
 }
