@@ -71,6 +71,7 @@ pub(super) fn verify(
     match difference(shop, step, &done.made, &made)? {
         None => {
             forget_warmth(shop, &done)?;
+            let _ = fs::remove_dir_all(shop.state.join(folder(step)));
             Ok(Done { verified: true, ..done })
         }
         Some(failure) => Ok(unlike_before(done, failure.into())),
@@ -151,6 +152,11 @@ fn run_again(
     }
 }
 
+/// Returns where what two runs made is put, below the notes on the project.
+fn folder(step: &Step) -> PathBuf {
+    Path::new(FOLDER).join(&step.stage).join(&step.row_dir)
+}
+
 /// A result that a run with nothing kept has made, too, is as good as one of its own.
 fn forget_warmth(shop: &Shop, done: &Done) -> Result<(), StepError> {
     let store = shop.pantry.store();
@@ -176,7 +182,7 @@ fn difference(
     else {
         return Ok(None);
     };
-    let folder = Path::new(FOLDER).join(&step.stage).join(&step.row_dir);
+    let folder = folder(step);
     let state = shop.state.file_name().map(Path::new).unwrap_or(&shop.state);
     let shown = state.join(&folder).display().to_string().trim_end_matches('/').to_owned();
     let failed = |doing, path: &Path| {

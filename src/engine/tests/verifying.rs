@@ -69,6 +69,10 @@ fn a_result_of_before_is_compared_with_what_is_made_now() {
     );
     bench.run().expect(0, &[("a", Cached)]);
     assert_eq!(bench.out("a/o"), first, "the result of before is as good as it was");
+    let mut bench = bench;
+    bench.plan.steps[0] = step("a", "echo calm > o", &["o"]);
+    bench.run_with(all, |_, _| {}).expect(0, &[("a", Ran)]);
+    assert!(!bench.project().join(".kiln/verify/a").exists(), "what differed once is not left");
 }
 
 #[test]
