@@ -341,6 +341,24 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_blob_leaves_nothing_where_nothing_was() {
+        let (directory, store) = store();
+        fs::create_dir(directory.path().join("out")).unwrap();
+        for text in ["small".to_owned(), "large".repeat(10_000)] {
+            let node = file(&store, &text, false);
+            let Node::File { blob, .. } = node else { unreachable!("it is a file") };
+            fs::write(store.blob_path(blob.digest, false), "other bytes").unwrap();
+            let to = directory.path().join("out").join(text.len().to_string()).join("o");
+            assert!(store.restore(&node, &to).unwrap_err().is_miss());
+            assert_eq!(fs::read_dir(to.parent().unwrap()).unwrap().count(), 0);
+            // The next one finds the directory there.
+            let node = file(&store, &text, false);
+            store.restore(&node, &to).unwrap();
+            assert_eq!(fs::read_to_string(&to).unwrap(), text);
+        }
+    }
+
+    #[test]
     fn a_damaged_blob_leaves_the_old_out_in_place() {
         let (directory, store) = store();
         let to = directory.path().join("out");
