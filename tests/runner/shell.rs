@@ -1,7 +1,9 @@
 //! `kiln shell`: a look into a step, in the state in which it failed.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::kiln::{Kiln, Project, skipped};
 
@@ -171,17 +173,33 @@ fn a_terminal_is_passed_on() {
     call.stdin(Stdio::piped()).stdout(Stdio::piped());
     let Ok(mut child) = call.spawn() else { return skipped("no `script`") };
     let mut stdin = child.stdin.take().unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(700));
+    let shown = Arc::new(Mutex::new(Vec::new()));
+    let (mut stdout, to) = (child.stdout.take().unwrap(), Arc::clone(&shown));
+    let reader = std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = stdout.read(&mut buffer) {
+            to.lock().unwrap().extend_from_slice(&buffer[..count]);
+        }
+    });
+    let text = || String::from_utf8_lossy(&shown.lock().unwrap()).into_owned();
+    let waits_for = |what: &str| {
+        let is_there = (0..300).any(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            text().contains(what)
+        });
+        assert!(is_there, "no `{what}`: {}", text());
+    };
+    waits_for("what you change here is gone then");
     stdin.write_all(b"test -t 0 && echo $((40+2)) $TERM; sleep 100\n").unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    waits_for("42 xterm-256color");
+    std::thread::sleep(Duration::from_millis(300));
     stdin.write_all(b"\x03").unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(300));
     stdin.write_all(b"cat made; exit 5\n").unwrap();
-    let status = crate::kiln::wait_at_most(&mut child, std::time::Duration::from_secs(20));
+    let status = crate::kiln::wait_at_most(&mut child, Duration::from_secs(30));
     drop(stdin);
-    assert_eq!(status.and_then(|status| status.code()), Some(5));
-    let mut shown = String::new();
-    std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut shown).unwrap();
+    reader.join().unwrap();
+    let shown = text();
+    assert_eq!(status.and_then(|status| status.code()), Some(5), "{shown}");
     assert!(shown.contains("shell in `bad`, as it failed in run "), "{shown}");
     assert!(shown.contains(" 5 files of its own, without src/b, src/old/c"), "{shown}");
     assert!(shown.contains("42 xterm-256color") && shown.contains("made\r\n"), "{shown}");
