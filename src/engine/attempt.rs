@@ -114,11 +114,6 @@ impl Shop<'_> {
         locked(&self.made[id.index()]).is_some()
     }
 
-    /// Returns whether a step did not pass the last time.
-    fn has_failed_before(&self, step: &Step) -> bool {
-        self.snapshot.steps().get(&step.name).is_some_and(|step| step.has_failed)
-    }
-
     /// Returns what a step made; nothing for one that is not done, or was not supplied.
     pub(super) fn made_by(&self, id: StepId) -> Arc<Made> {
         locked(&self.made[id.index()]).clone().unwrap_or_default()
@@ -224,7 +219,7 @@ fn bring(
         if let Some(done) = served(shop, step, &ready, may_hit, say) {
             return Ok(done);
         }
-        if let Some(platform) = step.platform.as_ref().filter(|own| **own != platform::ours()) {
+        if let Some(platform) = platform::foreign(step) {
             return Ok(Done::elsewhere(platform));
         }
         let only_one = store.lock(ready.key, || shop.stop.is_stopped())?;
@@ -311,6 +306,9 @@ pub(super) fn execute(
             let _ = say.send(Message::Over(id));
         }
         let done = finish(shop, step, ready, tried, secrets, say)?;
+        if done.has_passed() && shop.has_failed[id.index()] {
+            failed::forget(&shop.state, &step.name);
+        }
         match &done.failure {
             Some(failure) if attempt <= step.retries && failure.cause != Cause::Interrupted => {
                 let (step, failure) = (step.name.clone(), failure.clone());
@@ -406,9 +404,6 @@ fn finish(
         let made = optional.filter_map(|out| made.get_key_value(&out.name));
         let made = made.map(|(name, node)| (name.clone(), node.clone())).collect::<Made>().into();
         return Ok(Done { outcome: Outcome::Failed, failure: Some(failure.into()), made, ..done });
-    }
-    if shop.has_failed_before(step) {
-        failed::forget(&shop.state, &step.name);
     }
     let is_warm = keeping.as_ref().is_some_and(Keeping::is_warm);
     if let Some(Err(error)) = keeping.map(Keeping::save) {

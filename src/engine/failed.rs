@@ -5,19 +5,18 @@
 //! step's name. The files themselves are in the store, and go as anything there does.
 
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::cache::{Blob, Node, Store, Tree};
+use crate::cache::{Blob, Store, Tree};
 use crate::digest::Digest;
 use crate::plan::step::Step;
-use crate::sandbox::{self, CapturedOut};
+use crate::sandbox::{self, CapturedOut, Entry};
 
 use super::attempt::Shop;
 use super::error::StepError;
-use super::outs::adopt;
+use super::outs;
 use super::ready::Ready;
 use super::spec::changes_at;
 
@@ -67,39 +66,23 @@ pub(super) fn keep(
         return Ok(());
     };
     let store = shop.pantry.store();
-    let (mut tree, mut gone, mut renewed) = (Tree::default(), Vec::new(), Vec::new());
-    let mut changed = 0;
-    for entry in entries {
-        let path = std::ffi::OsStr::from_bytes(&entry.path);
-        let node = match &entry.node {
-            sandbox::Node::File(file) => {
-                changed += 1;
-                adopt(store, file, capture)?
-            }
-            sandbox::Node::Link { target } => Node::Link { target: target.as_slice().into() },
-            sandbox::Node::Dir => Node::Directory(Tree::default()),
-            sandbox::Node::NewDir => {
-                renewed.push(entry.path.clone());
-                Node::Directory(Tree::default())
-            }
-            sandbox::Node::Gone => {
-                gone.push(entry.path.clone());
-                continue;
-            }
-        };
-        tree.insert(path, node)?;
-    }
-    // Of a directory that was made anew nothing is left of what stood there before.
-    let inputs = ready.files();
-    let is_renewed = |path: &[u8]| {
-        renewed
-            .iter()
-            .any(|dir| path.strip_prefix(&**dir).is_some_and(|rest| rest.starts_with(b"/")))
+    let tree = outs::changed(store, Tree::default(), entries, capture)?;
+    let is_file = |entry: &&Entry| matches!(entry.node, sandbox::Node::File(_));
+    let changed = entries.iter().filter(is_file).count();
+    let paths = |node: &sandbox::Node| -> Vec<Vec<u8>> {
+        let entries = entries.iter().filter(|entry| entry.node == *node);
+        entries.map(|entry| entry.path.clone()).collect()
     };
-    let lost =
-        inputs.into_keys().filter(|path| is_renewed(path.as_bytes()) && tree.get(path).is_none());
+    let (mut gone, renewed) = (paths(&sandbox::Node::Gone), paths(&sandbox::Node::NewDir));
+    // Of a directory that was made anew nothing is left of what stood there before.
+    let is_renewed = |path: &[u8]| {
+        let rest = |dir: &Vec<u8>| path.strip_prefix(&**dir).map(|rest| rest.starts_with(b"/"));
+        renewed.iter().any(|dir| rest(dir) == Some(true))
+    };
+    let inputs = ready.files().into_keys();
+    let lost = inputs.filter(|path| is_renewed(path.as_bytes()) && tree.get(path).is_none());
     gone.extend(lost.map(String::into_bytes));
-    let Blob { digest, size } = store.put_tree(&tree)?;
+    let Blob { digest, size } = tree.root();
     let run = shop.run.clone();
     let left = Leftover { key: ready.key, run, tree: (digest, size), changed, gone };
     // A note that cannot be written costs a look, and is no reason to fail.

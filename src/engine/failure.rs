@@ -37,8 +37,9 @@ pub(crate) fn of_exit(
     }
     let at = if step.commands.len() == 1 { Some(0) } else { current };
     let command = at.and_then(|at| step.commands.get(at));
+    let hit = hit(step, exit, outcome, said);
     let cause = match exit {
-        Exit::Code(_) | Exit::Signal(_) if hit(step, exit, outcome, said).is_some() => Cause::Limit,
+        Exit::Code(_) | Exit::Signal(_) if hit.is_some() => Cause::Limit,
         Exit::Code(_) | Exit::Signal(_) => Cause::Command,
         Exit::TimedOut => Cause::Timeout,
         Exit::OutOfMemory => Cause::Limit,
@@ -48,15 +49,14 @@ pub(crate) fn of_exit(
     let mut failure = Failure {
         command: command.map(shown),
         place: command.map(place),
-        ..Failure::new(cause, message(step, exit, hit(step, exit, outcome, said)))
+        ..Failure::new(cause, message(step, exit, hit))
     };
     match exit {
         Exit::Code(code) => failure.exit = Some(code),
         Exit::Signal(signal) => failure.signal = Some(signal),
         Exit::TimedOut | Exit::OutOfMemory | Exit::Cancelled | Exit::Service { .. } => {}
     }
-    failure.help = help(step, exit, hit(step, exit, outcome, said), said)
-        .or_else(|| reach::help(step.network, said));
+    failure.help = help(step, exit, hit, said).or_else(|| reach::help(step.network, said));
     failure
 }
 

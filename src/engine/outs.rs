@@ -52,8 +52,8 @@ pub(crate) fn keep(
     Ok(made)
 }
 
-/// Returns a tree with these entries in place of what was there.
-fn changed(
+/// Returns a tree, and files it, with these entries in place of what was there.
+pub(super) fn changed(
     store: &Store,
     mut tree: Tree,
     entries: &[sandbox::Entry],
@@ -86,7 +86,7 @@ fn named(path: &[u8]) -> Cow<'_, OsStr> {
     Cow::Borrowed(OsStr::from_bytes(path))
 }
 
-pub(super) fn adopt(store: &Store, file: &CapturedFile, capture: &Path) -> Result<Node, StepError> {
+fn adopt(store: &Store, file: &CapturedFile, capture: &Path) -> Result<Node, StepError> {
     let blob = Blob { digest: file.digest, size: file.size };
     store.adopt(&file.path_in(capture), blob, file.executable)?;
     Ok(Node::File { blob, executable: file.executable })

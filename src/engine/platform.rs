@@ -10,6 +10,11 @@ pub(super) fn ours() -> String {
     format!("{}/{}", std::env::consts::OS, facts::arch())
 }
 
+/// Returns the platform of a step for another machine than this one.
+pub(super) fn foreign(step: &Step) -> Option<&str> {
+    step.platform.as_deref().filter(|own| *own != ours())
+}
+
 /// Writes the `Platform` message of a step, with the names of REAPI's lexicon, sorted.
 pub(super) fn write(step: &Step, message: &mut Writer) {
     let ours = ours();

@@ -133,8 +133,8 @@ impl Place<'_> {
         own: &mut dyn FnMut() -> std::io::Result<OwnShell>,
     ) -> Result<Look, ShellError> {
         let step = self.plan.step(id);
-        if let Some(platform) = step.platform.as_ref().filter(|own| **own != platform::ours()) {
-            let (step, platform) = (step.name.clone(), platform.clone());
+        if let Some(platform) = platform::foreign(step) {
+            let (step, platform) = (step.name.clone(), platform.to_owned());
             return Err(ShellError::Elsewhere { step, platform });
         }
         let ready = self.ready(id)?;

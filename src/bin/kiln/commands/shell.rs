@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use kiln::plan::Plan;
 use kiln::plan::step::StepId;
-use kiln::session::{
-    self, Interrupt, Left, Planned, Record, RunOptions, Seen, Selection, ShellError, Workspace,
-};
+use kiln::session::{self, Interrupt, Left, Planned, RunOptions, Seen, ShellError, Workspace};
 
 use crate::cli::{ShellArgs, Ui};
 use crate::exit::Exit;
@@ -37,8 +35,6 @@ pub(crate) fn run(arguments: &ShellArgs, form: Ui) -> Result<Exit, Exit> {
     };
     let step = step(&planned.0, &arguments.step)?;
     let options = RunOptions {
-        run: Record::unkept().run().to_owned(),
-        wanted: Selection::default(),
         secrets: arguments.secrets.iter().cloned().collect(),
         folder: super::current_folder()?,
         environment: super::environment(),
