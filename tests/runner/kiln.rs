@@ -138,6 +138,17 @@ fn clean(mut command: Command, folder: &Path) -> Command {
     command
 }
 
+/// Returns a call by way of another program, such as `strace`, with its first arguments.
+pub(crate) fn by_way_of(program: &str, arguments: &[&str], call: &Command) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).arg(call.get_program()).args(call.get_args()).env_clear();
+    command.envs(call.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(folder) = call.get_current_dir() {
+        command.current_dir(folder);
+    }
+    command
+}
+
 /// Waits for the end of a process; returns `None` if it takes longer than that, and ends it.
 pub(crate) fn wait_at_most(child: &mut Child, time: Duration) -> Option<ExitStatus> {
     let begin = Instant::now();

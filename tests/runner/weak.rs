@@ -2,29 +2,18 @@
 //! examples run in the weak sandbox.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
-use crate::kiln::{Kiln, Project, repository, skipped};
+use crate::kiln::{Kiln, Project, by_way_of, repository, skipped};
 use crate::stdlib::missing;
 
 /// Runs Kiln in a container without user namespaces: as a user of no rights in one that may have no more.
 fn contained(folder: &Path, arguments: &[&str]) -> Output {
     let call = Kiln::new(folder).arguments(arguments.iter().copied()).command();
-    let mut container = Command::new("unshare");
-    container.args([
-        "--user",
-        "--map-root-user",
-        "--mount",
-        "--pid",
-        "--fork",
-        "--mount-proc",
-        "sh",
-        "-c",
-    ]);
-    container.arg("echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"").arg("sh");
-    container.arg(call.get_program()).args(call.get_args()).env_clear().current_dir(folder);
-    container.envs(call.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    container.output().unwrap()
+    let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
+    let namespaces = ["--user", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc"];
+    let arguments = [&namespaces[..], &["sh", "-c", script, "sh"]].concat();
+    by_way_of("unshare", &arguments, &call).output().unwrap()
 }
 
 fn can_contain() -> bool {

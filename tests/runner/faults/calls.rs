@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::faults::{Subject, is_soak, notices, soaked};
-use crate::kiln::{Project, skipped, step_end, wait_at_most};
+use crate::kiln::{Project, by_way_of, skipped, step_end, wait_at_most};
 
 const PIPELINE: &str = r#"
 build part for (n in range(1, 2)) {
@@ -71,12 +71,9 @@ fn run(subject: &Subject, project: &Project, inject: &[String]) -> (Option<i32>,
     let mut command = match inject {
         [] => call,
         inject => {
-            let mut strace = Command::new("strace");
-            strace.args(["-f", "-qq", "--output=/dev/null"]).args(inject).arg("--");
-            strace.arg(call.get_program()).args(call.get_args()).env_clear();
-            strace.envs(call.get_envs().filter_map(|(name, value)| Some((name, value?))));
-            strace.current_dir(project.path());
-            strace
+            let mut arguments = vec!["-f", "-qq", "--output=/dev/null"];
+            arguments.extend(inject.iter().map(String::as_str).chain(["--"]));
+            by_way_of("strace", &arguments, &call)
         }
     };
     let told = tempfile::NamedTempFile::new().unwrap();

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use crate::faults::{Subject, notices};
-use crate::kiln::{Project, skipped};
+use crate::kiln::{Project, by_way_of, skipped};
 
 const PIPELINE: &str = r#"
 build copy {
@@ -30,13 +30,7 @@ fn run(subject: &Subject, project: &Project, clock: Option<&str>) -> String {
     let call = subject.kiln(project.path()).arguments(["run"]).command();
     let mut command = match clock {
         None => call,
-        Some(clock) => {
-            let mut faketime = Command::new("faketime");
-            faketime.arg(clock).arg(call.get_program()).args(call.get_args()).env_clear();
-            faketime.envs(call.get_envs().filter_map(|(name, value)| Some((name, value?))));
-            faketime.current_dir(project.path());
-            faketime
-        }
+        Some(clock) => by_way_of("faketime", &[clock], &call),
     };
     let done = command.output().unwrap();
     let told = String::from_utf8_lossy(&done.stderr).into_owned();

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::faults::{Subject, as_ordinary_user, planted};
-use crate::kiln::{Project, skipped};
+use crate::kiln::{Project, by_way_of, skipped};
 
 const PROBES: &str = include_str!("escapes.py");
 
@@ -95,24 +95,15 @@ impl Drop for Machine {
     }
 }
 
-/// Returns the call through a shell that leaves a directory of the machine open at 9.
-fn with_descriptor(command: &Command) -> Command {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let words: Vec<_> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("exec 9</; exec {}", words.join(" "))]).env_clear();
-    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    shell.current_dir(command.get_current_dir().unwrap());
-    shell
-}
-
 /// Returns the ways that led out of a step, and how many were tried.
 fn ways_out(subject: &Subject) -> (BTreeSet<String>, usize) {
     let machine = Machine::new();
     let project = Project::of(PIPELINE).with("escapes.py", PROBES).with("doors", &machine.doors);
     let project = project.with("tool/bin/kiln-tool", "#!/bin/sh\n");
     let call = subject.kiln(project.path()).arguments(["run"]).env("CANARY", &machine.mark);
-    let done = with_descriptor(&call.command()).stdin(Stdio::null()).output().unwrap();
+    // The shell leaves a directory of the machine open at 9.
+    let mut call = by_way_of("sh", &["-c", "exec 9</; exec \"$@\"", "sh"], &call.command());
+    let done = call.stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert_eq!(done.status.code(), Some(0), "{said}");
     let log = project.kiln("log escapes").exits(0).stdout();

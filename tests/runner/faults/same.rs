@@ -4,11 +4,10 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use crate::faults::{Subject, as_ordinary_user, notices};
-use crate::kiln::step_end;
+use crate::kiln::{by_way_of, step_end};
 
 /// Writes down all that a step can easily tell of where, when and by whom it is run.
 const PIPELINE: &str = r#"
@@ -59,14 +58,8 @@ fn results(subject: &Subject, folder: &str, settings: &[(&str, &str)], mood: &st
     for (name, value) in settings {
         call = call.env(name, value);
     }
-    let command = call.command();
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let words: Vec<_> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("{mood}; exec {}", words.join(" "))]);
-    shell.current_dir(&place).env_clear();
-    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let done = shell.output().unwrap();
+    let script = format!("{mood}; exec \"$@\"");
+    let done = by_way_of("sh", &["-c", &script, "sh"], &call.command()).output().unwrap();
     assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
     let text = String::from_utf8(done.stdout).unwrap();
     let events = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());

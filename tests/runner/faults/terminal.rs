@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::OpenptFlags;
 
+use crate::kiln::by_way_of;
+
 /// The near end of a terminal. Dropping it closes the terminal.
 pub(crate) struct Terminal(File);
 
@@ -21,12 +23,8 @@ impl Terminal {
         let name = rustix::pty::ptsname(&near, Vec::new()).unwrap();
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let far = rustix::fs::open(name.as_c_str(), flags, Mode::empty()).unwrap();
-        let mut call = Command::new("setsid");
-        call.arg("--ctty").arg(command.get_program()).args(command.get_args()).env_clear();
-        for (name, value) in command.get_envs() {
-            call.env(name, value.unwrap());
-        }
-        call.env("TERM", "xterm").current_dir(command.get_current_dir().unwrap());
+        let mut call = by_way_of("setsid", &["--ctty"], command);
+        call.env("TERM", "xterm");
         let end = |far: &OwnedFd| Stdio::from(far.try_clone().unwrap());
         let child = call.stdin(end(&far)).stdout(end(&far)).stderr(end(&far)).spawn().unwrap();
         (Self(near.into()), child)
